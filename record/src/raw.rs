@@ -1,0 +1,149 @@
+//! Rows of the raw CSV files of one run (`DIR/runs/NAME/`). Each file has a header line with these field names.
+//!
+//! | file | row | written by |
+//! |---|---|---|
+//! | `sent.csv` | [`SentRow`] | `forestall capture` |
+//! | `frames.csv` | [`FrameRow`] | `forestall play` |
+//! | `packets.csv` | [`PacketRow`] | `forestall play` |
+//! | `load.csv` | [`LoadRow`] | the lab's monitor and the orchestrator's samples |
+//! | `migration.csv` | [`MigrationRow`], at most one | the lab, from the orchestrator's record |
+//! | `phases.csv` | [`PhaseRow`] | the lab |
+//! | `age.csv` | [`AgeRow`] | `measure`, from `frames.csv` |
+//! | `intervals.csv` | [`IntervalRow`] | `measure`, from `packets.csv` and `frames.csv` |
+
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+
+/// A frame that the camera sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SentRow {
+    /// Counts from 0; wraps at 2^24.
+    pub frame: u32,
+    /// When the picture was taken: the clock and the code strip show this.
+    pub captured_us: Timestamp,
+    /// Size of the coded frame; empty when an outside program encodes.
+    pub bytes: Option<u64>,
+}
+
+/// How a shown frame was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FrameStatus {
+    /// Whole, its code strip read.
+    Ok,
+    /// Its code strip was read, but parts of it were lost on the way (or of a frame that it refers to).
+    Damaged,
+    /// The same frame as the one shown before it.
+    Repeated,
+    /// Shown, but its code strip could not be read: frame number and capture time are unknown.
+    Unreadable,
+}
+
+/// A frame that the player showed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FrameRow {
+    /// Frame number from the code strip; empty when unreadable.
+    pub frame: Option<u32>,
+    /// Capture time from the code strip; empty when unreadable.
+    pub captured_us: Option<Timestamp>,
+    /// When the player showed it.
+    pub shown_us: Timestamp,
+    /// `shown - captured`; empty when unreadable.
+    pub delay_ms: Option<f64>,
+    /// How it was found.
+    pub status: FrameStatus,
+    /// First 32 bits of the guest's boot id, hexadecimal, from the overlay's code strip; empty without one.
+    pub boot: Option<String>,
+    /// Number of the virtual machine process that ran the guest when it drew this frame (1 the first, 2 the target of
+    /// the first move), from the overlay's code strip; empty without one.
+    pub runner: Option<u32>,
+}
+
+/// A UDP datagram that reached the player.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PacketRow {
+    /// When the kernel received it.
+    pub received_us: Timestamp,
+    /// UDP payload.
+    pub bytes: u32,
+    /// How many coded frames begin in it (MPEG-TS payload unit starts on the video PID).
+    pub frame_starts: u32,
+}
+
+/// Load of a host at one instant. The true figure and SNMP's come in rows of their own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoadRow {
+    /// End of the interval that the figures are means over.
+    pub time_us: Timestamp,
+    /// Host name; `machine` is the real machine under the lab and its `foreign` load.
+    pub host: String,
+    /// What the orchestrator's SNMP sample said, `0..=1`.
+    pub snmp: Option<f64>,
+    /// What the host's CPU accounting says, `0..=1`; for `machine`: busy share outside the lab's own hosts.
+    pub actual: Option<f64>,
+    /// Share of the host's CPU that the virtual machine used.
+    pub vm: Option<f64>,
+    /// Share of the host's CPU that the background load used.
+    pub background: Option<f64>,
+}
+
+/// The reallocation of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MigrationRow {
+    /// Policy that decided it.
+    pub policy: String,
+    /// `pre-copy`, ….
+    pub mode: String,
+    /// Host that the function left.
+    pub source: String,
+    /// Host that it went to.
+    pub target: String,
+    /// When the controller decided.
+    pub decided_us: Timestamp,
+    /// When copying began; empty if it never did.
+    pub started_us: Option<Timestamp>,
+    /// When the guest was seen running at the target; empty if it never was.
+    pub resumed_us: Option<Timestamp>,
+    /// When the verdict was reached; empty if it never was.
+    pub settled_us: Option<Timestamp>,
+    /// The engine's total migration time.
+    pub total_ms: Option<f64>,
+    /// The engine's own figure of the downtime.
+    pub downtime_ms: Option<f64>,
+    /// What the controller had predicted (95th percentile).
+    pub predicted_total_ms: Option<f64>,
+    /// `moved`, `stayed`, `blackout`, `unknown`, `split`, `lost`.
+    pub verdict: String,
+}
+
+/// A phase of a run: `idle` (no load yet), `load` (the profile runs).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PhaseRow {
+    /// `idle`, `load`.
+    pub phase: String,
+    /// When it began.
+    pub start_us: Timestamp,
+    /// When it ended.
+    pub end_us: Timestamp,
+}
+
+/// Age of the picture on the screen, sampled each 10 ms.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AgeRow {
+    /// Instant of the sample.
+    pub time_us: Timestamp,
+    /// Instant minus the capture time of the last readable frame shown until then.
+    pub picture_age_ms: f64,
+}
+
+/// Time between two arrivals.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IntervalRow {
+    /// The later arrival.
+    pub time_us: Timestamp,
+    /// `packet` (datagrams) or `frame` (first datagram of each coded frame).
+    pub kind: String,
+    /// Since the arrival before it.
+    pub interval_ms: f64,
+}
