@@ -2,11 +2,24 @@
 //!
 //! Units stand last in a name (`_us`, `_ms`, `_s`); shares and utilizations are `0..=1`. A figure that was not
 //! measured is `None` (`null`, an empty CSV field), never 0.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod decision;
+pub mod name;
+pub mod profile;
 pub mod raw;
+pub mod residency;
+pub mod sample;
 pub mod time;
+pub mod utilization;
 
+pub use decision::{Decision, Event};
+pub use name::{HostName, VmName};
+pub use profile::Profile;
+pub use residency::{Residency, Verdict};
+pub use sample::Sample;
 pub use time::Timestamp;
+pub use utilization::Utilization;
 
 /// The version that every format of this crate carries.
 pub const SCHEMA: u32 = 1;

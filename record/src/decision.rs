@@ -1,0 +1,246 @@
+//! The decision log, `decisions.jsonl`: one JSON object a line for every decision, and for every change of the reason
+//! for holding. It is also what the control core says it wants done: log and action cannot differ.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{HostName, Residency, SCHEMA, Timestamp, Utilization, Verdict, VmName};
+
+/// Number of a move, counted from 1 by one controller.
+pub type MigrationId = u64;
+
+/// One line of the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// When it was decided.
+    pub at_us: Timestamp,
+    /// What was decided.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+impl Decision {
+    /// A line of today's schema.
+    #[must_use]
+    pub const fn new(at_us: Timestamp, event: Event) -> Self {
+        Self { schema: SCHEMA, at_us, event }
+    }
+}
+
+/// What a controller decides.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Event {
+    /// Nothing is moved away from this host, and why.
+    Hold {
+        /// The host.
+        host: HostName,
+        /// Why.
+        #[serde(flatten)]
+        reason: HoldReason,
+        /// The figures that it rests on.
+        #[serde(flatten)]
+        evidence: Evidence,
+    },
+    /// Move: prepare a held target and begin to copy. Until a verdict is known the move cannot be forgotten.
+    Start {
+        /// Number of the move.
+        migration: MigrationId,
+        /// What moves.
+        vm: VmName,
+        /// From where.
+        source: HostName,
+        /// To where.
+        target: HostName,
+        /// How.
+        mode: Mode,
+        /// Forecast load of the target with the function on it.
+        target_load: f64,
+        /// Predicted total migration time, 95th percentile; `null` for a policy that does not predict.
+        predicted_total_ms: Option<f64>,
+        /// The source, and the figures that the decision rests on.
+        host: HostName,
+        /// The figures.
+        #[serde(flatten)]
+        evidence: Evidence,
+    },
+    /// Look where the guest is: the target first, then the source.
+    Inspect {
+        /// Number of the move.
+        migration: MigrationId,
+    },
+    /// Give up copying.
+    Cancel {
+        /// Number of the move.
+        migration: MigrationId,
+        /// Why.
+        why: CancelReason,
+    },
+    /// Let the held guest run at one end; the other end was seen not to run it.
+    Run {
+        /// Number of the move.
+        migration: MigrationId,
+        /// Where.
+        end: End,
+    },
+    /// Clear away what is left at one end, where the guest was seen not to run.
+    Discard {
+        /// Number of the move.
+        migration: MigrationId,
+        /// Where.
+        end: End,
+    },
+    /// The move is over.
+    Settled {
+        /// Number of the move.
+        migration: MigrationId,
+        /// How it ended.
+        verdict: Verdict,
+        /// What the target said.
+        target: Residency,
+        /// What the source said.
+        source: Residency,
+        /// What a driver said of a failure.
+        failure: Option<String>,
+        /// No further move of this function before this.
+        cooldown_until_us: Timestamp,
+    },
+    /// A person is needed, or patience: the verdict is one that no further step may follow from.
+    Alarm {
+        /// Number of the move.
+        migration: MigrationId,
+        /// The function.
+        vm: VmName,
+        /// What is known.
+        verdict: Verdict,
+        /// What the target said.
+        target: Residency,
+        /// What the source said.
+        source: Residency,
+    },
+}
+
+/// The figures behind a decision about a host.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Load that the newest sample says.
+    pub utilization: Option<Utilization>,
+    /// How old that sample is.
+    pub sample_age_ms: Option<f64>,
+    /// The forecast made from the samples.
+    pub forecast: Option<ForecastRecord>,
+    /// The load at which the policy would start regardless of a forecast.
+    pub threshold: Option<Utilization>,
+    /// The measured knee, for a policy that has one.
+    pub knee: Option<Utilization>,
+    /// Latest instant at which a move may start and still finish before the knee.
+    pub start_by_us: Option<Timestamp>,
+}
+
+/// A forecast: a straight line from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ForecastRecord {
+    /// Load now, `0..=1` (unclamped: an extrapolation may pass 1).
+    pub level: f64,
+    /// Its change per second.
+    pub slope_per_s: f64,
+    /// Standard error of the samples about the line; `null` with fewer than three samples.
+    pub residual: Option<f64>,
+    /// Whether the samples lie close enough to a line for the slope to be believed.
+    pub trusted: bool,
+    /// When it reaches the knee; `null` when it does not, or when there is no knee.
+    pub knee_at_us: Option<Timestamp>,
+}
+
+/// Why nothing is moved away from a host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum HoldReason {
+    /// The policy is never to move.
+    NeverMoves,
+    /// No function is on it.
+    NothingToMove,
+    /// No sample has come yet.
+    NoSample,
+    /// The newest sample is too old to decide on.
+    StaleSample {
+        /// Limit of age.
+        limit_ms: f64,
+    },
+    /// The newest sample began before a function came or left: it tells of another host than the one that is there now.
+    SampleBeforeMove {
+        /// When the function came or left.
+        moved_at_us: Timestamp,
+    },
+    /// The load is under the start threshold.
+    BelowThreshold,
+    /// The forecast gives time still.
+    NotDue,
+    /// It would be time, but not for enough samples in a row.
+    NotSustained {
+        /// Samples in a row so far.
+        samples: u32,
+        /// Samples needed.
+        needed: u32,
+    },
+    /// A move is under way, or its verdict is not known.
+    Busy {
+        /// Number of the move.
+        migration: MigrationId,
+    },
+    /// Too soon after the last move or failure.
+    CoolingDown {
+        /// Until then.
+        until_us: Timestamp,
+    },
+    /// No other host could carry the function.
+    NoTargetFits {
+        /// The candidates and why not.
+        candidates: Vec<Candidate>,
+    },
+    /// The best target would be no better than the source.
+    NoGain {
+        /// The best target.
+        target: HostName,
+        /// Its forecast load with the function on it.
+        target_load: f64,
+    },
+}
+
+/// A host considered as a target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The host.
+    pub host: HostName,
+    /// Forecast load with the function on it; `null` when it has no sample that is fresh.
+    pub load: Option<f64>,
+    /// Highest load allowed.
+    pub limit: Utilization,
+}
+
+/// How a function is moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Live migration: memory first, then the switch.
+    PreCopy,
+}
+
+/// Why copying is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelReason {
+    /// It took longer than the setting allows.
+    TimedOut,
+}
+
+/// An end of a move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// Where the function came from.
+    Source,
+    /// Where it goes.
+    Target,
+}

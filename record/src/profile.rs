@@ -1,0 +1,151 @@
+//! `profile.toml`: what `forestall lab calibrate` measured on a machine, and the only place that a knee or a migration
+//! time comes from.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{SCHEMA, Utilization};
+
+/// What was measured on one machine for one service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// RFC 3339.
+    pub measured_at: String,
+    /// Processor, cores and accelerator of the machine.
+    pub machine: String,
+    /// What was measured: a digest of the scenario's video, function, competition and migration settings. A profile of
+    /// another service is refused.
+    pub service: String,
+    /// The knee.
+    pub knee: Knee,
+    /// The function's demand.
+    pub function: FunctionLoad,
+    /// Migrations.
+    pub migration: MigrationTimes,
+}
+
+/// Load at which the picture's age explodes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Knee {
+    /// Measured utilization at which the 95th percentile of picture age crosses the budget.
+    pub utilization: Utilization,
+    /// The budget.
+    pub budget_ms: f64,
+    /// The sweep that it was read from, in order of offered load.
+    pub sweep: Vec<SweepCell>,
+}
+
+/// One level of the sweep.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SweepCell {
+    /// Demand of function and background together; over 1 it cannot be met.
+    pub offered: f64,
+    /// What the host's CPU accounting said.
+    pub utilization: Utilization,
+    /// Median of picture age.
+    pub age_median_ms: f64,
+    /// 95th percentile of picture age.
+    pub age_p95_ms: f64,
+    /// Coefficient of variation of the intervals of frames.
+    pub frame_interval_cv: f64,
+}
+
+/// What the function needs of a host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FunctionLoad {
+    /// Share of a host's CPU, with no other load.
+    pub idle: Utilization,
+    /// What it needs more while it is copied.
+    pub copying_extra: f64,
+}
+
+/// Total migration times.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MigrationTimes {
+    /// Mean of the moves.
+    pub mean_ms: f64,
+    /// 95th percentile from the start of preparing until the viewer's first frame from the target; with fewer than 20
+    /// moves, the longest seen.
+    pub p95_ms: f64,
+    /// The moves.
+    pub moves: Vec<MeasuredMove>,
+}
+
+/// One move of the calibration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeasuredMove {
+    /// Utilization of the source when it began.
+    pub source_utilization: Utilization,
+    /// The engine's total migration time.
+    pub total_ms: f64,
+    /// The engine's downtime.
+    pub downtime_ms: f64,
+    /// From the decision until the viewer's first frame from the target.
+    pub complete_ms: f64,
+}
+
+/// Why a profile cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// The file could not be read.
+    #[error("cannot read the profile {path}: run `forestall lab calibrate` to measure one")]
+    Read {
+        /// The file.
+        path: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// It is not a profile.
+    #[error("{path} is not a profile: {message}")]
+    Format {
+        /// The file.
+        path: String,
+        /// What is wrong, with the line.
+        message: String,
+    },
+    /// It is of another version.
+    #[error("{path} has schema {found}; this program reads {SCHEMA}: measure again with `forestall lab calibrate`")]
+    Schema {
+        /// The file.
+        path: String,
+        /// Its version.
+        found: u32,
+    },
+}
+
+impl Profile {
+    /// Reads and checks a profile.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is not a profile, or is one of another version.
+    pub fn read(path: &Path) -> Result<Self, ProfileError> {
+        let name = path.display().to_string();
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ProfileError::Read { path: name.clone(), source })?;
+        let profile: Self =
+            toml::from_str(&text).map_err(|error| ProfileError::Format { path: name.clone(), message: error.to_string() })?;
+        if profile.schema != SCHEMA {
+            return Err(ProfileError::Schema { path: name, found: profile.schema });
+        }
+        Ok(profile)
+    }
+
+    /// The text of the file, with the units as comments.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let body = toml::to_string(self).unwrap_or_default();
+        format!(
+            "# Measured by `forestall lab calibrate`. Utilizations and `offered` are shares of one edge server's CPU (0 to 1),\n\
+             # times are milliseconds. Delete the file to measure again.\n{body}"
+        )
+    }
+}
