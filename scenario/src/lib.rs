@@ -1,1 +1,16 @@
-//! placeholder
+//! One file that says all of an experiment: hosts, function, load over time, migration, policies, what is allowed.
+//! The lab runs it for real, the simulator in virtual time.
+//!
+//! Units stand last in a key. A key that is not known, a value out of range, a host that does not exist or a profile that
+//! goes back in time is refused with file and line before anything is started.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod controller;
+pub mod error;
+pub mod load;
+pub mod read;
+pub mod types;
+
+pub use error::ScenarioError;
+pub use load::LoadProfile;
+pub use types::{Chain, Host, PolicyName, Role, Scenario};

@@ -1,0 +1,58 @@
+//! What comes in from outside.
+
+use record::decision::MigrationId;
+use record::{Residency, Sample};
+use serde::{Deserialize, Serialize};
+
+/// Something that happened outside. It is recorded as it came, so that a run can be replayed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "input", rename_all = "snake_case")]
+pub enum Input {
+    /// An agent's reading of a host.
+    Sample(Sample),
+    /// Time has passed: the instant that `poll_timeout` named has come.
+    Timeout,
+    /// A driver refused to start a move: nothing happened.
+    Refused {
+        /// Number of the move.
+        migration: MigrationId,
+        /// The driver's words.
+        reason: String,
+    },
+    /// Copying came to an end, well or not. It proves nothing about where the guest is.
+    CopyEnded {
+        /// Number of the move.
+        migration: MigrationId,
+        /// How.
+        outcome: CopyOutcome,
+    },
+    /// Where the guest was seen, in answer to `inspect`.
+    Residency {
+        /// Number of the move.
+        migration: MigrationId,
+        /// What the target said (asked first).
+        target: Residency,
+        /// What the source said.
+        source: Residency,
+    },
+    /// A driver has run or discarded an end, or could not; what is true now is inspected next.
+    Acted {
+        /// Number of the move.
+        migration: MigrationId,
+        /// The driver's words when it could not.
+        failure: Option<String>,
+    },
+}
+
+/// How copying ended, in the engine's words.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum CopyOutcome {
+    /// The engine reports that all is copied.
+    Completed,
+    /// The engine, or the way to it, failed.
+    Failed {
+        /// The driver's words.
+        reason: String,
+    },
+}
