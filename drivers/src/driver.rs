@@ -1,0 +1,101 @@
+//! What a driver of an engine does.
+
+use std::future::Future;
+
+use control::HandOver;
+use record::decision::{End, MigrationId, Mode};
+use record::{HostName, Residency, VmName};
+
+/// A move that was decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Its number.
+    pub migration: MigrationId,
+    /// What moves.
+    pub vm: VmName,
+    /// From where.
+    pub source: HostName,
+    /// To where.
+    pub target: HostName,
+    /// How.
+    pub mode: Mode,
+}
+
+impl Plan {
+    /// The host at one end.
+    #[must_use]
+    pub const fn host(&self, end: End) -> &HostName {
+        match end {
+            End::Source => &self.source,
+            End::Target => &self.target,
+        }
+    }
+}
+
+/// What the engine says of a move.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Figures {
+    /// Total migration time, in the engine's words.
+    pub total_ms: Option<f64>,
+    /// Downtime, in the engine's words; it under-reports what a viewer sees.
+    pub downtime_ms: Option<f64>,
+}
+
+/// Why a driver could not do a thing.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The move was refused: nothing happened, and the target holds nothing.
+    #[error("{what}: {why}")]
+    Refused {
+        /// What was tried on what.
+        what: String,
+        /// The answer.
+        why: String,
+    },
+    /// Something may have changed: inspect first.
+    #[error("{what}: {why}")]
+    Uncertain {
+        /// What was tried on what.
+        what: String,
+        /// The answer, or that there was none.
+        why: String,
+    },
+}
+
+/// An engine that moves virtual machines.
+pub trait Driver: Send + Sync + 'static {
+    /// Whether the engine lets the guest run at the target by itself.
+    fn hand_over(&self) -> HandOver;
+
+    /// Prepares the target, copies, and returns when copying has come to an end, well or not.
+    ///
+    /// `copying` is called once, when the target stands ready and copying begins.
+    ///
+    /// # Errors
+    /// [`DriverError::Refused`] when nothing happened; [`DriverError::Uncertain`] when copying had begun.
+    fn copy(&self, plan: &Plan, copying: impl FnOnce() + Send) -> impl Future<Output = Result<(), DriverError>> + Send;
+
+    /// The engine's figures of a move; ask before the source is discarded. What it does not say stays `None`.
+    fn figures(&self, plan: &Plan) -> impl Future<Output = Figures> + Send;
+
+    /// Where the guest is: the target is asked first, then the source.
+    fn inspect(&self, plan: &Plan) -> impl Future<Output = (Residency, Residency)> + Send;
+
+    /// Lets the held guest run at one end. The caller has seen that the other does not run it.
+    ///
+    /// # Errors
+    /// When the engine does not say that it runs.
+    fn run(&self, plan: &Plan, end: End) -> impl Future<Output = Result<(), DriverError>> + Send;
+
+    /// Clears away what is left of the guest at one end. The caller has seen that it does not run there.
+    ///
+    /// # Errors
+    /// When something is still there afterwards.
+    fn discard(&self, plan: &Plan, end: End) -> impl Future<Output = Result<(), DriverError>> + Send;
+
+    /// Asks the engine to give up copying. What came of it is seen by [`Driver::inspect`].
+    ///
+    /// # Errors
+    /// When the engine does not take the request.
+    fn cancel(&self, plan: &Plan) -> impl Future<Output = Result<(), DriverError>> + Send;
+}

@@ -1,0 +1,13 @@
+//! QEMU by its monitor (QMP), without a manager in between.
+//!
+//! The safe hand-over: the target is started *held* (`-S`) and waits for the guest; `return-path` is on, so that the source
+//! completes only after the target has answered that it has everything; the source is seen stopped before the target is
+//! told to run. So there is never a moment in which both ends may run by themselves.
+
+pub mod config;
+mod driver;
+pub mod monitor;
+
+pub use config::{QemuConfig, QemuEnd};
+pub use driver::Qemu;
+pub use monitor::{Monitor, MonitorError};

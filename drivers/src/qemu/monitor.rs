@@ -1,0 +1,233 @@
+//! The QEMU Machine Protocol: one JSON object a line, over TCP on the management network.
+//!
+//! See QEMU's `docs/interop/qmp-spec.txt`: a greeting, `qmp_capabilities`, then commands with an `id` that the answer
+//! repeats; events come in between at any time.
+
+use std::io;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::timeout;
+
+/// A monitor that has not answered after this is taken as unreachable.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// Longest line taken from a monitor.
+pub const LINE_BYTES_MAX: usize = 4 << 20;
+
+/// Why a monitor did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum MonitorError {
+    /// Nobody listens there: the host answers, no QEMU does.
+    #[error("no QEMU listens at {0}")]
+    NoProcess(String),
+    /// The connection ended: QEMU ended, or was ended.
+    #[error("QEMU at {0} closed the connection")]
+    Closed(String),
+    /// No answer in time, or no way to the host.
+    #[error("QEMU at {address} does not answer: {why}")]
+    Unreachable {
+        /// Where.
+        address: String,
+        /// What happened.
+        why: String,
+    },
+    /// QEMU answered with an error.
+    #[error("QEMU at {address} refused {command}: {why}")]
+    Refused {
+        /// Where.
+        address: String,
+        /// What was asked.
+        command: String,
+        /// QEMU's words.
+        why: String,
+    },
+    /// What came is not QMP.
+    #[error("what listens at {address} does not speak QMP: {why}")]
+    NotQmp {
+        /// Where.
+        address: String,
+        /// What came.
+        why: String,
+    },
+}
+
+/// A connection to one QEMU's monitor. QEMU serves one connection at a time: drop it when done.
+#[derive(Debug)]
+pub struct Monitor {
+    address: String,
+    reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+    next_id: u64,
+    line: Vec<u8>,
+    events: Vec<Value>,
+}
+
+impl Monitor {
+    /// Connects and agrees on capabilities.
+    ///
+    /// # Errors
+    /// When nobody listens, or what listens does not answer as QMP.
+    pub async fn connect(address: &str) -> Result<Self, MonitorError> {
+        let stream = match timeout(ANSWER_WITHIN, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                return Err(MonitorError::NoProcess(address.to_owned()));
+            }
+            Ok(Err(error)) => return Err(unreachable(address, &error.to_string())),
+            Err(_) => return Err(unreachable(address, "no answer to the connection")),
+        };
+        let (reader, writer) = stream.into_split();
+        let reader = BufReader::new(reader);
+        let mut monitor =
+            Self { address: address.to_owned(), reader, writer, next_id: 0, line: Vec::new(), events: Vec::new() };
+        let greeting = match timeout(ANSWER_WITHIN, monitor.read()).await {
+            Ok(read) => read?,
+            Err(_) => return Err(unreachable(address, "no greeting (another client may hold the monitor)")),
+        };
+        if greeting.get("QMP").is_none() {
+            return Err(monitor.not_qmp(&greeting.to_string()));
+        }
+        monitor.execute("qmp_capabilities", json!({})).await?;
+        Ok(monitor)
+    }
+
+    /// Runs a command and returns what it returns.
+    ///
+    /// # Errors
+    /// When QEMU refuses it or does not answer in [`ANSWER_WITHIN`].
+    pub async fn execute(&mut self, command: &str, arguments: Value) -> Result<Value, MonitorError> {
+        self.next_id += 1;
+        let id = self.next_id;
+        let mut line = json!({ "execute": command, "arguments": arguments, "id": id }).to_string();
+        line.push('\n');
+        let exchange = async {
+            self.writer.write_all(line.as_bytes()).await.map_err(|_| MonitorError::Closed(self.address.clone()))?;
+            loop {
+                let answer = self.read().await?;
+                if answer.get("event").is_some() {
+                    self.events.push(answer);
+                } else if answer.get("id").and_then(Value::as_u64) == Some(id) || answer.get("id").is_none() {
+                    return Ok(answer);
+                }
+            }
+        };
+        let Ok(answer) = timeout(ANSWER_WITHIN, exchange).await else {
+            return Err(unreachable(&self.address, &format!("no answer to {command}")));
+        };
+        let answer = answer?;
+        if let Some(error) = answer.get("error") {
+            let why = error.get("desc").and_then(Value::as_str).unwrap_or("no reason given").to_owned();
+            return Err(MonitorError::Refused { address: self.address.clone(), command: command.to_owned(), why });
+        }
+        answer.get("return").cloned().ok_or_else(|| self.not_qmp(&answer.to_string()))
+    }
+
+    /// Waits for the next event for at most `within`; `None` when none came.
+    ///
+    /// # Errors
+    /// When the connection ends.
+    pub async fn event(&mut self, within: Duration) -> Result<Option<Value>, MonitorError> {
+        if !self.events.is_empty() {
+            return Ok(Some(self.events.remove(0)));
+        }
+        match timeout(within, self.read()).await {
+            Ok(read) => read.map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// One line. What was read of a line is kept when this is dropped half-way.
+    async fn read(&mut self) -> Result<Value, MonitorError> {
+        loop {
+            let closed = || MonitorError::Closed(self.address.clone());
+            let chunk = self.reader.fill_buf().await.map_err(|_| closed())?;
+            if chunk.is_empty() {
+                return Err(closed());
+            }
+            let end = chunk.iter().position(|byte| *byte == b'\n');
+            let taken = end.map_or(chunk.len(), |end| end + 1);
+            self.line.extend_from_slice(&chunk[..taken]);
+            self.reader.consume(taken);
+            if self.line.len() > LINE_BYTES_MAX {
+                return Err(self.not_qmp("a line without end"));
+            }
+            if end.is_some() {
+                let line = std::mem::take(&mut self.line);
+                return serde_json::from_slice(&line).map_err(|error| self.not_qmp(&error.to_string()));
+            }
+        }
+    }
+
+    fn not_qmp(&self, why: &str) -> MonitorError {
+        MonitorError::NotQmp { address: self.address.clone(), why: why.chars().take(200).collect() }
+    }
+}
+
+fn unreachable(address: &str, why: &str) -> MonitorError {
+    MonitorError::Unreachable { address: address.to_owned(), why: why.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A peer that says `greeting`, then answers each line with the next of `answers`.
+    async fn peer(greeting: &'static str, answers: &'static [&'static str]) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (reader, mut writer) = stream.into_split();
+            let mut lines = BufReader::new(reader).lines();
+            writer.write_all(greeting.as_bytes()).await.unwrap();
+            for answer in answers {
+                lines.next_line().await.unwrap();
+                writer.write_all(answer.as_bytes()).await.unwrap();
+            }
+            lines.next_line().await.ok();
+        });
+        address
+    }
+
+    const GREETING: &str = "{\"QMP\":{}}\n";
+
+    #[tokio::test]
+    async fn answers_events_and_refusals_are_told_apart() {
+        let address = peer(GREETING, &[
+            "{\"return\":{},\"id\":1}\n",
+            "{\"event\":\"STOP\"}\n{\"return\":{\"status\":\"running\"},\"id\":2}\n",
+            "{\"error\":{\"class\":\"GenericError\",\"desc\":\"no\"},\"id\":3}\n",
+        ])
+        .await;
+        let mut monitor = Monitor::connect(&address).await.unwrap();
+        assert_eq!(monitor.execute("query-status", json!({})).await.unwrap()["status"], "running");
+        let refused = monitor.execute("cont", json!({})).await.unwrap_err();
+        assert!(matches!(refused, MonitorError::Refused { ref why, .. } if why == "no"), "{refused}");
+        assert_eq!(monitor.event(Duration::from_secs(1)).await.unwrap().unwrap()["event"], "STOP");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_qmp_is_named() {
+        for greeting in ["HTTP/1.1 400 Bad Request\n", "{}\n", "[1,2\n", "\u{0}\n"] {
+            let address = peer(greeting, &[]).await;
+            let error = Monitor::connect(&address).await.unwrap_err();
+            assert!(matches!(error, MonitorError::NotQmp { .. }), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_and_silence_are_told_apart() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let silent = Monitor::connect(&address).await.unwrap_err();
+        assert!(matches!(silent, MonitorError::Unreachable { .. }), "{silent}");
+        drop(listener);
+        let nobody = Monitor::connect(&address).await.unwrap_err();
+        assert!(matches!(nobody, MonitorError::NoProcess(_)), "{nobody}");
+    }
+}

@@ -1,0 +1,93 @@
+//! The orchestrator's configuration, one TOML file.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use control::Settings;
+use drivers::qemu::QemuConfig;
+use record::{HostName, SCHEMA};
+use serde::{Deserialize, Serialize};
+
+/// Everything that `forestall orchestrate` has to be told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Version of the format; 1.
+    pub schema: u32,
+    /// Folder for `inputs.jsonl`, `decisions.jsonl` and `moves.jsonl`; it must exist.
+    pub journal: PathBuf,
+    /// Where load is read.
+    pub snmp: Snmp,
+    /// When and where to move.
+    pub control: Settings,
+    /// How to move.
+    pub qemu: QemuConfig,
+}
+
+/// SNMP agents.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Snmp {
+    /// `v2c`: no secrecy and no proof of who answers; for a management network that nobody else is on.
+    pub version: SnmpVersion,
+    /// Community of v2c.
+    pub community: String,
+    /// How often each agent is asked. Agents refresh their counters every 5 s: asking more often tells sooner.
+    pub poll_ms: u64,
+    /// The agents, by host.
+    pub agents: BTreeMap<HostName, SocketAddr>,
+}
+
+/// Version of SNMP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SnmpVersion {
+    /// Community-based.
+    #[serde(rename = "v2c")]
+    V2c,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("cannot read the configuration {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// It is wrong.
+    #[error("{path}: {message}")]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the line where it is known.
+        message: String,
+    },
+}
+
+impl Config {
+    /// Reads and checks a configuration.
+    ///
+    /// # Errors
+    /// With the file and what is wrong in it.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let wrong = |message: String| ConfigError::Wrong { path: path.to_owned(), message };
+        let config: Self = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        if config.schema != SCHEMA {
+            return Err(wrong(format!("schema is {}; this program reads {SCHEMA}", config.schema)));
+        }
+        config.control.check().map_err(|error| wrong(format!("control: {error}")))?;
+        if let Some(host) = config.control.hosts.iter().find(|host| !config.snmp.agents.contains_key(*host)) {
+            return Err(wrong(format!("snmp.agents names no agent for host {host}")));
+        }
+        if config.snmp.poll_ms == 0 {
+            return Err(wrong("snmp.poll_ms is 0: it must be over 0".into()));
+        }
+        Ok(config)
+    }
+}

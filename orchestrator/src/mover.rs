@@ -1,0 +1,139 @@
+//! Has a driver do what was decided, each thing in a task of its own, and tells the controller what came of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use control::{CopyOutcome, Input};
+use drivers::{Driver, DriverError, Plan};
+use record::decision::{End, MigrationId};
+use record::{Event, Timestamp};
+use tokio::sync::mpsc;
+
+use crate::journal::MoveFact;
+
+/// What tasks send to the orchestrator's loop.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// For the controller.
+    Input(Input),
+    /// For the journal alone.
+    Fact(Timestamp, MigrationId, MoveFact),
+}
+
+/// The open plans and the way to the driver.
+#[derive(Debug)]
+pub(crate) struct Mover<D> {
+    driver: Arc<D>,
+    plans: BTreeMap<MigrationId, Plan>,
+    news: mpsc::Sender<News>,
+}
+
+impl<D: Driver> Mover<D> {
+    pub(crate) fn new(driver: D, news: mpsc::Sender<News>) -> Self {
+        Self { driver: Arc::new(driver), plans: BTreeMap::new(), news }
+    }
+
+    /// Whether a move is open.
+    pub(crate) fn busy(&self) -> bool {
+        !self.plans.is_empty()
+    }
+
+    /// Begins to do what was decided; returns at once.
+    pub(crate) fn act(&mut self, event: &Event) {
+        match event {
+            Event::Start { migration, vm, source, target, mode, .. } => {
+                let plan = Plan {
+                    migration: *migration,
+                    vm: vm.clone(),
+                    source: source.clone(),
+                    target: target.clone(),
+                    mode: *mode,
+                };
+                self.plans.insert(*migration, plan);
+                self.spawn(*migration, copy);
+            }
+            Event::Inspect { migration } => self.spawn(*migration, inspect),
+            Event::Cancel { migration, .. } => self.spawn(*migration, cancel),
+            Event::Run { migration, end } => {
+                let end = *end;
+                self.spawn(*migration, move |driver, plan, news| run(driver, plan, news, end));
+            }
+            Event::Discard { migration, end } => {
+                let end = *end;
+                self.spawn(*migration, move |driver, plan, news| discard(driver, plan, news, end));
+            }
+            Event::Settled { migration, .. } => {
+                self.plans.remove(migration);
+            }
+            Event::Hold { .. } | Event::Alarm { .. } => {}
+        }
+    }
+
+    fn spawn<F: Future<Output = Input> + Send + 'static>(
+        &self,
+        migration: MigrationId,
+        work: impl FnOnce(Arc<D>, Plan, mpsc::Sender<News>) -> F,
+    ) {
+        let Some(plan) = self.plans.get(&migration) else { return };
+        let future = work(Arc::clone(&self.driver), plan.clone(), self.news.clone());
+        let news = self.news.clone();
+        tokio::spawn(async move {
+            let input = future.await;
+            // Nobody hears it only when the orchestrator is ending.
+            news.send(News::Input(input)).await.ok();
+        });
+    }
+}
+
+async fn tell(news: &mpsc::Sender<News>, migration: MigrationId, fact: MoveFact) {
+    news.send(News::Fact(Timestamp::now(), migration, fact)).await.ok();
+}
+
+async fn copy<D: Driver>(driver: Arc<D>, plan: Plan, news: mpsc::Sender<News>) -> Input {
+    let migration = plan.migration;
+    let begun = {
+        let news = news.clone();
+        move || {
+            let fact = News::Fact(Timestamp::now(), migration, MoveFact::CopyingBegan);
+            tokio::spawn(async move { news.send(fact).await });
+        }
+    };
+    match driver.copy(&plan, begun).await {
+        Ok(()) => Input::CopyEnded { migration, outcome: CopyOutcome::Completed },
+        Err(error @ DriverError::Refused { .. }) => Input::Refused { migration, reason: error.to_string() },
+        Err(error @ DriverError::Uncertain { .. }) => {
+            Input::CopyEnded { migration, outcome: CopyOutcome::Failed { reason: error.to_string() } }
+        }
+    }
+}
+
+async fn inspect<D: Driver>(driver: Arc<D>, plan: Plan, _: mpsc::Sender<News>) -> Input {
+    let (target, source) = driver.inspect(&plan).await;
+    Input::Residency { migration: plan.migration, target, source }
+}
+
+async fn cancel<D: Driver>(driver: Arc<D>, plan: Plan, _: mpsc::Sender<News>) -> Input {
+    acted(&plan, driver.cancel(&plan).await)
+}
+
+async fn run<D: Driver>(driver: Arc<D>, plan: Plan, news: mpsc::Sender<News>, end: End) -> Input {
+    let result = driver.run(&plan, end).await;
+    if result.is_ok() {
+        let fact = if end == End::Target { MoveFact::RunsAtTarget } else { MoveFact::RunsAtSource };
+        tell(&news, plan.migration, fact).await;
+    }
+    acted(&plan, result)
+}
+
+async fn discard<D: Driver>(driver: Arc<D>, plan: Plan, news: mpsc::Sender<News>, end: End) -> Input {
+    if end == End::Source {
+        let figures = driver.figures(&plan).await;
+        let fact = MoveFact::Figures { total_ms: figures.total_ms, downtime_ms: figures.downtime_ms };
+        tell(&news, plan.migration, fact).await;
+    }
+    acted(&plan, driver.discard(&plan, end).await)
+}
+
+fn acted(plan: &Plan, result: Result<(), DriverError>) -> Input {
+    Input::Acted { migration: plan.migration, failure: result.err().map(|error| error.to_string()) }
+}
