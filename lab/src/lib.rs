@@ -1,1 +1,28 @@
-//! placeholder
+//! A scenario run for real on one machine: hosts in network namespaces, each edge server with its own share of the CPU,
+//! real virtual machines, real SNMP agents, real load, real video.
+//!
+//! Read in this order: [`check`] (what the machine offers), [`site`] (one lab at a time, and what a killed one left),
+//! [`network`], [`cgroup`], [`process`] (programs on a host), [`guest`] and [`vm`], [`agent`], [`load`], [`stage`]
+//! (camera and player), [`monitor`] (true CPU), [`world`] (all of these together), then [`calibrate`] and [`experiment`].
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod agent;
+pub mod calibrate;
+pub mod cgroup;
+pub mod check;
+pub mod error;
+pub mod experiment;
+pub mod guest;
+pub mod load;
+pub mod monitor;
+pub mod network;
+pub mod process;
+pub mod progress;
+pub mod relocate;
+pub mod run;
+pub mod site;
+pub mod stage;
+pub mod vm;
+pub mod world;
+
+pub use error::LabError;

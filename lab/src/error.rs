@@ -1,0 +1,66 @@
+//! What can go wrong in a lab.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why the lab could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum LabError {
+    /// Something is not on this machine.
+    #[error("{0}")]
+    Missing(String),
+    /// Another lab runs on this machine.
+    #[error("another lab run is in progress on this machine (process {0}); its CPU shares and namespaces cannot be shared. Wait for it or end it")]
+    Busy(String),
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A program failed.
+    #[error("{what} failed: {why}")]
+    Program {
+        /// What was run for what.
+        what: String,
+        /// Its words.
+        why: String,
+    },
+    /// Something did not happen in time.
+    #[error("{what} did not happen within {seconds} s: {hint}")]
+    Late {
+        /// What.
+        what: String,
+        /// Limit.
+        seconds: f64,
+        /// Where to look.
+        hint: String,
+    },
+    /// The profile is missing or belongs to another service.
+    #[error(transparent)]
+    Profile(#[from] record::profile::ProfileError),
+    /// The profile was measured for something else.
+    #[error("{path} was measured for another service or machine set-up\n  profile:  {found}\n  scenario: {wanted}\nMeasure again with `forestall lab calibrate`")]
+    OtherProfile {
+        /// The file.
+        path: PathBuf,
+        /// What it was measured for.
+        found: String,
+        /// What is wanted.
+        wanted: String,
+    },
+    /// The figures could not be computed.
+    #[error("{0}")]
+    Measure(String),
+    /// The person pressed Ctrl-C.
+    #[error("interrupted; everything that was started has been ended")]
+    Interrupted,
+}
+
+/// For `map_err`: names the file.
+pub(crate) fn file(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> LabError {
+    let path = path.as_ref().to_owned();
+    move |source| LabError::File { path, source }
+}

@@ -1,0 +1,112 @@
+//! Hosts in network namespaces, on a data plane and, apart from it, a management network.
+//!
+//! ```text
+//!   robot ──┐                 ┌── user            data plane: bridge `data` in the switch's namespace
+//!           ├──── switch ─────┤
+//!   edge ───┘ (bridge + tap)  └── edge (bridge + tap)
+//!   edge, edge, orchestrator ──── bridge `mgmt`   management: SNMP, QMP, migrations; rate-limited at the edges
+//! ```
+
+use record::HostName;
+use scenario::{Host, Role, Scenario};
+
+use crate::error::LabError;
+use crate::process::run;
+
+/// Where `ip netns` keeps namespaces.
+pub const NETNS_FOLDER: &str = "/run/netns";
+/// Every namespace of a lab begins with this.
+pub const PREFIX: &str = "forestall-";
+/// Interface of a host on the data plane. On an edge server it is a port of its bridge.
+const DATA: &str = "data0";
+/// Interface of a host on the management network.
+const MANAGEMENT: &str = "mgmt0";
+/// An edge server's bridge between the data plane and its virtual machine.
+const BRIDGE: &str = "br0";
+/// A virtual machine's port on an edge server.
+pub const TAP: &str = "tap0";
+const SWITCH: &str = "switch";
+
+/// Namespace of a host.
+#[must_use]
+pub fn netns(host: &HostName) -> String {
+    format!("{PREFIX}{host}")
+}
+
+/// Makes all namespaces, links and bridges of a scenario.
+///
+/// # Errors
+/// When `ip` or `tc` refuses.
+pub fn create(scenario: &Scenario) -> Result<(), LabError> {
+    let switch = format!("{PREFIX}{SWITCH}");
+    let ip = |line: &str| run("ip", &line.split_whitespace().collect::<Vec<_>>()).map(drop);
+    ip(&format!("netns add {switch}"))?;
+    for bridge in ["data", "mgmt"] {
+        ip(&format!("-n {switch} link add {bridge} type bridge"))?;
+        ip(&format!("-n {switch} link set {bridge} up"))?;
+    }
+    for (index, (name, host)) in scenario.hosts.iter().enumerate() {
+        let ns = netns(name);
+        ip(&format!("netns add {ns}"))?;
+        ip(&format!("-n {ns} link set lo up"))?;
+        let connect = |interface: &str, bridge: &str| -> Result<(), LabError> {
+            let port = format!("{}{index}", &bridge[..1]);
+            ip(&format!("-n {switch} link add {port} type veth peer name {interface} netns {ns}"))?;
+            ip(&format!("-n {switch} link set {port} master {bridge} up"))?;
+            ip(&format!("-n {ns} link set {interface} up"))
+        };
+        if host.data.is_some() {
+            connect(DATA, "data")?;
+        }
+        if host.management.is_some() {
+            connect(MANAGEMENT, "mgmt")?;
+        }
+        address(&ns, host, &ip)?;
+        if *host.role.as_ref() == Role::Edge {
+            limit_rate(&ns, scenario.migration.bandwidth_mib_s)?;
+        }
+    }
+    Ok(())
+}
+
+fn address(ns: &str, host: &Host, ip: &impl Fn(&str) -> Result<(), LabError>) -> Result<(), LabError> {
+    let edge = *host.role.as_ref() == Role::Edge;
+    if edge {
+        ip(&format!("-n {ns} link add {BRIDGE} type bridge"))?;
+        ip(&format!("-n {ns} link set {BRIDGE} up"))?;
+        ip(&format!("-n {ns} link set {DATA} master {BRIDGE}"))?;
+        ip(&format!("-n {ns} tuntap add {TAP} mode tap"))?;
+        ip(&format!("-n {ns} link set {TAP} master {BRIDGE} up"))?;
+    }
+    if let Some(data) = host.data {
+        // `brd` is a keyword of `ip`; prefixes are those of a small site.
+        ip(&format!("-n {ns} addr add {data}/24 dev {}", if edge { BRIDGE } else { DATA }))?;
+    }
+    if let Some(management) = host.management {
+        ip(&format!("-n {ns} addr add {management}/24 dev {MANAGEMENT}"))?;
+    }
+    Ok(())
+}
+
+/// The management link of an edge server sends at this rate and no faster.
+fn limit_rate(ns: &str, mib_per_s: f64) -> Result<(), LabError> {
+    let bits = (mib_per_s * 1024.0 * 1024.0 * 8.0) as u64;
+    let line = format!("-n {ns} qdisc add dev {MANAGEMENT} root tbf rate {bits}bit burst 256kb latency 100ms");
+    run("tc", &line.split_whitespace().collect::<Vec<_>>()).map(drop)
+}
+
+/// Names of the namespaces that a lab has left.
+#[must_use]
+pub fn leftovers() -> Vec<String> {
+    let entries = std::fs::read_dir(NETNS_FOLDER).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with(PREFIX)).collect()
+}
+
+/// Removes the namespaces of a lab; their links go with them.
+///
+/// # Errors
+/// When `ip` refuses.
+pub fn destroy() -> Result<(), LabError> {
+    leftovers().iter().try_for_each(|name| run("ip", &["netns", "del", name]).map(drop))
+}

@@ -1,0 +1,98 @@
+//! One lab at a time on a machine, and nothing left of one that was killed.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use crate::cgroup::{Cgroups, ROOT};
+use crate::error::{LabError, file};
+use crate::network;
+
+/// State of the running lab: sockets, views of /proc, logs. Gone when it ends.
+pub const STATE: &str = "/run/forestall/lab";
+const LOCK: &str = "/run/forestall/lab.lock";
+
+/// The right to run a lab on this machine. When it is dropped everything that the lab started is ended and removed.
+#[derive(Debug)]
+pub struct Site {
+    /// The kernel frees this lock when the process ends, however it ends.
+    _lock: File,
+    groups: Cgroups,
+}
+
+impl Site {
+    /// Takes the right, and removes what a killed lab has left.
+    ///
+    /// # Errors
+    /// When another lab runs, or leftovers cannot be removed.
+    pub fn claim() -> Result<Self, LabError> {
+        let groups = Cgroups::detect()?;
+        let folder = Path::new(LOCK).parent().unwrap_or(Path::new("/"));
+        fs::create_dir_all(folder).map_err(file(folder))?;
+        let mut lock =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(LOCK).map_err(file(LOCK))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut owner = String::new();
+                lock.read_to_string(&mut owner).ok();
+                return Err(LabError::Busy(owner.trim().to_owned()));
+            }
+            Err(TryLockError::Error(error)) => return Err(file(LOCK)(error)),
+        }
+        let owner = std::process::id().to_string();
+        lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| lock.write_all(owner.as_bytes())).map_err(file(LOCK))?;
+        let site = Self { _lock: lock, groups };
+        let left = site.leftovers();
+        if !left.is_empty() {
+            eprintln!("Removing what an earlier lab run left: {}", left.join(", "));
+            site.clear()?;
+        }
+        fs::create_dir_all(STATE).map_err(file(STATE))?;
+        Ok(site)
+    }
+
+    /// Control groups of this machine.
+    #[must_use]
+    pub const fn groups(&self) -> &Cgroups {
+        &self.groups
+    }
+
+    /// Folder for the lab's state.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        PathBuf::from(STATE)
+    }
+
+    fn leftovers(&self) -> Vec<String> {
+        let mut left = network::leftovers();
+        if self.groups.exists(ROOT) {
+            left.push(format!("control group {ROOT} and its processes"));
+        }
+        if Path::new(STATE).exists() {
+            left.push(STATE.to_owned());
+        }
+        left
+    }
+
+    /// Ends every process of a lab, then removes groups, namespaces and state.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub fn clear(&self) -> Result<(), LabError> {
+        self.groups.destroy(ROOT)?;
+        network::destroy()?;
+        match fs::remove_dir_all(STATE) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(file(STATE)(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if let Err(error) = self.clear() {
+            eprintln!("error: the lab could not clear away everything: {error}. The next run tries again");
+        }
+    }
+}
