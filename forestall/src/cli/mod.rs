@@ -1,0 +1,99 @@
+//! The commands, one file each.
+
+#[cfg(feature = "media")]
+mod capture;
+#[cfg(feature = "media")]
+mod overlay;
+#[cfg(feature = "media")]
+mod play;
+#[cfg(feature = "media")]
+mod video;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Keeps live video under its delay budget by moving its functions before their servers get too busy.
+#[derive(Debug, Parser)]
+#[command(name = "forestall", version, after_help = EXIT_CODES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 the work failed, 2 the command line or a configuration is wrong, 3 something that is needed is \
+missing, 130 interrupted (Ctrl-C or SIGTERM; files are whole).";
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Be the camera: send a moving picture with a clock
+    #[cfg(feature = "media")]
+    Capture(capture::Arguments),
+    /// Be the function: write text over video on its way
+    #[cfg(feature = "media")]
+    Overlay(overlay::Arguments),
+    /// Be the screen: show video to nobody and measure how old it is
+    #[cfg(feature = "media")]
+    Play(play::Arguments),
+}
+
+impl Command {
+    pub(crate) fn run(self) -> Result<Outcome, Failure> {
+        match self {
+            #[cfg(feature = "media")]
+            Self::Capture(arguments) => arguments.run(),
+            #[cfg(feature = "media")]
+            Self::Overlay(arguments) => arguments.run(),
+            #[cfg(feature = "media")]
+            Self::Play(arguments) => arguments.run(),
+        }
+    }
+}
+
+/// How a command ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It did its work.
+    Done,
+    /// It was told to end, and did in order.
+    Interrupted,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::SUCCESS,
+            Outcome::Interrupted => Self::from(130),
+        }
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) kind: FailureKind,
+    pub(crate) error: anyhow::Error,
+}
+
+/// What a person does about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FailureKind {
+    /// The work failed.
+    Work,
+    /// The command line or a configuration is wrong.
+    Configuration,
+    /// Something that must be there first is missing.
+    Missing,
+}
+
+impl From<FailureKind> for ExitCode {
+    fn from(kind: FailureKind) -> Self {
+        Self::from(match kind {
+            FailureKind::Work => 1,
+            FailureKind::Configuration => 2,
+            FailureKind::Missing => 3,
+        })
+    }
+}

@@ -1,0 +1,63 @@
+//! `forestall overlay`.
+
+use std::path::PathBuf;
+
+use media::UdpUrl;
+use media::identity::IdentityFiles;
+use media::overlay::{self, OverlayConfig};
+
+use super::video::{Common, FontArgument, parse_bitrate, run_stage};
+use super::{Failure, Outcome};
+
+const EXAMPLES: &str = "\
+Examples:
+  forestall overlay udp://0.0.0.0:5000 udp://192.0.2.9:5001 --text \"Robot 7\"
+  forestall overlay udp://0.0.0.0:5000 udp://192.0.2.9:5001 --text \"Robot 7\" \\
+      --boot-id-file /proc/sys/kernel/random/boot_id --runner-file /run/runner";
+
+/// Be the function: write text over video on its way, and where it was done
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Where to receive the video, udp://ADDRESS:PORT of this machine
+    input: UdpUrl,
+    /// Where to send it, udp://HOST:PORT
+    output: UdpUrl,
+    /// Written over the picture
+    #[arg(long, default_value = "Forestall")]
+    text: String,
+    /// Bits per second of the output, like 600k or 1.5M
+    #[arg(long, default_value = "600k", value_parser = parse_bitrate)]
+    bitrate: u32,
+    /// A key picture at least every so many; each key picture that comes in makes one too
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=600))]
+    gop: u32,
+    /// File with the guest's boot id; it is shown, and written into the code strip
+    #[arg(long, value_name = "FILE", requires = "runner_file")]
+    boot_id_file: Option<PathBuf>,
+    /// File with the number of the virtual machine process that runs the guest now; read again for each frame
+    #[arg(long, value_name = "FILE", requires = "boot_id_file")]
+    runner_file: Option<PathBuf>,
+    #[command(flatten)]
+    font: FontArgument,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Arguments {
+    pub(crate) fn run(self) -> Result<Outcome, Failure> {
+        let identity = self.boot_id_file.zip(self.runner_file);
+        let config = OverlayConfig {
+            input: self.input,
+            output: self.output,
+            text: self.text,
+            font: self.font.font,
+            bitrate: self.bitrate,
+            gop: self.gop,
+            identity: identity.map(|(boot_id, runner)| IdentityFiles { boot_id, runner }),
+            duration: self.common.duration(),
+            stats: self.common.stats(),
+        };
+        run_stage("overlay", |stop| overlay::run(&config, stop))
+    }
+}

@@ -1,0 +1,67 @@
+//! `forestall play`.
+
+use std::path::PathBuf;
+
+use media::UdpUrl;
+use media::play::{self, PlayConfig, PlayDecoder};
+
+use super::video::{Common, run_stage};
+use super::{Failure, Outcome};
+
+const EXAMPLES: &str = "\
+Examples:
+  forestall play udp://0.0.0.0:5001 --frames-csv frames.csv --packets-csv packets.csv
+  forestall play udp://0.0.0.0:5001 --stats --duration 10 --png last.png
+  forestall play udp://0.0.0.0:5001 --frames-csv frames.csv --width 320 --height 240 \\
+      --decoder-command \"ffmpeg -v error -f mpegts -i - -f rawvideo -pix_fmt yuv420p -\"";
+
+/// Be the screen: show video to nobody, read how old each picture is, and write it down
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Where to receive the video, udp://ADDRESS:PORT of this machine
+    input: UdpUrl,
+    /// Write a row for each frame shown: its number, when it was taken and shown, its state
+    #[arg(long, value_name = "FILE")]
+    frames_csv: Option<PathBuf>,
+    /// Write a row for each datagram: when the kernel received it, its size
+    #[arg(long, value_name = "FILE")]
+    packets_csv: Option<PathBuf>,
+    /// Write the last picture at the end
+    #[arg(long, value_name = "FILE")]
+    png: Option<PathBuf>,
+    /// Give the datagrams to this program and read raw pictures (YUV 4:2:0) from it
+    #[arg(long, value_name = "COMMAND", requires_all = ["width", "height"])]
+    decoder_command: Option<String>,
+    /// Pixels of the pictures of --decoder-command
+    #[arg(long, requires = "decoder_command")]
+    width: Option<u32>,
+    /// Pixels of the pictures of --decoder-command
+    #[arg(long, requires = "decoder_command")]
+    height: Option<u32>,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Arguments {
+    pub(crate) fn run(self) -> Result<Outcome, Failure> {
+        let decoder = match (self.decoder_command, self.width, self.height) {
+            (Some(command), Some(width), Some(height)) => PlayDecoder::Program {
+                command,
+                width,
+                height,
+            },
+            _ => PlayDecoder::BuiltIn,
+        };
+        let config = PlayConfig {
+            input: self.input,
+            decoder,
+            frames_csv: self.frames_csv,
+            packets_csv: self.packets_csv,
+            png: self.png,
+            duration: self.common.duration(),
+            stats: self.common.stats(),
+        };
+        run_stage("play", |stop| play::run(&config, stop))
+    }
+}

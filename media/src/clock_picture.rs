@@ -1,0 +1,111 @@
+//! The camera's picture: a moving scene, a clock that people (and text recognition) can read, and the code strip.
+
+use std::collections::HashMap;
+
+use record::Timestamp;
+use wire::code_strip::Strip;
+
+use crate::MediaError;
+use crate::picture::Picture;
+use crate::scene;
+use crate::text::{Font, Tile};
+
+const CLOCK_CHARACTERS: &str = "0123456789:.#";
+/// `HH:MM:SS.mmm`.
+const CLOCK_CHARS: f32 = 12.0;
+/// A monospaced character is this wide, of its size.
+const CHARACTER_WIDTH: f32 = 0.602;
+/// Where the clock stands, of the picture's height.
+const CLOCK_TOP: f32 = 0.34;
+
+/// Draws the pictures of one camera.
+pub struct ClockPicture {
+    picture: Picture,
+    clock: HashMap<char, Tile>,
+    number: HashMap<char, Tile>,
+}
+
+impl ClockPicture {
+    /// A camera of this size.
+    ///
+    /// # Errors
+    /// The size is odd or out of range.
+    pub fn new(width: u32, height: u32, font: &Font) -> Result<Self, MediaError> {
+        let picture = Picture::new(width, height)?;
+        // The clock takes nine tenths of the width; a tile's margins and rounding come on top of its character.
+        let clock_size = (width as f32 * 0.9 / CLOCK_CHARS - 2.0) / CHARACTER_WIDTH * 0.8;
+        Ok(Self {
+            picture,
+            clock: tiles(font, clock_size),
+            number: tiles(font, (clock_size * 0.55).max(8.0)),
+        })
+    }
+
+    /// Takes the picture numbered `frame` at `captured`.
+    ///
+    /// # Errors
+    /// The picture is too small for the code strip.
+    pub fn take(&mut self, captured: Timestamp, frame: u32) -> Result<&mut Picture, MediaError> {
+        // Repeats after an hour, so that the single-precision scene stays smooth.
+        scene::draw(
+            &mut self.picture,
+            (captured.as_micros() % 3_600_000_000) as f32 / 1e6,
+        );
+        let top = (self.picture.height() as f32 * CLOCK_TOP) as usize;
+        let below = draw_line(&mut self.picture, &self.clock, &clock_text(captured), top);
+        draw_line(
+            &mut self.picture,
+            &self.number,
+            &format!("#{frame:06}"),
+            below,
+        );
+        self.picture
+            .draw_strip(&Strip::capture(captured.as_micros(), frame))
+            .map_err(|e| MediaError::Setting {
+                setting: "size",
+                expected: "at least 48x48 pixels, and higher than a fifth of its width".to_owned(),
+                given: format!("{}x{}", e.width, e.height),
+            })?;
+        Ok(&mut self.picture)
+    }
+}
+
+fn tiles(font: &Font, size: f32) -> HashMap<char, Tile> {
+    CLOCK_CHARACTERS
+        .chars()
+        .map(|c| (c, Tile::new(font, c.encode_utf8(&mut [0; 4]), size)))
+        .collect()
+}
+
+/// Draws a centred line; returns the row below it.
+fn draw_line(picture: &mut Picture, tiles: &HashMap<char, Tile>, text: &str, top: usize) -> usize {
+    let line = || text.chars().filter_map(|c| tiles.get(&c));
+    let width: usize = line().map(Tile::width).sum();
+    let mut x = picture.width().saturating_sub(width) / 2 & !1;
+    for tile in line() {
+        tile.draw(picture, x, top);
+        x += tile.width();
+    }
+    top + line().map(Tile::height).max().unwrap_or(0)
+}
+
+/// UTC, `HH:MM:SS.mmm`.
+fn clock_text(time: Timestamp) -> String {
+    let millis = time.as_micros() / 1000;
+    let (seconds, minutes, hours) = (
+        millis / 1000 % 60,
+        millis / 60_000 % 60,
+        millis / 3_600_000 % 24,
+    );
+    format!("{hours:02}:{minutes:02}:{seconds:02}.{:03}", millis % 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_is_utc() {
+        assert_eq!(clock_text(Timestamp(1_700_000_000_123_999)), "22:13:20.123");
+    }
+}

@@ -1,0 +1,275 @@
+//! MPEG-2 in and out, one picture at a time: none is held.
+//!
+//! What holds frames elsewhere, and is off here: B-frames, frame threads (N hold N-1), a parser in front of the decoder, and
+//! the reordering that encoder and decoder allow for unless both are told `low_delay`.
+
+use ffmpeg_the_third as ffmpeg;
+use ffmpeg_the_third::codec::{self, context::Context, decoder, encoder, threading};
+use ffmpeg_the_third::{Dictionary, Packet, Rational, format, frame, picture};
+use nix::libc::EAGAIN;
+use wire::mpegts::{UnitKind, VideoCodec};
+
+use crate::picture::{Picture, SIDES};
+
+/// Key pictures are capped: the encoder's model of the receiver's buffer holds this many mean pictures, so none can be
+/// larger, and none takes longer on a link of the video's rate than that many frame times.
+const BUFFER_FRAMES: u32 = 4;
+/// The buffer is written in the stream in these steps (ISO/IEC 13818-2, `vbv_buffer_size`).
+const BUFFER_STEP_BITS: u32 = 16 * 1024;
+
+/// Why a codec refused.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// FFmpeg was built without it.
+    #[error("this FFmpeg has no {name}; on Debian: apt install libavcodec-extra or libavcodec59")]
+    Absent {
+        /// Encoder or decoder.
+        name: &'static str,
+    },
+    /// It could not be opened.
+    #[error("cannot open the {name} for {setting}")]
+    Open {
+        /// Encoder or decoder.
+        name: &'static str,
+        /// What was asked of it.
+        setting: String,
+        /// What FFmpeg said.
+        source: ffmpeg::Error,
+    },
+    /// A picture could not be encoded.
+    #[error("cannot encode a picture")]
+    Encode(#[source] ffmpeg::Error),
+    /// The encoder wants another picture before it gives this one back.
+    #[error("the encoder holds a picture back")]
+    Held,
+    /// A coded picture could not be decoded.
+    #[error("cannot decode a picture")]
+    Decode(#[source] ffmpeg::Error),
+    /// Not 8-bit 4:2:0, or a size that is not worked on.
+    #[error("the picture has {0}, which is not supported")]
+    Unsupported(String),
+}
+
+/// What an encoder is to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EncoderConfig {
+    /// Pixels, even.
+    pub width: u32,
+    /// Pixels, even.
+    pub height: u32,
+    /// Pictures per second, numerator and denominator.
+    pub fps: (u32, u32),
+    /// Bits per second, mean and peak.
+    pub bitrate: u32,
+    /// A key picture at least every so many.
+    pub gop: u32,
+}
+
+/// Makes MPEG-2 pictures.
+pub struct Encoder {
+    inner: encoder::Video,
+    packet: Packet,
+    count: i64,
+}
+
+/// A coded picture, valid until the next is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Coded<'a> {
+    /// MPEG-2 video.
+    pub data: &'a [u8],
+    /// Whether it stands alone.
+    pub kind: UnitKind,
+}
+
+impl Encoder {
+    /// An encoder for pictures of one size.
+    ///
+    /// # Errors
+    /// FFmpeg lacks it, or refuses the size or the frame rate.
+    pub fn open(config: &EncoderConfig) -> Result<Self, CodecError> {
+        const NAME: &str = "MPEG-2 encoder";
+        ffmpeg::log::set_level(ffmpeg::log::Level::Fatal);
+        let codec =
+            encoder::find(codec::Id::MPEG2VIDEO).ok_or(CodecError::Absent { name: NAME })?;
+        let failed = |source| CodecError::Open {
+            name: NAME,
+            setting: format!("{config:?}"),
+            source,
+        };
+        let mut context = Context::new_with_codec(codec);
+        context.set_flags(codec::Flags::LOW_DELAY | codec::Flags::CLOSED_GOP);
+        context.set_threading(single_thread());
+        let mut video = context.encoder().video().map_err(failed)?;
+        let (fps, per) = (
+            config.fps.0.clamp(1, 1 << 16) as i32,
+            config.fps.1.clamp(1, 1 << 16) as i32,
+        );
+        video.set_width(config.width);
+        video.set_height(config.height);
+        video.set_format(format::Pixel::YUV420P);
+        video.set_time_base(Rational::new(per, fps));
+        video.set_frame_rate(Some(Rational::new(fps, per)));
+        video.set_bit_rate(config.bitrate as usize);
+        video.set_max_bit_rate(config.bitrate as usize);
+        video.set_gop(config.gop);
+        video.set_max_b_frames(0);
+        let buffer =
+            (u64::from(config.bitrate) * u64::from(BUFFER_FRAMES) * per as u64 / fps as u64) as u32;
+        let buffer = buffer.div_ceil(BUFFER_STEP_BITS).max(1) * BUFFER_STEP_BITS;
+        let options: Dictionary = [
+            ("bufsize", buffer.to_string().as_str()),
+            // A cut does not make a key picture: only the camera's rhythm and the caller do.
+            ("sc_threshold", "1000000000"),
+        ]
+        .into_iter()
+        .collect();
+        let inner = video.open_as_with(codec, options).map_err(failed)?;
+        Ok(Self {
+            inner,
+            packet: Packet::empty(),
+            count: 0,
+        })
+    }
+
+    /// Encodes `picture`; `kind` [`UnitKind::Key`] forces a key picture, otherwise the encoder decides.
+    ///
+    /// # Errors
+    /// FFmpeg refuses the picture, or it does not come out at once.
+    pub fn encode(
+        &mut self,
+        picture: &mut Picture,
+        kind: UnitKind,
+    ) -> Result<Coded<'_>, CodecError> {
+        picture.0.set_pts(Some(self.count));
+        picture.0.set_kind(match kind {
+            UnitKind::Key => picture::Type::I,
+            UnitKind::Predicted => picture::Type::None,
+        });
+        self.count += 1;
+        self.inner
+            .send_frame(&picture.0)
+            .map_err(CodecError::Encode)?;
+        self.inner.receive_packet(&mut self.packet).map_err(|e| {
+            if is_again(e) {
+                CodecError::Held
+            } else {
+                CodecError::Encode(e)
+            }
+        })?;
+        Ok(Coded {
+            data: self.packet.data().unwrap_or(&[]),
+            kind: if self.packet.is_key() {
+                UnitKind::Key
+            } else {
+                UnitKind::Predicted
+            },
+        })
+    }
+}
+
+/// Takes coded pictures apart.
+pub struct Decoder {
+    inner: decoder::Video,
+    picture: Picture,
+    next: frame::Video,
+}
+
+impl Decoder {
+    /// A decoder; it learns size and frame rate from the stream.
+    ///
+    /// # Errors
+    /// FFmpeg lacks it.
+    pub fn open(video: VideoCodec) -> Result<Self, CodecError> {
+        ffmpeg::log::set_level(ffmpeg::log::Level::Fatal);
+        let (id, name) = match video {
+            VideoCodec::Mpeg2 => (codec::Id::MPEG2VIDEO, "MPEG-2 decoder"),
+            VideoCodec::H264 => (codec::Id::H264, "H.264 decoder"),
+        };
+        let codec = decoder::find(id).ok_or(CodecError::Absent { name })?;
+        let mut context = Context::new_with_codec(codec);
+        context.set_flags(codec::Flags::LOW_DELAY | codec::Flags::OUTPUT_CORRUPT);
+        context.set_threading(single_thread());
+        let mut decoder = context.decoder();
+        decoder.conceal(decoder::Conceal::GUESS_MVS | decoder::Conceal::DEBLOCK);
+        let opened = decoder.open_as(codec).and_then(decoder::Opened::video);
+        let inner = opened.map_err(|source| CodecError::Open {
+            name,
+            setting: "low delay".to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            inner,
+            picture: Picture(frame::Video::empty()),
+            next: frame::Video::empty(),
+        })
+    }
+
+    /// Decodes one coded picture. Holes are concealed with what was there before. `None`: it held no picture.
+    ///
+    /// # Errors
+    /// FFmpeg can make nothing of it; the next may be decoded all the same.
+    pub fn decode(&mut self, data: &[u8]) -> Result<Option<&Picture>, CodecError> {
+        if data.is_empty() {
+            return Ok(None); // An empty packet would mean the end of the stream.
+        }
+        self.inner
+            .send_packet(&Packet::borrow(data))
+            .map_err(CodecError::Decode)?;
+        let mut is_found = false;
+        loop {
+            // Asking empties the frame that it is given, also when there is nothing.
+            match self.inner.receive_frame(&mut self.next) {
+                Ok(()) => {
+                    std::mem::swap(&mut self.next, &mut self.picture.0);
+                    is_found = true;
+                }
+                Err(error) if is_again(error) => break,
+                Err(error) => return Err(CodecError::Decode(error)),
+            }
+        }
+        if !is_found {
+            return Ok(None);
+        }
+        check_decoded(&self.picture.0)?;
+        Ok(Some(&self.picture))
+    }
+
+    /// Pictures per second that the stream announces, numerator and denominator.
+    #[must_use]
+    pub fn fps(&self) -> Option<(u32, u32)> {
+        let rate = self.inner.frame_rate()?;
+        (rate.numerator() > 0 && rate.denominator() > 0)
+            .then(|| (rate.numerator() as u32, rate.denominator() as u32))
+    }
+}
+
+fn check_decoded(frame: &frame::Video) -> Result<(), CodecError> {
+    if !matches!(
+        frame.format(),
+        format::Pixel::YUV420P | format::Pixel::YUVJ420P
+    ) {
+        return Err(CodecError::Unsupported(format!(
+            "the pixel format {:?}",
+            frame.format()
+        )));
+    }
+    if !SIDES.contains(&frame.width()) || !SIDES.contains(&frame.height()) {
+        return Err(CodecError::Unsupported(format!(
+            "{}x{} pixels",
+            frame.width(),
+            frame.height()
+        )));
+    }
+    Ok(())
+}
+
+fn single_thread() -> threading::Config {
+    threading::Config {
+        count: 1,
+        ..threading::Config::kind(threading::Type::Slice)
+    }
+}
+
+fn is_again(error: ffmpeg::Error) -> bool {
+    matches!(error, ffmpeg::Error::Other { errno } if errno == EAGAIN)
+}

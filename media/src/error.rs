@@ -1,0 +1,131 @@
+//! What can go wrong in a stage.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::codec::CodecError;
+use crate::net::UrlError;
+
+/// What a person does about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The work failed.
+    Failed,
+    /// The configuration is wrong.
+    Config,
+    /// Something that must be installed or prepared is missing.
+    Missing,
+}
+
+/// Why a stage ended.
+#[derive(Debug, thiserror::Error)]
+pub enum MediaError {
+    /// Not an address that this can send to or receive from.
+    #[error("'{url}' is not a video address")]
+    Url {
+        /// What was given.
+        url: String,
+        /// What is wrong with it.
+        source: UrlError,
+    },
+    /// A setting out of range.
+    #[error("{setting} must be {expected}, not {given}")]
+    Setting {
+        /// Its name.
+        setting: &'static str,
+        /// What would be right.
+        expected: String,
+        /// What was given.
+        given: String,
+    },
+    /// The socket could not be opened.
+    #[error("cannot open a UDP socket for {url}")]
+    Socket {
+        /// Address.
+        url: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The socket failed while receiving.
+    #[error("cannot receive from {url}")]
+    Receive {
+        /// Address.
+        url: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The font is not there.
+    #[error(
+        "cannot read the font {path}; on Debian: apt install fonts-dejavu-core, or name another with --font"
+    )]
+    FontMissing {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is no font.
+    #[error("{path} is not a TrueType or OpenType font")]
+    FontInvalid {
+        /// The file.
+        path: PathBuf,
+    },
+    /// FFmpeg's libraries refused.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// A file could not be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file could not be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("{path} does not hold {expected}: '{found}'")]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What was looked for.
+        expected: &'static str,
+        /// What it begins with.
+        found: String,
+    },
+    /// An outside program could not be started.
+    #[error("cannot start '{command}'")]
+    Start {
+        /// Command line.
+        command: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An outside program ended although there was work.
+    #[error("'{command}' ended early: {status}")]
+    Ended {
+        /// Command line.
+        command: String,
+        /// Exit code or signal.
+        status: String,
+    },
+}
+
+impl MediaError {
+    /// What a person does about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Url { .. } | Self::Setting { .. } | Self::FontInvalid { .. } => ErrorKind::Config,
+            Self::FontMissing { .. } | Self::Read { .. } | Self::Start { .. } => ErrorKind::Missing,
+            Self::Codec(CodecError::Absent { .. }) => ErrorKind::Missing,
+            _ => ErrorKind::Failed,
+        }
+    }
+}

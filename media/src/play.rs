@@ -1,0 +1,193 @@
+//! The screen: shows pictures as they come (to nobody), and reads out of each how old it is.
+
+mod outside;
+mod screen;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use record::Timestamp;
+use record::raw::PacketRow;
+use wire::mpegts::{Reader, VideoCodec, unit_starts};
+
+use crate::codec::Decoder;
+use crate::net::{Datagram, Receiver};
+use crate::overlay::Damage;
+use crate::stats::{StatsOutput, Totals};
+use crate::table::Table;
+use crate::{MediaError, UdpUrl};
+use screen::Screen;
+
+/// Settings of the player.
+#[derive(Clone, Debug)]
+pub struct PlayConfig {
+    /// Where the video comes from.
+    pub input: UdpUrl,
+    /// Who decodes.
+    pub decoder: PlayDecoder,
+    /// Where `frames.csv` goes ([`record::raw::FrameRow`]).
+    pub frames_csv: Option<PathBuf>,
+    /// Where `packets.csv` goes ([`PacketRow`]).
+    pub packets_csv: Option<PathBuf>,
+    /// Where the last picture goes, as PNG, at the end.
+    pub png: Option<PathBuf>,
+    /// Ends after this; `None`: when it is stopped.
+    pub duration: Option<Duration>,
+    /// Figures once a second.
+    pub stats: StatsOutput,
+}
+
+/// Who decodes.
+#[derive(Clone, Debug)]
+pub enum PlayDecoder {
+    /// Ours, which holds no frame.
+    BuiltIn,
+    /// An outside program that takes the transport stream on standard input and gives raw pictures (YUV 4:2:0) of this
+    /// size on standard output. Which of them are damaged is known only about: how many pictures it holds is its secret.
+    Program {
+        /// Line for the shell.
+        command: String,
+        /// Pixels, even.
+        width: u32,
+        /// Pixels, even.
+        height: u32,
+    },
+}
+
+/// Shows pictures until `stop` is set or the time is up.
+///
+/// # Errors
+/// There is no socket or decoder, a file cannot be written, or the outside program ended.
+pub fn run(config: &PlayConfig, stop: &AtomicBool) -> Result<Totals, MediaError> {
+    let mut input = Input::open(config)?;
+    let mut screen = Screen::open(config)?;
+    match &config.decoder {
+        PlayDecoder::BuiltIn => {
+            built_in(&mut input, &mut screen, stop)?;
+            screen.meter.totals.datagrams_dropped = input.receiver.overflowed();
+        }
+        PlayDecoder::Program {
+            command,
+            width,
+            height,
+        } => {
+            outside::run(command, (*width, *height), &mut input, &mut screen, stop)?;
+        }
+    }
+    input.close()?;
+    screen.close(config.png.as_deref())
+}
+
+fn built_in(input: &mut Input, screen: &mut Screen, stop: &AtomicBool) -> Result<(), MediaError> {
+    let mut decoder: Option<(VideoCodec, Decoder)> = None;
+    while !stop.load(Ordering::Relaxed) && !input.is_over() {
+        let mut units = Vec::new();
+        input.receive(|_, found| units = found)?;
+        for unit in units {
+            screen.meter.totals.frames_in += 1;
+            screen.meter.bytes += unit.unit.data.len() as u64;
+            let decoder = match &mut decoder {
+                Some((opened, decoder)) if *opened == unit.codec => decoder,
+                // Nothing can be shown of predicted pictures before the first key picture.
+                _ if !unit.unit.random_access => {
+                    screen.meter.totals.frames_dropped += 1;
+                    continue;
+                }
+                none_or_other => {
+                    &mut none_or_other
+                        .insert((unit.codec, Decoder::open(unit.codec)?))
+                        .1
+                }
+            };
+            match decoder.decode(&unit.unit.data) {
+                Ok(Some(picture)) => screen.show(
+                    picture,
+                    unit.is_damaged,
+                    Timestamp::now(),
+                    Some(unit.received),
+                )?,
+                _ => screen.meter.totals.frames_dropped += 1,
+            }
+        }
+        screen.meter.totals.datagrams_dropped = input.receiver.overflowed();
+        screen.meter.report(Timestamp::now());
+    }
+    Ok(())
+}
+
+/// Datagrams as they come, written down.
+struct Input {
+    receiver: Receiver,
+    reader: Reader,
+    damage: Damage,
+    packets: Option<Table>,
+    start: Timestamp,
+    duration: Option<Duration>,
+}
+
+/// A coded picture that came in.
+struct Received {
+    unit: wire::mpegts::AccessUnit,
+    codec: VideoCodec,
+    is_damaged: bool,
+    received: Timestamp,
+}
+
+impl Input {
+    fn open(config: &PlayConfig) -> Result<Self, MediaError> {
+        Ok(Self {
+            receiver: Receiver::open(&config.input)?,
+            reader: Reader::new(),
+            damage: Damage::default(),
+            packets: config
+                .packets_csv
+                .as_deref()
+                .map(Table::create)
+                .transpose()?,
+            start: Timestamp::now(),
+            duration: config.duration,
+        })
+    }
+
+    fn is_over(&self) -> bool {
+        self.duration
+            .is_some_and(|duration| Timestamp::now().since(self.start) >= duration)
+    }
+
+    /// Waits a while for the next datagram, and gives it to `take` with the coded pictures that it completes.
+    fn receive(
+        &mut self,
+        take: impl FnOnce(Datagram<'_>, Vec<Received>),
+    ) -> Result<(), MediaError> {
+        if let Some(datagram) = self.receiver.receive()? {
+            let units = self.reader.push(datagram.bytes);
+            let video = self.reader.video();
+            if let Some(packets) = &mut self.packets {
+                packets.write(&PacketRow {
+                    received_us: datagram.received,
+                    bytes: datagram.bytes.len() as u32,
+                    frame_starts: video.map_or(0, |(pid, _)| unit_starts(datagram.bytes, pid)),
+                })?;
+            }
+            let codec = video.map_or(VideoCodec::Mpeg2, |(_, codec)| codec);
+            let received = datagram.received;
+            let damage = &mut self.damage;
+            let units = units.into_iter().map(|unit| Received {
+                is_damaged: damage.follow(&unit),
+                unit,
+                codec,
+                received,
+            });
+            take(datagram, units.collect());
+        }
+        match &mut self.packets {
+            Some(packets) => packets.flush_due(Timestamp::now()),
+            None => Ok(()),
+        }
+    }
+
+    fn close(&mut self) -> Result<(), MediaError> {
+        self.packets.as_mut().map_or(Ok(()), Table::flush)
+    }
+}

@@ -1,0 +1,155 @@
+//! What a stage did, once a second.
+
+use std::io::Write;
+use std::time::Duration;
+
+use record::Timestamp;
+use serde::Serialize;
+
+/// Longest list of times kept between two reports: a second at 1000 frames per second.
+const TIMES_MAX: usize = 1000;
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// Whether a stage prints its figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StatsOutput {
+    /// Nothing.
+    #[default]
+    Off,
+    /// One JSON object a second on standard output.
+    JsonLines,
+}
+
+/// What a stage did from start to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Frames that came in: coded pictures, or pictures taken.
+    pub frames_in: u64,
+    /// Frames that went out: sent or shown.
+    pub frames_out: u64,
+    /// Frames that came in and could not go out; for `capture`, pictures not taken because it was late.
+    pub frames_dropped: u64,
+    /// Frames that went out although parts of them, or of a frame that they refer to, were lost on the way here.
+    pub frames_damaged: u64,
+    /// Datagrams that the system threw away here: receive buffer full, or refused when sending.
+    pub datagrams_dropped: u64,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    stage: &'a str,
+    time_us: Timestamp,
+    #[serde(flatten)]
+    totals: Totals,
+    /// Frames inside the stage now.
+    frames_held: u64,
+    /// Frames that went out since the last report.
+    frames_recent: u64,
+    /// Time in this stage of those.
+    stage_ms_p50: Option<f64>,
+    stage_ms_p95: Option<f64>,
+    stage_ms_p99: Option<f64>,
+    /// Coded video that passed since the last report, without MPEG-TS.
+    bitrate_bps: u64,
+    /// Age of the picture on the screen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    picture_age_ms: Option<f64>,
+}
+
+/// Counts, and prints.
+pub(crate) struct Meter {
+    stage: &'static str,
+    output: StatsOutput,
+    pub(crate) totals: Totals,
+    pub(crate) frames_held: u64,
+    pub(crate) bytes: u64,
+    /// Capture time of the picture on the screen.
+    pub(crate) on_screen: Option<Timestamp>,
+    frames_recent: u64,
+    times_ms: Vec<f64>,
+    last: Timestamp,
+}
+
+impl Meter {
+    pub(crate) fn new(stage: &'static str, output: StatsOutput, now: Timestamp) -> Self {
+        Self {
+            stage,
+            output,
+            totals: Totals::default(),
+            frames_held: 0,
+            bytes: 0,
+            on_screen: None,
+            frames_recent: 0,
+            times_ms: Vec::new(),
+            last: now,
+        }
+    }
+
+    /// A frame went out after `time` in this stage; `None` if that is not known.
+    pub(crate) fn frame_out(&mut self, time: Option<Duration>) {
+        self.totals.frames_out += 1;
+        self.frames_recent += 1;
+        if let Some(time) = time
+            && self.output == StatsOutput::JsonLines
+            && self.times_ms.len() < TIMES_MAX
+        {
+            self.times_ms.push(time.as_secs_f64() * 1e3);
+        }
+    }
+
+    /// Prints a report if a second has passed.
+    pub(crate) fn report(&mut self, now: Timestamp) {
+        let passed = now.since(self.last);
+        if self.output == StatsOutput::Off || passed < REPORT_EVERY {
+            return;
+        }
+        self.times_ms.sort_by(f64::total_cmp);
+        let report = Report {
+            stage: self.stage,
+            time_us: now,
+            totals: self.totals,
+            frames_held: self.frames_held,
+            frames_recent: self.frames_recent,
+            stage_ms_p50: percentile(&self.times_ms, 50),
+            stage_ms_p95: percentile(&self.times_ms, 95),
+            stage_ms_p99: percentile(&self.times_ms, 99),
+            bitrate_bps: (self.bytes as f64 * 8.0 / passed.as_secs_f64()) as u64,
+            picture_age_ms: self
+                .on_screen
+                .map(|captured| now.seconds_after(captured) * 1e3),
+        };
+        if let Ok(line) = serde_json::to_string(&report) {
+            // Nobody reads any more: no reason to stop the video.
+            let mut out = std::io::stdout().lock();
+            let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+        }
+        self.times_ms.clear();
+        self.bytes = 0;
+        self.frames_recent = 0;
+        self.last = now;
+    }
+}
+
+/// Nearest rank.
+fn percentile(sorted: &[f64], percent: usize) -> Option<f64> {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted
+        .get(rank - 1)
+        .map(|value| (value * 1e3).round() / 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_the_nearest_rank() {
+        let hundred: Vec<f64> = (1..=100).map(f64::from).collect();
+        assert_eq!(
+            [50, 95, 99].map(|p| percentile(&hundred, p)),
+            [Some(50.0), Some(95.0), Some(99.0)]
+        );
+        assert_eq!(percentile(&[7.0], 99), Some(7.0));
+        assert_eq!(percentile(&[], 50), None);
+    }
+}

@@ -1,0 +1,208 @@
+//! Text on a picture, rasterised once and drawn often.
+
+use std::fs;
+use std::path::Path;
+
+use ab_glyph::{Font as _, FontVec, ScaleFont as _, point};
+
+use crate::MediaError;
+use crate::picture::Picture;
+
+/// Where Debian's `fonts-dejavu-core` puts a monospaced font.
+pub const DEFAULT_FONT: &str = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf";
+
+const TEXT_LUMA: f32 = 235.0;
+const BOX_LUMA: f32 = 16.0;
+const NEUTRAL: f32 = 128.0;
+/// How much of the picture the box behind the text hides, of 1.
+const BOX_OPACITY: f32 = 0.6;
+/// Longer lines are cut.
+const LINE_CHARS_MAX: usize = 200;
+/// More lines are cut.
+const LINES_MAX: usize = 8;
+
+/// A font file.
+pub struct Font(FontVec);
+
+impl Font {
+    /// Reads a TrueType or OpenType font.
+    ///
+    /// # Errors
+    /// It is not there (the message names Debian's package) or is no font.
+    pub fn load(path: &Path) -> Result<Self, MediaError> {
+        let bytes = fs::read(path).map_err(|source| MediaError::FontMissing {
+            path: path.to_owned(),
+            source,
+        })?;
+        let font = FontVec::try_from_vec(bytes).map_err(|_| MediaError::FontInvalid {
+            path: path.to_owned(),
+        })?;
+        Ok(Self(font))
+    }
+}
+
+/// Text with its half-transparent box, ready to be blended: each pixel becomes `pixel * keep + add`, in 1/256.
+///
+/// The work of rasterising is done once; drawing is a multiplication a pixel, which the compiler turns into vector
+/// instructions. That matters in an emulated guest.
+pub struct Tile {
+    /// Even, so that it covers whole chroma pixels.
+    width: usize,
+    height: usize,
+    luma: Blend,
+    chroma: Blend,
+}
+
+#[derive(Default)]
+struct Blend {
+    keep: Vec<u16>,
+    add: Vec<u16>,
+}
+
+impl Blend {
+    /// Sums stay below 2^16: `keep` and the weight inside `add` are shares of one 256, and no colour is above 235.
+    fn push(&mut self, keep: f32, add: f32) {
+        self.keep.push((keep * 256.0) as u16);
+        self.add.push((add * 256.0) as u16);
+    }
+}
+
+impl Tile {
+    /// Lines of text of `size` pixels each, with a margin around them.
+    #[must_use]
+    pub fn new(font: &Font, lines: &str, size: f32) -> Self {
+        let scaled = font.0.as_scaled(size);
+        let line_height = (scaled.ascent() - scaled.descent()).ceil();
+        let margin = (size / 6.0).ceil();
+        let lines: Vec<&str> = lines.lines().take(LINES_MAX).collect();
+        let mut glyphs = Vec::new();
+        let mut right = 0f32;
+        for (row, line) in lines.iter().enumerate() {
+            let mut pen = point(margin, margin + row as f32 * line_height + scaled.ascent());
+            for character in line
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(LINE_CHARS_MAX)
+            {
+                let id = scaled.glyph_id(character);
+                glyphs.push(id.with_scale_and_position(size, pen));
+                pen.x += scaled.h_advance(id);
+            }
+            right = right.max(pen.x);
+        }
+        let width = (right + margin).ceil() as usize;
+        let height = (line_height * lines.len() as f32 + 2.0 * margin).ceil() as usize;
+        let mut coverage = Coverage::new(width.next_multiple_of(2), height.next_multiple_of(2));
+        for outlined in glyphs
+            .into_iter()
+            .filter_map(|glyph| font.0.outline_glyph(glyph))
+        {
+            let bounds = outlined.px_bounds();
+            outlined.draw(|x, y, share| {
+                coverage.add(
+                    bounds.min.x as i64 + i64::from(x),
+                    bounds.min.y as i64 + i64::from(y),
+                    share,
+                )
+            });
+        }
+        coverage.into_tile()
+    }
+
+    /// Width in pixels, even.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Height in pixels, even.
+    #[must_use]
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Blends it over the picture with its top left corner at (`x`, `y`), made even; what does not fit is cut off.
+    pub fn draw(&self, picture: &mut Picture, x: usize, y: usize) {
+        let (x, y) = (x / 2 * 2, y / 2 * 2);
+        for index in 0..3 {
+            let (blend, shrink) = if index == 0 {
+                (&self.luma, 1)
+            } else {
+                (&self.chroma, 2)
+            };
+            let (x, y, tile_width) = (x / shrink, y / shrink, self.width / shrink);
+            let plane = picture.plane_mut(index);
+            let visible = tile_width.min(plane.width.saturating_sub(x));
+            if visible == 0 {
+                return;
+            }
+            let rows = plane
+                .data
+                .chunks_mut(plane.stride)
+                .take(plane.height)
+                .skip(y);
+            let blends = blend
+                .keep
+                .chunks(tile_width)
+                .zip(blend.add.chunks(tile_width));
+            for (row, (keep, add)) in rows.zip(blends) {
+                for ((pixel, keep), add) in row[x..x + visible].iter_mut().zip(keep).zip(add) {
+                    *pixel = ((u16::from(*pixel) * keep + add) >> 8) as u8;
+                }
+            }
+        }
+    }
+}
+
+/// How much of each pixel the text covers, of 1.
+struct Coverage {
+    width: usize,
+    height: usize,
+    shares: Vec<f32>,
+}
+
+impl Coverage {
+    fn new(width: usize, height: usize) -> Self {
+        Self {
+            width,
+            height,
+            shares: vec![0.0; width * height],
+        }
+    }
+
+    fn add(&mut self, x: i64, y: i64, share: f32) {
+        let (Ok(x), Ok(y)) = (usize::try_from(x), usize::try_from(y)) else {
+            return;
+        };
+        if x < self.width && y < self.height {
+            let total = &mut self.shares[y * self.width + x];
+            *total = (*total + share).clamp(0.0, 1.0);
+        }
+    }
+
+    fn into_tile(self) -> Tile {
+        let (mut luma, mut chroma) = (Blend::default(), Blend::default());
+        for &share in &self.shares {
+            luma.push(
+                (1.0 - BOX_OPACITY) * (1.0 - share),
+                TEXT_LUMA * share + BOX_LUMA * BOX_OPACITY * (1.0 - share),
+            );
+        }
+        for (y, x) in (0..self.height / 2).flat_map(|y| (0..self.width / 2).map(move |x| (y, x))) {
+            let at = 2 * y * self.width + 2 * x;
+            let share = [0, 1, self.width, self.width + 1]
+                .iter()
+                .map(|offset| self.shares[at + offset])
+                .sum::<f32>()
+                / 4.0;
+            let keep = (1.0 - BOX_OPACITY) * (1.0 - share);
+            chroma.push(keep, NEUTRAL * (1.0 - keep));
+        }
+        Tile {
+            width: self.width,
+            height: self.height,
+            luma,
+            chroma,
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! MPEG transport stream with one video stream (ISO/IEC 13818-1), without a held picture.
+//!
+//! A reader that waits for the next picture to know that this one ended holds one frame. [`Writer`] therefore writes the
+//! length of every picture, and [`Reader`] hands a picture over as soon as that many bytes are there.
+
+mod psi;
+mod reader;
+mod writer;
+
+pub use reader::{AccessUnit, Counters, Reader, unit_starts};
+pub use writer::{UnitKind, Writer};
+
+/// Bytes in a packet of the transport stream.
+pub const PACKET_BYTES: usize = 188;
+/// Most packets in a UDP datagram, so that it fits an Ethernet frame.
+pub const DATAGRAM_PACKETS_MAX: usize = 7;
+/// Most bytes in a UDP datagram: 1316.
+pub const DATAGRAM_BYTES_MAX: usize = DATAGRAM_PACKETS_MAX * PACKET_BYTES;
+/// Ticks per second of a presentation time.
+pub const CLOCK_HZ: u64 = 90_000;
+/// A presentation time wraps after this many ticks (26.5 hours).
+pub const CLOCK_WRAP: u64 = 1 << 33;
+
+const SYNC_BYTE: u8 = 0x47;
+const PID_PAT: u16 = 0;
+
+/// What the video stream is coded with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VideoCodec {
+    /// Stream type 0x02.
+    Mpeg2,
+    /// Stream type 0x1b.
+    H264,
+}
+
+impl VideoCodec {
+    fn from_stream_type(stream_type: u8) -> Option<Self> {
+        match stream_type {
+            0x02 => Some(Self::Mpeg2),
+            0x1b => Some(Self::H264),
+            _ => None,
+        }
+    }
+
+    fn stream_type(self) -> u8 {
+        match self {
+            Self::Mpeg2 => 0x02,
+            Self::H264 => 0x1b,
+        }
+    }
+}
+
+/// The presentation time of a wall clock reading, in ticks of [`CLOCK_HZ`], wrapped.
+#[must_use]
+pub fn ticks_from_micros(micros: u64) -> u64 {
+    // 9 / 100 ticks a microsecond; u128 because the product leaves 64 bits for absurd clocks.
+    ((u128::from(micros) * 9 / 100) % u128::from(CLOCK_WRAP)) as u64
+}
+
+fn packet_pid(packet: &[u8]) -> u16 {
+    u16::from_be_bytes([packet[1] & 0x1f, packet[2]])
+}
+
+fn starts_unit(packet: &[u8]) -> bool {
+    packet[1] & 0x40 != 0
+}

@@ -1,0 +1,134 @@
+//! The two tables that say which packets carry the video: PAT and PMT.
+
+use super::{PACKET_BYTES, VideoCodec};
+
+const TABLE_PAT: u8 = 0;
+const TABLE_PMT: u8 = 2;
+/// Table header after the length field, and the CRC at its end.
+const AFTER_LENGTH: usize = 5;
+const CRC_BYTES: usize = 4;
+
+/// A table section found in the payload of one packet. Sections that span packets are not looked at: a PMT that long
+/// lists more than thirty streams.
+pub(super) struct Section<'a> {
+    table: u8,
+    body: &'a [u8],
+}
+
+impl<'a> Section<'a> {
+    /// Reads the section that begins in the payload of a packet with a payload unit start; `None` when it is cut off or
+    /// its CRC is wrong.
+    pub(super) fn parse(payload: &'a [u8]) -> Option<Self> {
+        let pointer = usize::from(*payload.first()?);
+        let section = payload.get(1 + pointer..)?;
+        let (&[table, hi, lo], _) = section.split_first_chunk::<3>()?;
+        let length = usize::from(u16::from_be_bytes([hi & 0x0f, lo]));
+        let whole = section.get(..3 + length)?;
+        if length < AFTER_LENGTH + CRC_BYTES || crc32(whole) != 0 {
+            return None;
+        }
+        Some(Self {
+            table,
+            body: &whole[3 + AFTER_LENGTH..whole.len() - CRC_BYTES],
+        })
+    }
+
+    /// PID of the first programme's map, when this is a PAT.
+    pub(super) fn map_pid(&self) -> Option<u16> {
+        if self.table != TABLE_PAT {
+            return None;
+        }
+        // Programme 0 is the network information table.
+        let entry = self.body.chunks_exact(4).find(|e| e[0] != 0 || e[1] != 0)?;
+        Some(u16::from_be_bytes([entry[2] & 0x1f, entry[3]]))
+    }
+
+    /// PID and codec of the first video stream, when this is a PMT.
+    pub(super) fn video(&self) -> Option<(u16, VideoCodec)> {
+        if self.table != TABLE_PMT {
+            return None;
+        }
+        let (&[_, _, hi, lo], _) = self.body.split_first_chunk::<4>()?;
+        let mut streams = self
+            .body
+            .get(4 + usize::from(u16::from_be_bytes([hi & 0x0f, lo]))..)?;
+        while let Some((&[stream_type, pid_hi, pid_lo, info_hi, info_lo], rest)) =
+            streams.split_first_chunk::<5>()
+        {
+            if let Some(codec) = VideoCodec::from_stream_type(stream_type) {
+                return Some((u16::from_be_bytes([pid_hi & 0x1f, pid_lo]), codec));
+            }
+            streams = rest.get(usize::from(u16::from_be_bytes([info_hi & 0x0f, info_lo]))..)?;
+        }
+        None
+    }
+}
+
+/// The PAT of a stream with one programme.
+pub(super) fn pat(map_pid: u16) -> Vec<u8> {
+    let [hi, lo] = (map_pid | 0xe000).to_be_bytes();
+    section(TABLE_PAT, &[0, 1, hi, lo])
+}
+
+/// The PMT of a programme with one video stream that also carries the clock.
+pub(super) fn pmt(video_pid: u16, codec: VideoCodec) -> Vec<u8> {
+    let [hi, lo] = (video_pid | 0xe000).to_be_bytes();
+    section(
+        TABLE_PMT,
+        &[hi, lo, 0xf0, 0, codec.stream_type(), hi, lo, 0xf0, 0],
+    )
+}
+
+/// Pointer field and section: the payload of a packet.
+fn section(table: u8, body: &[u8]) -> Vec<u8> {
+    let length = AFTER_LENGTH + body.len() + CRC_BYTES;
+    let mut section = vec![table, 0xb0 | (length >> 8) as u8, length as u8];
+    section.extend([0, 1, 0xc1, 0, 0]); // stream or programme 1, version 0 in force, section 0 of 0
+    section.extend(body);
+    section.extend(crc32(&section).to_be_bytes());
+    debug_assert!(section.len() < PACKET_BYTES - 5);
+    section.insert(0, 0);
+    section
+}
+
+/// CRC-32/MPEG-2; over a section with its CRC it is 0.
+fn crc32(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(u32::MAX, |crc, &byte| {
+        (0..8).fold(crc ^ (u32::from(byte) << 24), |crc, _| {
+            (crc << 1) ^ if crc >> 31 == 1 { 0x04c1_1db7 } else { 0 }
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_read_back() {
+        assert_eq!(
+            Section::parse(&pat(0x1000)).unwrap().map_pid(),
+            Some(0x1000)
+        );
+        let pmt = pmt(0x100, VideoCodec::H264);
+        assert_eq!(
+            Section::parse(&pmt).unwrap().video(),
+            Some((0x100, VideoCodec::H264))
+        );
+    }
+
+    #[test]
+    fn a_flipped_bit_is_refused() {
+        let good = pmt(0x100, VideoCodec::Mpeg2);
+        for bit in 8..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(Section::parse(&bad).is_none(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn crc_is_the_published_one() {
+        assert_eq!(crc32(b"123456789"), 0x0376_e6e7);
+    }
+}

@@ -1,0 +1,345 @@
+//! Transport packets -> coded pictures, each as soon as it is whole.
+
+use super::{PACKET_BYTES, PID_PAT, SYNC_BYTE, VideoCodec, packet_pid, psi::Section, starts_unit};
+
+/// A longer coded picture is given up: 2 MiB is a second of 16 Mbit/s.
+const UNIT_BYTES_MAX: usize = 2 << 20;
+/// The continuity counter has four bits: the last packets are remembered by it, to know a duplicate when it comes.
+const COUNTER_VALUES: usize = 16;
+const PES_START: [u8; 3] = [0, 0, 1];
+/// PES header up to and including its own length.
+const PES_FIXED_BYTES: usize = 9;
+const MPEG2_SEQUENCE_HEADER: [u8; 4] = [0, 0, 1, 0xb3];
+
+/// A coded picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessUnit {
+    /// The coded picture, without any MPEG-TS.
+    pub data: Vec<u8>,
+    /// Presentation time in ticks of [`CLOCK_HZ`](super::CLOCK_HZ), if there was one.
+    pub pts: Option<u64>,
+    /// A decoder can begin here.
+    pub random_access: bool,
+    /// Packets inside it were lost: `data` has a hole or ends early.
+    pub damaged: bool,
+    /// Packets before it were lost: pictures that it refers to may be missing or damaged.
+    pub lost_before: bool,
+}
+
+/// What a [`Reader`] has come across; all count up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Gaps in the continuity counter of the video.
+    pub continuity_errors: u64,
+    /// Video packets that came twice.
+    pub duplicates: u64,
+    /// Bytes between packets.
+    pub skipped_bytes: u64,
+    /// Coded pictures given up: unreadable header or longer than 2 MiB.
+    pub units_dropped: u64,
+}
+
+/// Reads the first video stream of the first programme. It holds one unfinished picture (at most 2 MiB) and the last 16
+/// packets.
+#[derive(Debug)]
+pub struct Reader {
+    /// Start of a packet whose rest has not come yet.
+    carry: Vec<u8>,
+    map_pid: Option<u16>,
+    video: Option<(u16, VideoCodec)>,
+    last_counter: Option<u8>,
+    /// Packets were lost since the last unit was handed over or given up.
+    lost: bool,
+    recent: Box<[[u8; PACKET_BYTES]; COUNTER_VALUES]>,
+    unit: Option<Pending>,
+    counters: Counters,
+}
+
+/// A unit that is not whole yet.
+#[derive(Debug)]
+struct Pending {
+    /// PES header and what came of the picture.
+    bytes: Vec<u8>,
+    random_access: bool,
+    damaged: bool,
+    lost_before: bool,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Reader {
+    /// A reader that waits for the tables.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            carry: Vec::with_capacity(PACKET_BYTES),
+            map_pid: None,
+            video: None,
+            last_counter: None,
+            lost: false,
+            recent: Box::new([[0; PACKET_BYTES]; COUNTER_VALUES]),
+            unit: None,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes bytes as they come, datagrams or any other pieces, and returns the coded pictures that they complete.
+    ///
+    /// A picture with a length ends with its last byte, one without where the next begins.
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<AccessUnit> {
+        let mut units = Vec::new();
+        let mut rest = self.finish_carry(bytes, &mut units);
+        while let Some(start) = rest.iter().position(|&byte| byte == SYNC_BYTE) {
+            self.counters.skipped_bytes += start as u64;
+            rest = &rest[start..];
+            let Some((packet, after)) = rest.split_first_chunk::<PACKET_BYTES>() else {
+                self.carry.extend_from_slice(rest);
+                return units;
+            };
+            // After garbage a byte that looks like the start of a packet counts only if another packet follows it.
+            if start > 0 && after.first().is_some_and(|&byte| byte != SYNC_BYTE) {
+                self.counters.skipped_bytes += 1;
+                rest = &rest[1..];
+                continue;
+            }
+            self.packet(packet, &mut units);
+            rest = after;
+        }
+        self.counters.skipped_bytes += rest.len() as u64;
+        units
+    }
+
+    /// PID and codec of the video, once the tables have come.
+    #[must_use]
+    pub fn video(&self) -> Option<(u16, VideoCodec)> {
+        self.video
+    }
+
+    /// What came in so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Bytes of the unfinished picture and of the unfinished packet.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.carry.len() + self.unit.as_ref().map_or(0, |unit| unit.bytes.len())
+    }
+
+    /// Completes the packet that an earlier piece began; returns what is left of `bytes`.
+    fn finish_carry<'a>(&mut self, bytes: &'a [u8], units: &mut Vec<AccessUnit>) -> &'a [u8] {
+        if self.carry.is_empty() {
+            return bytes;
+        }
+        let missing = PACKET_BYTES - self.carry.len();
+        // A datagram that was cut off must not spoil the next one, which starts with a packet of its own.
+        let is_packet = |at: usize| bytes.get(at).is_none_or(|&byte| byte == SYNC_BYTE);
+        if !is_packet(missing) && is_packet(0) && is_packet(PACKET_BYTES) {
+            self.counters.skipped_bytes += self.carry.len() as u64;
+            self.carry.clear();
+            return bytes;
+        }
+        let (now, later) = bytes.split_at(missing.min(bytes.len()));
+        self.carry.extend_from_slice(now);
+        let mut carry = std::mem::take(&mut self.carry);
+        if let Some(packet) = carry.first_chunk::<PACKET_BYTES>() {
+            self.packet(packet, units);
+            carry.clear();
+        }
+        self.carry = carry;
+        later
+    }
+
+    fn packet(&mut self, packet: &[u8; PACKET_BYTES], units: &mut Vec<AccessUnit>) {
+        let has_error = packet[1] & 0x80 != 0;
+        let is_scrambled = packet[3] & 0xc0 != 0;
+        if has_error || is_scrambled {
+            return; // Its header cannot be trusted either; the counter shows the gap.
+        }
+        let Some(fields) = Fields::of(packet) else {
+            return;
+        };
+        let pid = packet_pid(packet);
+        if self.video.is_some_and(|(video, _)| video == pid) {
+            self.video_packet(packet, &fields, units);
+        } else if pid == PID_PAT && starts_unit(packet) {
+            if let Some(map_pid) =
+                Section::parse(fields.payload).and_then(|section| section.map_pid())
+            {
+                self.map_pid = Some(map_pid);
+            }
+        } else if Some(pid) == self.map_pid && starts_unit(packet) {
+            let video = Section::parse(fields.payload).and_then(|section| section.video());
+            if video.is_some() && video != self.video {
+                self.video = video;
+                self.last_counter = None;
+                self.unit = None;
+            }
+        }
+    }
+
+    fn video_packet(
+        &mut self,
+        packet: &[u8; PACKET_BYTES],
+        fields: &Fields<'_>,
+        units: &mut Vec<AccessUnit>,
+    ) {
+        if fields.payload.is_empty() {
+            return; // A clock alone: the counter stands still.
+        }
+        let counter = packet[3] & 0x0f;
+        let is_gap = self
+            .last_counter
+            .is_some_and(|last| (last + 1) & 0x0f != counter)
+            && !fields.discontinuity;
+        if is_gap {
+            if self.recent[usize::from(counter)] == *packet {
+                self.counters.duplicates += 1;
+                return;
+            }
+            self.counters.continuity_errors += 1;
+            self.lost = true;
+            if let Some(unit) = &mut self.unit {
+                unit.damaged = true;
+            }
+        }
+        self.last_counter = Some(counter);
+        self.recent[usize::from(counter)] = *packet;
+
+        if starts_unit(packet) {
+            self.end_unit(units);
+            self.unit = Some(Pending {
+                bytes: Vec::with_capacity(8 * PACKET_BYTES),
+                random_access: fields.random_access,
+                damaged: false,
+                lost_before: std::mem::take(&mut self.lost),
+            });
+        }
+        // Payload without a unit belongs to one whose start was lost.
+        let Some(unit) = &mut self.unit else { return };
+        if unit.bytes.len() + fields.payload.len() > UNIT_BYTES_MAX {
+            self.unit = None;
+            self.lost = true;
+            self.counters.units_dropped += 1;
+            return;
+        }
+        unit.bytes.extend_from_slice(fields.payload);
+        if unit.missing_bytes() == Some(0) {
+            self.end_unit(units);
+        }
+    }
+
+    /// Hands over the unit, whole or not.
+    fn end_unit(&mut self, units: &mut Vec<AccessUnit>) {
+        let Some(unit) = self.unit.take() else { return };
+        match unit.finish() {
+            Some(unit) => {
+                // A hole inside this one is also a hole before the next.
+                self.lost |= unit.damaged;
+                if !unit.data.is_empty() {
+                    units.push(unit);
+                }
+            }
+            None => {
+                self.lost = true;
+                self.counters.units_dropped += 1;
+            }
+        }
+    }
+}
+
+impl Pending {
+    /// Bytes that the length field announces: header and picture; `None` while unknown or if it gives no length.
+    fn announced_bytes(&self) -> Option<usize> {
+        let length = u16::from_be_bytes([*self.bytes.get(4)?, *self.bytes.get(5)?]);
+        (length > 0).then(|| 6 + usize::from(length))
+    }
+
+    fn missing_bytes(&self) -> Option<usize> {
+        Some(self.announced_bytes()?.saturating_sub(self.bytes.len()))
+    }
+
+    /// `None` if the PES header is not one.
+    fn finish(mut self) -> Option<AccessUnit> {
+        if !self.bytes.starts_with(&PES_START) || self.bytes.len() < PES_FIXED_BYTES {
+            return None;
+        }
+        let has_pts = self.bytes[7] & 0x80 != 0;
+        let header_bytes = PES_FIXED_BYTES + usize::from(self.bytes[8]);
+        let pts = if has_pts {
+            self.bytes
+                .get(9..14)
+                .and_then(|field| read_pts(field.try_into().ok()?))
+        } else {
+            None
+        };
+        if let Some(announced) = self.announced_bytes() {
+            // More than announced means that the end of this one and the start of the next were lost.
+            self.damaged |= self.bytes.len() != announced;
+            self.bytes.truncate(announced);
+        }
+        if header_bytes > self.bytes.len() {
+            return None;
+        }
+        self.bytes.drain(..header_bytes);
+        Some(AccessUnit {
+            random_access: self.random_access || self.bytes.starts_with(&MPEG2_SEQUENCE_HEADER),
+            data: self.bytes,
+            pts,
+            damaged: self.damaged,
+            lost_before: self.lost_before,
+        })
+    }
+}
+
+fn read_pts(field: [u8; 5]) -> Option<u64> {
+    let markers = field[0] & field[2] & field[4] & 1;
+    let [a, b, c, d, e] = field.map(u64::from);
+    (markers == 1).then_some((a & 0x0e) << 29 | b << 22 | (c & 0xfe) << 14 | d << 7 | e >> 1)
+}
+
+/// A packet taken apart.
+struct Fields<'a> {
+    payload: &'a [u8],
+    random_access: bool,
+    discontinuity: bool,
+}
+
+impl<'a> Fields<'a> {
+    /// `None` when the adaptation field is longer than the packet.
+    fn of(packet: &'a [u8; PACKET_BYTES]) -> Option<Self> {
+        let (has_field, has_payload) = (packet[3] & 0x20 != 0, packet[3] & 0x10 != 0);
+        let field: &[u8] = if has_field {
+            packet.get(5..5 + usize::from(packet[4]))?
+        } else {
+            &[]
+        };
+        let payload_at = if has_field { 5 + field.len() } else { 4 };
+        let flags = field.first().copied().unwrap_or(0);
+        Some(Self {
+            payload: if has_payload {
+                &packet[payload_at..]
+            } else {
+                &[]
+            },
+            random_access: flags & 0x40 != 0,
+            discontinuity: flags & 0x80 != 0,
+        })
+    }
+}
+
+/// How many coded pictures begin in a datagram: packets of `video_pid` with a payload unit start. Looks at packet headers
+/// only, and expects the datagram to begin with one.
+#[must_use]
+pub fn unit_starts(datagram: &[u8], video_pid: u16) -> u32 {
+    let (packets, _) = datagram.as_chunks::<PACKET_BYTES>();
+    let starts = packets
+        .iter()
+        .filter(|p| p[0] == SYNC_BYTE && packet_pid(&p[..]) == video_pid && starts_unit(&p[..]));
+    starts.count() as u32
+}
