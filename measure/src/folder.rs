@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use record::raw::{FrameRow, LoadRow, MigrationRow, PacketRow, PhaseRow, SentRow};
 use record::{RecordError, Timestamp, read_csv};
 
+use crate::decisions::{self, Log};
 use crate::span::{Span, ms_between};
 
 /// Why an experiment could not be measured.
@@ -39,6 +40,8 @@ pub struct RawRun {
     pub load: Vec<LoadRow>,
     /// `migration.csv`; none where the file is absent, too.
     pub migrations: Vec<MigrationRow>,
+    /// `decisions.jsonl`
+    pub decisions: Log,
     /// The phase `idle`, if the run had one.
     pub idle: Option<Span>,
     /// The phase `load`.
@@ -102,6 +105,7 @@ impl RawRun {
             } else {
                 Vec::new()
             },
+            decisions: decisions::read(&folder.join("decisions.jsonl")),
             idle: phase("idle"),
             under_load,
             phases: whole,

@@ -12,6 +12,7 @@ pub mod statistics;
 
 pub mod span;
 
+pub mod decisions;
 pub mod folder;
 pub mod frames;
 pub mod handover;
@@ -23,9 +24,16 @@ pub mod experiment;
 pub mod promises;
 pub mod verify;
 
+pub mod report;
+pub mod table;
+pub mod thesis;
+pub mod words;
+
 #[cfg(test)]
 mod testing;
 
 pub use experiment::{compute, write_all};
 pub use folder::MeasureError;
+pub use report::write_report;
+pub use table::{markdown_table, terminal_table};
 pub use verify::{Difference, verify};

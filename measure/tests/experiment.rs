@@ -6,7 +6,9 @@ mod synthetic;
 
 use std::path::Path;
 
-use forestall_measure::{compute, verify, write_all};
+use forestall_measure::{
+    compute, markdown_table, report, terminal_table, verify, write_all, write_report,
+};
 use record::results::{Results, Run};
 use serde_json::Value;
 
@@ -251,6 +253,81 @@ fn edited_derived_rows_are_found() {
             "runs/fast-none-1/age.csv line 101",
             "runs/fast-none-1/intervals.csv line 2"
         ]
+    );
+}
+
+#[test]
+fn the_report_stands_alone() {
+    let dir = experiment(&FAST);
+    let measured = write_all(dir.path()).unwrap();
+    let path = write_report(dir.path(), &measured).unwrap();
+    let html = std::fs::read_to_string(path).unwrap();
+    assert!(html.len() < 1_500_000, "{} bytes", html.len());
+    for outside in [
+        "http:", "https:", "src=", "<link", "<script", "url(", "@import",
+    ] {
+        assert!(!html.contains(outside), "{outside}");
+    }
+    assert!(!html.contains("NaN") && !html.contains("inf "));
+    for word in [
+        "different QEMU processes (1 and 2)",
+        "one guest (boot id 5d1f09a2)",
+        "kept under 400 ms",
+        "8 of 8 promises hold",
+    ] {
+        assert!(html.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn tables_fit_a_terminal() {
+    let dir = experiment(&[
+        FAST[0],
+        FAST[1],
+        FAST[2],
+        ("slow", "none", 1),
+        ("slow", "deadline", 1),
+    ]);
+    let results = compute(dir.path()).unwrap();
+    let table = terminal_table(&results);
+    assert!(
+        table.lines().all(|line| line.chars().count() <= 110),
+        "{table}"
+    );
+    assert_eq!(
+        table
+            .lines()
+            .filter(|line| line.starts_with("fast "))
+            .count(),
+        3
+    );
+    assert!(
+        markdown_table(&results)
+            .lines()
+            .take(7)
+            .all(|line| line.starts_with("| ") || line.starts_with("|---"))
+    );
+}
+
+/// Keeps an example of the report to look at, in the build directory.
+#[test]
+fn an_example_report_is_written() {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("report-example");
+    let _ = std::fs::remove_dir_all(&dir);
+    let policies = ["none", "threshold", "deadline"];
+    let plans: Vec<(&str, &str, u32)> = ["fast", "slow"]
+        .iter()
+        .flat_map(|profile| (1..=2).flat_map(move |n| policies.map(|policy| (*profile, policy, n))))
+        .collect();
+    synthetic::write_experiment(&dir, &plans);
+    let measured = write_all(&dir).unwrap();
+    write_report(&dir, &measured).unwrap();
+    std::fs::write(dir.join("table.txt"), terminal_table(&measured.results)).unwrap();
+    assert_eq!(
+        report::html(&measured)
+            .matches("<details class=\"run\"")
+            .count(),
+        12
     );
 }
 

@@ -106,8 +106,8 @@ fn offered(profile: &str, s: f64) -> f64 {
 fn decided_at(profile: &str, policy: &str) -> Option<f64> {
     let level = match policy {
         "threshold" => 0.90,
-        "deadline" if profile == "fast" => KNEE - 0.012 * 13.0,
-        "deadline" => KNEE - 0.003 * 13.0,
+        "deadline" if profile == "fast" => KNEE - 0.012 * 18.0,
+        "deadline" => KNEE - 0.003 * 22.0,
         _ => return None,
     };
     (0..19)
@@ -139,7 +139,7 @@ pub(crate) fn write_run(folder: &Path, run: &ExperimentRun) {
         let load = if moved {
             0.24
         } else {
-            offered(&run.profile, captured) + if copying { 0.05 } else { 0.0 }
+            offered(&run.profile, captured) + if copying { 0.02 } else { 0.0 }
         };
         backlog_ms = if moved {
             0.0
@@ -148,7 +148,7 @@ pub(crate) fn write_run(folder: &Path, run: &ExperimentRun) {
         };
         let spread = 8.0 + 90.0 * (load - 0.55).max(0.0).powi(2) * 4.0;
         let burst = if noise.next() < (load - 0.75).max(0.0) * 0.3 {
-            noise.next() * 110.0
+            noise.next() * 60.0
         } else {
             0.0
         };
