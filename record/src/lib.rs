@@ -5,15 +5,18 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod decision;
+pub mod file;
 pub mod name;
 pub mod profile;
 pub mod raw;
 pub mod residency;
+pub mod results;
 pub mod sample;
 pub mod time;
 pub mod utilization;
 
 pub use decision::{Decision, Event};
+pub use file::{CsvWriter, RecordError, read_csv};
 pub use name::{HostName, VmName};
 pub use profile::Profile;
 pub use residency::{Residency, Verdict};

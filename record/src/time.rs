@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 /// A point in time: microseconds since the UNIX epoch in a lab run or at an orchestrator, since 0 in virtual time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Timestamp(pub u64);
 
@@ -52,7 +54,11 @@ impl Timestamp {
 
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
-        Self(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64)
+        Self(
+            time.duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_micros() as u64,
+        )
     }
 }
 

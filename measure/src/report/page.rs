@@ -1,0 +1,353 @@
+//! The parts of the report, from the answer down to how to do it again.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use record::results::{Results, Run};
+use serde_json::Value;
+
+use super::run_figure::{self, Ranges};
+use super::{definitions, overview, summary, svg};
+use crate::experiment::{Measured, unmoved_of};
+use crate::run::MeasuredRun;
+use crate::statistics::Values;
+use crate::thesis::QUANTITIES;
+use crate::words::{self, cv, ms, ms_as_s, or_dash, percent, percent_of_time, s, signed_ms_as_s};
+
+const STYLE: &str = include_str!("style.css");
+
+/// The whole document.
+pub(super) fn document(measured: &Measured) -> Markup {
+    let results = &measured.results;
+    let setting = &results.setting;
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (setting.title) " · " (setting.scenario) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header {
+                    div.kicker { "Forestall · " (setting.scenario) " · " (setting.started_at) }
+                    h1 { (setting.title) }
+                    p.lead { (lead(results)) }
+                }
+                main {
+                    @for profile in profiles(results) { (profile_section(profile, measured)) }
+                    section {
+                        h2 { "What is promised, and what the runs say" }
+                        (summary::promises(results))
+                    }
+                    section {
+                        h2 { "All runs" }
+                        (all_runs(results))
+                    }
+                    section { h2 { "How each figure is defined" } (definitions::list()) }
+                    section { h2 { "Where and how it was made" } (environment(results)) }
+                }
+            }
+        }
+    }
+}
+
+/// The one paragraph for who reads no further.
+fn lead(results: &Results) -> Markup {
+    let held = results
+        .promises
+        .iter()
+        .filter(|promise| promise.holds == Some(true))
+        .count();
+    let broken = results
+        .promises
+        .iter()
+        .filter(|promise| promise.holds == Some(false))
+        .count();
+    let spoilt = results.runs.iter().filter(|run| run.spoilt).count();
+    html! {
+        "Live video passes through a virtual machine on the edge server " (results.setting.hosts.source) ", whose load rises. "
+        "Moved to " (results.setting.hosts.target) " before the server fills up, the video stays live; left there, its delay explodes. "
+        strong { (held) " of " (results.promises.len()) " promises hold" }
+        @if broken > 0 { ", " strong.no { (broken) " do not" } }
+        "."
+        @if spoilt > 0 { " " (spoilt) " of " (results.runs.len()) " runs are spoilt by other work on the machine and prove nothing." }
+    }
+}
+
+fn profiles(results: &Results) -> Vec<&str> {
+    let mut profiles: Vec<&str> = Vec::new();
+    for run in &results.runs {
+        if !profiles.contains(&run.plan.profile.as_str()) {
+            profiles.push(&run.plan.profile);
+        }
+    }
+    profiles
+}
+
+/// Runs of a profile by policy, in the order in which they appear.
+fn by_policy<'a>(runs: &[&'a Run]) -> Vec<(&'a str, Vec<&'a Run>)> {
+    let mut policies: Vec<(&str, Vec<&Run>)> = Vec::new();
+    for run in runs {
+        match policies.iter_mut().find(|(name, _)| *name == run.plan.name) {
+            Some((_, of_policy)) => of_policy.push(run),
+            None => policies.push((&run.plan.name, vec![run])),
+        }
+    }
+    policies
+}
+
+fn profile_section(profile: &str, measured: &Measured) -> Markup {
+    let results = &measured.results;
+    let of_profile: Vec<&MeasuredRun> = measured
+        .runs
+        .iter()
+        .filter(|one| one.run.plan.profile == profile)
+        .collect();
+    let figures: Vec<&Run> = of_profile.iter().map(|one| &one.run).collect();
+    let first = figures.iter().map(|run| run.plan.repeat).min().unwrap_or(1);
+    let of_first: Vec<&MeasuredRun> = of_profile
+        .iter()
+        .copied()
+        .filter(|one| one.run.plan.repeat == first)
+        .collect();
+    let policies = by_policy(&figures);
+    let ranges = ranges(&of_profile);
+    html! {
+        section {
+            h2 { "Profile " em { (profile) } }
+            (summary::cards(&policies))
+            figure {
+                div.scroll { (overview::draw(&of_first, results, ranges)) }
+                figcaption {
+                    strong { "What the viewer saw" }
+                    @if figures.len() > of_first.len() { " (run " (first) ")" }
+                    ". Dots: the first frame from the target. Without a move, the delay explodes as the load passes the knee."
+                }
+            }
+            h3 { "Beside the thesis" }
+            div.scroll { (beside_the_thesis(&policies)) }
+            h3 { "Load, picture age and arrival intervals of each run" }
+            @for one in of_profile {
+                @let deadline_s = unmoved_of(&one.run, figures.iter().copied()).and_then(|unmoved| unmoved.over_budget_at_s);
+                details.run open[one.run.plan.repeat == first] {
+                    summary {
+                        span class={ "chip " (super::policy_class(&one.run.plan.name)) } { (words::policy(&one.run.plan.name)) }
+                        " profile " (profile) ", run " (one.run.plan.repeat) ", seed " (one.run.plan.seed)
+                        @if one.run.spoilt { " · spoilt" }
+                    }
+                    figure {
+                        div.scroll { (run_figure::draw(one, results, ranges, deadline_s)) }
+                        figcaption { (caption(one)) }
+                    }
+                    (decision_log(one))
+                }
+            }
+        }
+    }
+}
+
+/// The same axes for all runs of a profile.
+fn ranges(runs: &[&MeasuredRun]) -> Ranges {
+    let starts: Values = runs
+        .iter()
+        .map(|one| one.raw.seconds(one.raw.phases.start))
+        .collect();
+    let ends: Values = runs
+        .iter()
+        .map(|one| one.raw.seconds(one.raw.phases.end))
+        .collect();
+    let ages: Values = runs
+        .iter()
+        .flat_map(|one| one.ages.iter().map(|row| row.picture_age_ms))
+        .collect();
+    let gaps: Values = runs
+        .iter()
+        .flat_map(|one| one.intervals.iter().map(|row| row.interval_ms))
+        .collect();
+    let budget = runs.first().map_or(100.0, |one| one.run.plan.budget_ms);
+    let lowest = ages.min().unwrap_or(10.0).max(1.0).min(budget);
+    Ranges {
+        time_s: (starts.min().unwrap_or(0.0), ends.max().unwrap_or(1.0)),
+        age_ms: (
+            svg::round_down(lowest),
+            svg::round_up(ages.max().unwrap_or(1e3).max(budget * 1.2)),
+        ),
+        interval_ms: (1.0, svg::round_up(gaps.max().unwrap_or(100.0).max(100.0))),
+    }
+}
+
+/// Figure 17 to 19 in words, for this run.
+fn caption(one: &MeasuredRun) -> Markup {
+    let run = &one.run;
+    let drawn = &run.drawn_by;
+    let boots: std::collections::BTreeSet<&String> = drawn
+        .boots_before
+        .iter()
+        .chain(&drawn.boots_after)
+        .collect();
+    html! {
+        @match &run.migration {
+            None => { strong { "Figure 19, nothing moved. " } }
+            Some(_) => { strong { "Figures 17 and 18, " (run.plan.name) ". " } }
+        }
+        (run.frames.sent) " frames sent, " (run.frames.lost) " lost, " (run.frames.damaged) " damaged, "
+        (run.frames.repeated) " repeated, " (run.frames.unreadable) " unreadable; longest freeze "
+        (or_dash(run.frames.longest_freeze_ms, ms)) ". C.V. of frame intervals "
+        (or_dash(run.frame_intervals_ms.idle_cv, cv)) " idle, " (or_dash(run.frame_intervals_ms.cv, cv)) " under load."
+        @if let Some(migration) = &run.migration {
+            " Verdict: " strong { (migration.verdict) } "."
+            @if run.moves > 1 { " The run had " (run.moves) " moves; the figures are of the first." }
+            @if !drawn.runners_after.is_empty() {
+                " The frames before and after came from different QEMU processes (" (list(&drawn.runners_before)) " and "
+                (list(&drawn.runners_after)) ")"
+                @if boots.len() == 1 { " and one guest (boot id " (list(&drawn.boots_after)) ")." }
+                @else if boots.is_empty() { "; the guest’s boot id was not seen." }
+                @else { " and, wrongly, from " (boots.len()) " guests." }
+            }
+        }
+    }
+}
+
+fn list<T: ToString>(values: &[T]) -> String {
+    values
+        .iter()
+        .map(T::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Decisions shown below a run; the log has them all.
+const DECISIONS_MAX: usize = 40;
+
+fn decision_log(one: &MeasuredRun) -> Markup {
+    let log = &one.raw.decisions;
+    if log.entries.is_empty() {
+        return html! {};
+    }
+    html! {
+        details.log {
+            summary { "Decision log: " (log.entries.len()) " lines"
+                @if log.unreadable > 0 { ", " (log.unreadable) " unreadable" } }
+            table {
+                thead { tr { th.number { "at" } th { "decision" } th { "host" } th { "why" } th.number { "forecast load" } th.number { "per second" } } }
+                tbody {
+                    @for entry in log.entries.iter().rev().take(DECISIONS_MAX).rev() {
+                        tr {
+                            td.number { (s(one.raw.seconds(entry.at_us))) }
+                            td { (entry.kind) }
+                            td { (entry.host.as_deref().unwrap_or("")) }
+                            td { (entry.reason.as_deref().unwrap_or("").replace('_', " ")) }
+                            td.number { (or_dash(entry.forecast.map(|forecast| forecast.level), |level| format!("{:.1} %", level * 100.0))) }
+                            td.number { (or_dash(entry.forecast.map(|forecast| forecast.slope_per_s), |slope| format!("{:+.2} %", slope * 100.0))) }
+                        }
+                    }
+                }
+            }
+            @if log.entries.len() > DECISIONS_MAX { p.quiet { "The last " (DECISIONS_MAX) "; decisions.jsonl has all of them." } }
+        }
+    }
+}
+
+fn beside_the_thesis(policies: &[(&str, Vec<&Run>)]) -> Markup {
+    html! {
+        table.thesis {
+            thead { tr {
+                th { "Quantity" } th { "The thesis" }
+                @for (name, runs) in policies {
+                    th { span class={ "chip " (super::policy_class(name)) } { (words::policy(name)) }
+                        @if runs.len() > 1 { br; small { "median (range) of " (runs.len()) } } }
+                }
+            } }
+            tbody { @for quantity in &QUANTITIES { tr {
+                td { (quantity.name) }
+                td.words { (quantity.thesis) }
+                @for (_, runs) in policies { td.figure-cell { ((quantity.of)(runs)) } }
+            } } }
+        }
+    }
+}
+
+fn all_runs(results: &Results) -> Markup {
+    let migration = |run: &Run, figure: fn(&record::results::Migration) -> Option<f64>| {
+        run.migration.as_ref().and_then(figure)
+    };
+    html! {
+        div.scroll { table.runs {
+            thead { tr {
+                th { "profile" } th { "policy" } th.number { "run" }
+                th.number { "idle median" } th.number { "median" } th.number { "p95" } th.number { "max" } th.number { "in budget" }
+                th.number { "over at" } th.number { "decided" } th.number { "seen at" } th.number { "margin" }
+                th.number { "total" } th.number { "gap" } th.number { "lost" } th.number { "foreign" } th { "verdict" }
+            } }
+            tbody { @for run in &results.runs {
+                @let age = &run.picture_age_ms;
+                tr class=[run.spoilt.then_some("spoilt")] {
+                    td { (run.plan.profile) }
+                    td { span class={ "chip " (super::policy_class(&run.plan.name)) } { (run.plan.name) } }
+                    td.number { (run.plan.repeat) }
+                    td.number { (or_dash(age.idle_median, ms)) }
+                    td.number { (or_dash(age.median, ms)) }
+                    td.number { (or_dash(age.p95, ms)) }
+                    td.number { (or_dash(age.max, ms)) }
+                    td.number { (or_dash(age.share_under_budget, percent_of_time)) }
+                    td.number { (or_dash(run.over_budget_at_s, s)) }
+                    td.number { (or_dash(migration(run, |m| Some(m.decided_at_s)), s)) }
+                    td.number { (or_dash(migration(run, |m| m.first_frame_from_target_s), s)) }
+                    td.number { (or_dash(migration(run, |m| m.margin_ms), signed_ms_as_s)) }
+                    td.number { (or_dash(migration(run, |m| m.total_ms), ms_as_s)) }
+                    td.number { (or_dash(migration(run, |m| m.viewer_gap_ms), ms)) }
+                    td.number { (run.frames.lost) }
+                    td.number { (or_dash(run.foreign_load, percent)) }
+                    td { (run.migration.as_ref().map_or("–", |m| m.verdict.as_str())) @if run.spoilt { " (spoilt)" } }
+                }
+            } }
+        } }
+        p.quiet { "Picture age under load, seconds since the load began. Budget: "
+            (list(&budgets(results).into_iter().map(ms).collect::<Vec<_>>())) "." }
+    }
+}
+
+fn budgets(results: &Results) -> Vec<f64> {
+    let mut budgets: Vec<f64> = results.runs.iter().map(|run| run.plan.budget_ms).collect();
+    budgets.sort_by(f64::total_cmp);
+    budgets.dedup();
+    budgets
+}
+
+fn environment(results: &Results) -> Markup {
+    let setting = &results.setting;
+    let environment = &setting.environment;
+    let row = |name: &str, value: &str| html! { @if !value.is_empty() { tr { th scope="row" { (name) } td { (value) } } } };
+    let accelerator = match environment.accelerator.as_str() {
+        "tcg" => "tcg (emulation: no hardware virtualisation was used)",
+        "kvm" => "kvm (hardware virtualisation)",
+        other => other,
+    };
+    html! {
+        table.environment { tbody {
+            (row("Machine", &setting.machine))
+            (row("CPUs", &environment.cpus.to_string()))
+            (row("Accelerator", accelerator))
+            (row("Link emulation", &environment.link_emulation))
+            (row("Kernel", environment.kernel.as_deref().unwrap_or("")))
+            (row("QEMU", environment.qemu.as_deref().unwrap_or("")))
+            (row("FFmpeg", environment.ffmpeg.as_deref().unwrap_or("")))
+            @for (name, value) in &environment.more {
+                (row(&name.replace('_', " "), &value.as_str().map_or_else(|| Value::to_string(value), str::to_owned)))
+            }
+            (row("Chain", &setting.chain))
+            (row("Video", &setting.video))
+            (row("How load and function compete", &setting.competition))
+            (row("Calibrated knee", &or_dash(setting.knee, percent)))
+            (row("Calibrated migration time, p95", &or_dash(setting.migration_p95_s, s)))
+            (row("Threshold", &or_dash(setting.threshold, percent)))
+            (row("Foreign load allowed", &percent(setting.limits.foreign_load)))
+            (row("Seed", &setting.seed.to_string()))
+        } }
+        p { "To make it again:" }
+        pre { code { (setting.command) } }
+        p { "To check that every figure follows from the raw data beside this file:" }
+        pre { code { "forestall lab verify DIR" } }
+    }
+}

@@ -1,0 +1,114 @@
+//! Figures as words for people: units written out, what was not measured as a dash.
+
+use record::results::Run;
+
+use crate::statistics::Values;
+
+/// What stands where nothing was measured.
+pub const UNMEASURED: &str = "–";
+
+/// `1 234 ms`, `85 ms`, `7.3 ms`: three figures where there are that many.
+#[must_use]
+pub fn ms(value: f64) -> String {
+    let rounded = value.round();
+    match rounded.abs() {
+        // A narrow no-break space between thousands, as ISO 80000-1 has it.
+        size if size >= 10_000.0 => {
+            let thousands = (size / 1e3).floor();
+            let sign = if rounded < 0.0 { "-" } else { "" };
+            format!("{sign}{thousands}\u{202f}{:03} ms", size - thousands * 1e3)
+        }
+        size if size >= 10.0 => format!("{rounded} ms"),
+        _ => format!("{value:.1} ms"),
+    }
+}
+
+/// `12.3 s`.
+#[must_use]
+pub fn s(value: f64) -> String {
+    format!("{value:.1} s")
+}
+
+/// Milliseconds said in seconds.
+#[must_use]
+pub fn ms_as_s(value: f64) -> String {
+    s(value / 1e3)
+}
+
+/// `+12.3 s`, `-4.1 s`, from milliseconds.
+#[must_use]
+pub fn signed_ms_as_s(value: f64) -> String {
+    format!("{:+.1} s", value / 1e3)
+}
+
+/// `95 %`.
+#[must_use]
+pub fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
+/// `99.87 %`: never rounded up to all.
+#[must_use]
+pub fn percent_of_time(share: f64) -> String {
+    if share >= 1.0 {
+        "100 %".to_owned()
+    } else {
+        format!("{:.2} %", (share * 1e4).floor() / 1e2)
+    }
+}
+
+/// `0.31`.
+#[must_use]
+pub fn cv(value: f64) -> String {
+    format!("{value:.2}")
+}
+
+/// The figure in words, or a dash.
+#[must_use]
+pub fn or_dash(value: Option<f64>, say: fn(f64) -> String) -> String {
+    value.map_or_else(|| UNMEASURED.to_owned(), say)
+}
+
+/// One figure of several runs: `median (smallest … largest)`, or the figure alone when there is one.
+#[must_use]
+pub fn over_runs(
+    runs: &[&Run],
+    figure: impl Fn(&Run) -> Option<f64>,
+    say: fn(f64) -> String,
+) -> String {
+    let values: Values = runs.iter().filter_map(|run| figure(run)).collect();
+    match (values.median(), values.min(), values.max()) {
+        (Some(median), Some(min), Some(max)) if values.n() > 1 => {
+            format!("{} ({} … {})", say(median), say(min), say(max))
+        }
+        (Some(median), ..) => say(median),
+        _ => UNMEASURED.to_owned(),
+    }
+}
+
+/// What a policy is called in a heading.
+#[must_use]
+pub fn policy(name: &str) -> &str {
+    match name {
+        "none" => "nothing moved",
+        name => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_read_well() {
+        assert_eq!(ms(7.34), "7.3 ms");
+        assert_eq!(ms(344.55), "345 ms");
+        assert_eq!(ms(3_383.25), "3383 ms");
+        assert_eq!(ms(-27_702.0), "-27\u{202f}702 ms");
+        assert_eq!(ms(9_999.7), "10\u{202f}000 ms");
+        assert_eq!(percent_of_time(0.999_99), "99.99 %");
+        assert_eq!(percent_of_time(1.0), "100 %");
+        assert_eq!(signed_ms_as_s(-4_123.0), "-4.1 s");
+        assert_eq!(or_dash(None, ms), "–");
+    }
+}
