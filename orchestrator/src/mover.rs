@@ -13,7 +13,7 @@ use crate::journal::MoveFact;
 
 /// What tasks send to the orchestrator's loop.
 #[derive(Debug)]
-pub(crate) enum News {
+pub enum News {
     /// For the controller.
     Input(Input),
     /// For the journal alone.
@@ -22,24 +22,25 @@ pub(crate) enum News {
 
 /// The open plans and the way to the driver.
 #[derive(Debug)]
-pub(crate) struct Mover<D> {
+pub struct Mover<D> {
     driver: Arc<D>,
     plans: BTreeMap<MigrationId, Plan>,
     news: mpsc::Sender<News>,
 }
 
 impl<D: Driver> Mover<D> {
-    pub(crate) fn new(driver: D, news: mpsc::Sender<News>) -> Self {
+    /// No move open yet; what comes of things is told through `news`.
+    pub fn new(driver: D, news: mpsc::Sender<News>) -> Self {
         Self { driver: Arc::new(driver), plans: BTreeMap::new(), news }
     }
 
     /// Whether a move is open.
-    pub(crate) fn busy(&self) -> bool {
+    pub fn busy(&self) -> bool {
         !self.plans.is_empty()
     }
 
     /// Begins to do what was decided; returns at once.
-    pub(crate) fn act(&mut self, event: &Event) {
+    pub fn act(&mut self, event: &Event) {
         match event {
             Event::Start { migration, vm, source, target, mode, .. } => {
                 let plan = Plan {

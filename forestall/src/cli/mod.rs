@@ -2,6 +2,8 @@
 
 #[cfg(feature = "media")]
 mod capture;
+mod lab;
+mod orchestrate;
 #[cfg(feature = "media")]
 mod overlay;
 #[cfg(feature = "media")]
@@ -28,6 +30,10 @@ missing, 130 interrupted (Ctrl-C or SIGTERM; files are whole).";
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run experiments for real on this machine: namespaces, virtual machines, agents, load, video
+    Lab(lab::Arguments),
+    /// Watch hosts, and move functions before their hosts get too busy
+    Orchestrate(orchestrate::Arguments),
     /// Be the camera: send a moving picture with a clock
     #[cfg(feature = "media")]
     Capture(capture::Arguments),
@@ -42,6 +48,8 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn run(self) -> Result<Outcome, Failure> {
         match self {
+            Self::Lab(arguments) => arguments.run(),
+            Self::Orchestrate(arguments) => arguments.run(),
             #[cfg(feature = "media")]
             Self::Capture(arguments) => arguments.run(),
             #[cfg(feature = "media")]
@@ -86,6 +94,8 @@ pub(crate) enum FailureKind {
     Configuration,
     /// Something that must be there first is missing.
     Missing,
+    /// A person or a service manager ended it.
+    Interrupted,
 }
 
 impl From<FailureKind> for ExitCode {
@@ -94,6 +104,7 @@ impl From<FailureKind> for ExitCode {
             FailureKind::Work => 1,
             FailureKind::Configuration => 2,
             FailureKind::Missing => 3,
+            FailureKind::Interrupted => 130,
         })
     }
 }

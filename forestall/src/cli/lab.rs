@@ -1,0 +1,223 @@
+//! `forestall lab`.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, anyhow};
+use clap::Subcommand;
+use lab::LabError;
+use lab::experiment::{self, Request};
+use lab::process::Place;
+use scenario::Scenario;
+
+use super::{Failure, FailureKind, Outcome};
+
+const EXAMPLES: &str = "\
+Examples:
+  forestall lab check                                      what this machine offers and lacks
+  forestall lab run scenarios/reallocation                 nothing moved, threshold, deadline; about 5 minutes
+  forestall lab run scenarios/reallocation --profile all --repeat 5 --out out/five
+  forestall lab verify out/five                            are the figures those of the raw data?";
+
+/// Run experiments for real on this machine: namespaces, virtual machines, agents, load, video
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say what this machine offers and what is missing, with the command that installs it
+    Check {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the scenarios in a folder
+    List {
+        /// The folder
+        #[arg(default_value = "scenarios")]
+        folder: PathBuf,
+    },
+    /// Run a scenario; calibrates first when there is no profile of this machine yet
+    Run(RunArguments),
+    /// Measure the knee and the time of a move on this machine, and write the profile
+    Calibrate {
+        /// The scenario's folder
+        #[arg(default_value = "scenarios/reallocation")]
+        scenario: PathBuf,
+        /// Where the profile is written
+        #[arg(long, default_value = "profile.toml", value_name = "FILE")]
+        machine_profile: PathBuf,
+    },
+    /// Compute results.json again from the raw CSV files; exit 1 where they differ
+    Verify {
+        /// Folder of an experiment
+        dir: PathBuf,
+    },
+    /// Become a program on a host of the running lab (used by the lab itself)
+    #[command(hide = true)]
+    Enter {
+        #[arg(long)]
+        netns: String,
+        #[arg(long)]
+        cgroup: String,
+        #[arg(last = true, required = true)]
+        argv: Vec<OsString>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct RunArguments {
+    /// The scenario's folder
+    scenario: PathBuf,
+    /// Where results go [default: out/SCENARIO/TIME]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Load profile to run, or `all` [default: the scenario's]
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// Seed of the first repeat; the next have the next ones
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How often each run is made
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repeat: u32,
+    /// Go on with an experiment that was broken off
+    #[arg(long, requires = "out")]
+    resume: bool,
+    /// What `lab calibrate` measured; measured now when there is no such file
+    #[arg(long, default_value = "profile.toml", value_name = "FILE")]
+    machine_profile: PathBuf,
+}
+
+impl Arguments {
+    pub(crate) fn run(self) -> Result<Outcome, Failure> {
+        match self.command {
+            Command::Check { json } => check(json),
+            Command::List { folder } => list(&folder),
+            Command::Run(arguments) => run(arguments),
+            Command::Calibrate { scenario, machine_profile } => calibrate(&scenario, &machine_profile),
+            Command::Verify { dir } => verify(&dir),
+            Command::Enter { netns, cgroup, argv } => Err(failure(Place { netns, cgroup }.enter(&argv))),
+        }
+    }
+}
+
+fn failure(error: LabError) -> Failure {
+    let kind = match &error {
+        LabError::Missing(_) => FailureKind::Missing,
+        LabError::Interrupted => FailureKind::Interrupted,
+        LabError::Profile(_) | LabError::OtherProfile { .. } => FailureKind::Configuration,
+        _ => FailureKind::Work,
+    };
+    Failure { kind, error: error.into() }
+}
+
+fn read(path: &Path) -> Result<Scenario, Failure> {
+    Scenario::read(path).map_err(|error| Failure { kind: FailureKind::Configuration, error: error.into() })
+}
+
+/// Set by Ctrl-C and by SIGTERM.
+fn interruption() -> Result<Arc<AtomicBool>, Failure> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))
+            .map_err(|error| Failure { kind: FailureKind::Work, error: anyhow!(error).context("cannot watch for Ctrl-C") })?;
+    }
+    Ok(interrupted)
+}
+
+fn check(json: bool) -> Result<Outcome, Failure> {
+    let offer = lab::check::look();
+    if json {
+        let text = serde_json::to_string_pretty(&offer).map_err(|error| Failure { kind: FailureKind::Work, error: error.into() })?;
+        println!("{text}");
+    } else {
+        println!("This machine:\n{offer}");
+    }
+    if offer.ready {
+        return Ok(Outcome::Done);
+    }
+    Err(Failure { kind: FailureKind::Missing, error: anyhow!("the lab cannot run here yet: see what is missing above") })
+}
+
+fn list(folder: &Path) -> Result<Outcome, Failure> {
+    let entries = std::fs::read_dir(folder)
+        .with_context(|| format!("cannot list scenarios in {}", folder.display()))
+        .map_err(|error| Failure { kind: FailureKind::Configuration, error })?;
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths.iter().filter(|path| path.join(scenario::read::FILE_NAME).exists()) {
+        match Scenario::read(path) {
+            Ok(scenario) => {
+                let profiles: Vec<&str> = scenario.profiles.keys().map(String::as_str).collect();
+                println!("{}\n    {}\n    profiles: {}", path.display(), scenario.title, profiles.join(", "));
+            }
+            Err(error) => println!("{}\n    cannot be used: {error}", path.display()),
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+fn run(arguments: RunArguments) -> Result<Outcome, Failure> {
+    let scenario = read(&arguments.scenario)?;
+    let all: Vec<String> = scenario.profiles.keys().cloned().collect();
+    let profiles = match arguments.profile.as_deref() {
+        None => vec![scenario.default_profile.as_ref().clone()],
+        Some("all") => all,
+        Some(name) if scenario.profiles.contains_key(name) => vec![name.to_owned()],
+        Some(name) => {
+            let error = anyhow!("there is no load profile {name:?} in {}; there are {}", arguments.scenario.display(), all.join(", "));
+            return Err(Failure { kind: FailureKind::Configuration, error });
+        }
+    };
+    let out = arguments.out.unwrap_or_else(|| {
+        Path::new("out").join(&scenario.name).join(lab::experiment::folder_name())
+    });
+    let request = Request {
+        profiles,
+        seed: arguments.seed,
+        repeat: arguments.repeat,
+        out,
+        resume: arguments.resume,
+        profile: arguments.machine_profile,
+        command: std::iter::once("forestall".to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" "),
+    };
+    let interrupted = interruption()?;
+    let offer = lab::check::look();
+    let finished = experiment::run(&scenario, &request, &offer, &interrupted).map_err(failure)?;
+    println!("{}", measure::terminal_table(&finished.results));
+    println!("report: {}", finished.report.display());
+    Ok(Outcome::Done)
+}
+
+fn calibrate(path: &Path, profile: &Path) -> Result<Outcome, Failure> {
+    let scenario = read(path)?;
+    let interrupted = interruption()?;
+    let offer = lab::check::look();
+    let measured = experiment::calibrate_only(&scenario, profile, &offer, &interrupted).map_err(failure)?;
+    println!(
+        "knee {}, a move takes up to {:.1} s: written to {}",
+        measured.knee.utilization,
+        measured.migration.p95_ms / 1e3,
+        profile.display()
+    );
+    Ok(Outcome::Done)
+}
+
+fn verify(dir: &Path) -> Result<Outcome, Failure> {
+    let differences = measure::verify(dir).map_err(|error| Failure { kind: FailureKind::Work, error: error.into() })?;
+    if differences.is_empty() {
+        println!("{}: every figure is that of the raw data", dir.display());
+        return Ok(Outcome::Done);
+    }
+    for difference in &differences {
+        println!("{difference}");
+    }
+    Err(Failure { kind: FailureKind::Work, error: anyhow!("{} figures differ from the raw data", differences.len()) })
+}

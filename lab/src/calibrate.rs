@@ -1,0 +1,282 @@
+//! Measures the knee and the time of a move on this machine, and writes `profile.toml`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use drivers::Qemu;
+use measure::span::Span;
+use measure::statistics::Values;
+use measure::{intervals, picture_age};
+use record::profile::{FunctionLoad, Knee, MeasuredMove, MigrationTimes, SweepCell};
+use record::raw::FrameRow;
+use record::{HostName, Profile, SCHEMA, Timestamp, Utilization};
+use scenario::controller::Figures;
+use scenario::{PolicyName, Role, Scenario};
+
+use crate::error::LabError;
+use crate::load::Load;
+use crate::monitor::Monitor;
+use crate::progress::Progress;
+use crate::relocate::relocate;
+use crate::stage::{Camera, Player, whole_rows};
+use crate::world::World;
+
+/// Settling of the chain before anything is measured, and time over which the function's own demand is measured.
+const IDLE: Duration = Duration::from_secs(6);
+/// The first frame from the target is on the screen within this after a move, or the move failed.
+const FIRST_FRAME_WITHIN: Duration = Duration::from_secs(10);
+/// A backlog has drained and the picture is back within this after a move or a sweep.
+const RECOVERS_WITHIN: Duration = Duration::from_secs(15);
+
+/// Measures; raw files of the camera and the player go to `folder`.
+///
+/// # Errors
+/// When something fails, or no knee is found up to the highest level.
+pub fn calibrate(world: &World<'_>, folder: &Path, machine: &str, progress: &mut Progress) -> Result<Profile, LabError> {
+    let result = measure_all(world, folder, machine, progress);
+    world.keep_consoles(folder);
+    world.end_machines()?;
+    result
+}
+
+fn measure_all(world: &World<'_>, folder: &Path, machine: &str, progress: &mut Progress) -> Result<Profile, LabError> {
+    let scenario = world.scenario;
+    let first = scenario.function.host.as_ref().clone();
+    progress.stage("calibration: start");
+    world.machine.boot(&first)?;
+    let mut player = Player::start(scenario, folder)?;
+    let _camera = Camera::start(scenario, folder)?;
+    player.wait_for_picture()?;
+    let monitor = Monitor::start(scenario, world.site().groups())?;
+    world.wait(IDLE)?;
+    let since = Timestamp::now() - IDLE / 2;
+    let demand = monitor.mean(first.as_str(), since, |row| row.vm).unwrap_or_default();
+    progress.note(&format!("function alone: {:.0} % of {first}", demand * 100.0));
+
+    let sweep = sweep(world, (&player, &monitor), (&first, demand), folder, progress)?;
+    let knee = knee(&sweep, scenario.budget_ms)?;
+    progress.note(&format!("knee: {:.1} % of {first}", knee.share() * 100.0));
+
+    progress.stage("calibration: moves");
+    let (moves, copying_extra) = moves(world, (&player, &monitor), (&first, demand, knee), progress)?;
+    let complete: Vec<f64> = moves.iter().map(|one| one.complete_ms).collect();
+    let longest = complete.iter().copied().fold(0.0, f64::max);
+    Ok(Profile {
+        schema: SCHEMA,
+        measured_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        machine: machine.to_owned(),
+        service: scenario.service(),
+        knee: Knee { utilization: knee, budget_ms: scenario.budget_ms, sweep },
+        function: FunctionLoad { idle: Utilization::clamped(demand), copying_extra },
+        migration: MigrationTimes {
+            mean_ms: complete.iter().sum::<f64>() / complete.len().max(1) as f64,
+            p95_ms: if complete.len() < 20 { longest } else { complete.iter().copied().collect::<Values>().quantile(0.95).unwrap_or(longest) },
+            moves,
+        },
+    })
+}
+
+/// Offered loads from low to high; ends at the first level at which the budget is broken half of the time.
+fn sweep(
+    world: &World<'_>,
+    (player, monitor): (&Player, &Monitor),
+    (host, demand): (&HostName, f64),
+    folder: &Path,
+    progress: &mut Progress,
+) -> Result<Vec<SweepCell>, LabError> {
+    let calibration = &world.scenario.calibration;
+    let (settle, cell) = (Duration::from_secs_f64(calibration.settle_s), Duration::from_secs_f64(calibration.cell_s));
+    let mut load = world.load(host);
+    let mut cells = Vec::new();
+    for &offered in &calibration.levels {
+        progress.stage(format!("calibration: {:.0} % offered", offered * 100.0));
+        load.set(offered - demand)?;
+        world.wait(settle)?;
+        let from = Timestamp::now();
+        world.wait(cell)?;
+        let to = Timestamp::now();
+        // The player writes its rows at least every 200 ms.
+        world.wait(Duration::from_millis(250))?;
+        let span = Span { start: from, end: to };
+        let ages: Values = picture_age::sample(&player.frames()?, span).iter().map(|row| row.picture_age_ms).collect();
+        let found = SweepCell {
+            offered,
+            utilization: Utilization::clamped(monitor.mean(host.as_str(), from, |row| row.actual).unwrap_or_default()),
+            age_median_ms: round(ages.median()),
+            age_p95_ms: round(ages.quantile(0.95)),
+            frame_interval_cv: frame_interval_cv(&folder.join("packets.csv"), span)?,
+        };
+        progress.note(&format!(
+            "offered {:>3.0} %: used {}, picture age median {:.0} ms, p95 {:.0} ms",
+            offered * 100.0,
+            found.utilization,
+            found.age_median_ms,
+            found.age_p95_ms
+        ));
+        let over = found.age_median_ms > world.scenario.budget_ms;
+        cells.push(found);
+        if over {
+            break;
+        }
+    }
+    load.set(0.0)?;
+    recover(world, player)?;
+    Ok(cells)
+}
+
+/// Utilization at which the p95 of picture age crosses the budget, by a straight line between the last level that keeps it
+/// and the first that does not.
+fn knee(sweep: &[SweepCell], budget_ms: f64) -> Result<Utilization, LabError> {
+    let Some(over) = sweep.iter().position(|cell| cell.age_p95_ms > budget_ms) else {
+        return Err(LabError::Measure(
+            "no level of the sweep broke the budget: there is no knee to be found. Raise calibration.levels, or the load's weight".into(),
+        ));
+    };
+    let (Some(after), Some(before)) = (sweep.get(over), over.checked_sub(1).and_then(|i| sweep.get(i))) else {
+        return Err(LabError::Measure(format!(
+            "the budget of {budget_ms} ms is broken at the lowest level of the sweep already: the function is too heavy for this machine (make the picture smaller), or the machine is busy"
+        )));
+    };
+    let part = ((budget_ms - before.age_p95_ms) / (after.age_p95_ms - before.age_p95_ms)).clamp(0.0, 1.0);
+    let (low, high) = (before.utilization.share(), after.utilization.share());
+    Ok(Utilization::clamped(low + part * (high - low)))
+}
+
+/// Moves there and back, each away from a loaded host.
+fn moves(
+    world: &World<'_>,
+    (player, monitor): (&Player, &Monitor),
+    (first, demand, knee): (&HostName, f64, Utilization),
+    progress: &mut Progress,
+) -> Result<(Vec<MeasuredMove>, f64), LabError> {
+    let scenario = world.scenario;
+    let figures = Figures { knee, copying_extra: 0.0, migration_ms: 1.0, function_load: Utilization::clamped(demand) };
+    let settings = scenario.controller_settings(PolicyName::Threshold, &figures);
+    let mut source = first.clone();
+    let mut measured = Vec::new();
+    let mut extra = Vec::new();
+    for number in 1..=scenario.calibration.moves {
+        let target = other(scenario, &source)?;
+        let mut load: Load = world.load(&source);
+        load.set(scenario.calibration.move_at - demand)?;
+        world.wait(Duration::from_secs(2))?;
+        let before = Timestamp::now();
+        let vm_before = monitor.mean(source.as_str(), before - Duration::from_millis(1500), |row| row.vm);
+        let used = monitor.mean(source.as_str(), before - Duration::from_millis(1500), |row| row.actual).unwrap_or_default();
+        progress.now(&format!("{number} of {}: {source} to {target}", scenario.calibration.moves));
+        let runner = player.last().and_then(|row| row.runner);
+        let moved = relocate(&settings, &source, Qemu::new(world.machine.driver_config()))?;
+        let copied = Timestamp::now();
+        // The first looks fall into the start of the target, the last into its end: leave them out.
+        let vm_while = {
+            let rows = monitor.rows();
+            let inside = |row: &&record::raw::LoadRow| {
+                row.host == source.as_str() && row.time_us > before + Duration::from_secs(1) && row.time_us < copied - Duration::from_millis(500)
+            };
+            rows.iter().filter(inside).filter_map(|row| row.vm).collect::<Values>().mean()
+        };
+        if let (Some(vm_before), Some(vm_while)) = (vm_before, vm_while) {
+            extra.push(vm_while - vm_before);
+        }
+        let shown = first_frame_after(world, player, moved.decided, runner)?;
+        let one = MeasuredMove {
+            source_utilization: Utilization::clamped(used),
+            total_ms: round(moved.total_ms),
+            downtime_ms: round(moved.downtime_ms),
+            complete_ms: round(Some(shown.since(moved.decided).as_secs_f64() * 1e3)),
+        };
+        progress.note(&format!(
+            "move {number}, {source} at {}: {:.1} s until the viewer is served from {target} (QEMU: total {:.1} s, downtime {:.0} ms)",
+            one.source_utilization,
+            one.complete_ms / 1e3,
+            one.total_ms / 1e3,
+            one.downtime_ms
+        ));
+        measured.push(one);
+        load.set(0.0)?;
+        recover(world, player)?;
+        source = target;
+    }
+    Ok((measured, round_to(extra.into_iter().collect::<Values>().mean().unwrap_or_default().max(0.0), 1e3)))
+}
+
+fn other(scenario: &Scenario, source: &HostName) -> Result<HostName, LabError> {
+    let found = scenario.hosts_of(Role::Edge).map(|(name, _)| name).find(|name| *name != source);
+    found.cloned().ok_or_else(|| LabError::Missing("a second edge host".into()))
+}
+
+/// When the viewer was first served by another QEMU than `runner`; where the picture does not say who drew it, when the
+/// first frame was shown after the move was over.
+fn first_frame_after(world: &World<'_>, player: &Player, decided: Timestamp, runner: Option<u32>) -> Result<Timestamp, LabError> {
+    let from = Timestamp::now();
+    while Timestamp::now().since(from) < FIRST_FRAME_WITHIN {
+        let frames = player.frames()?;
+        let fresh = |row: &&FrameRow| match runner {
+            Some(_) => row.shown_us > decided && row.runner.is_some() && row.runner != runner,
+            None => row.shown_us > from && row.delay_ms.is_some(),
+        };
+        if let Some(row) = frames.iter().find(fresh) {
+            return Ok(row.shown_us);
+        }
+        world.wait(Duration::from_millis(100))?;
+    }
+    Err(LabError::Late {
+        what: "the first frame from the target".into(),
+        seconds: FIRST_FRAME_WITHIN.as_secs_f64(),
+        hint: "the guest runs there but no video comes from it".into(),
+    })
+}
+
+/// Waits until the picture is young again.
+fn recover(world: &World<'_>, player: &Player) -> Result<(), LabError> {
+    let from = Timestamp::now();
+    world.wait(Duration::from_secs(1))?;
+    while Timestamp::now().since(from) < RECOVERS_WITHIN {
+        if player.picture_age_ms().is_some_and(|age| age < world.scenario.budget_ms) {
+            return Ok(());
+        }
+        world.wait(Duration::from_millis(100))?;
+    }
+    Err(LabError::Late {
+        what: "the recovery of the picture's age".into(),
+        seconds: RECOVERS_WITHIN.as_secs_f64(),
+        hint: "the load was taken away, but the picture stays old".into(),
+    })
+}
+
+fn frame_interval_cv(packets: &Path, span: Span) -> Result<f64, LabError> {
+    let rows = whole_rows(packets)?;
+    let cv = intervals::summarise(&intervals::rows(&rows), intervals::FRAME, None, span).cv;
+    Ok(round_to(cv.unwrap_or_default(), 1e3))
+}
+
+fn round(value: Option<f64>) -> f64 {
+    round_to(value.unwrap_or_default(), 10.0)
+}
+
+fn round_to(value: f64, steps: f64) -> f64 {
+    (value * steps).round() / steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(utilization: f64, age_p95_ms: f64) -> SweepCell {
+        SweepCell {
+            offered: utilization,
+            utilization: Utilization::clamped(utilization),
+            age_median_ms: age_p95_ms,
+            age_p95_ms,
+            frame_interval_cv: 0.1,
+        }
+    }
+
+    #[test]
+    fn the_knee_lies_between_the_levels() {
+        let sweep = [cell(0.8, 50.0), cell(0.9, 100.0), cell(1.0, 300.0)];
+        assert!((knee(&sweep, 200.0).unwrap().share() - 0.95).abs() < 1e-9);
+        assert!(knee(&sweep, 400.0).is_err(), "never broken");
+        assert!(knee(&sweep, 20.0).is_err(), "broken from the beginning");
+    }
+}

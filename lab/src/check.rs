@@ -1,0 +1,222 @@
+//! What this machine offers to a lab, and what is missing.
+
+use std::fmt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::cgroup::Cgroups;
+use crate::error::LabError;
+use crate::guest::Guest;
+use crate::process::run;
+
+/// What runs the guests' code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Accelerator {
+    /// The hardware, by Linux' KVM.
+    Kvm,
+    /// QEMU's emulation.
+    Tcg,
+}
+
+impl fmt::Display for Accelerator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+        })
+    }
+}
+
+/// A program and the Debian package that has it.
+const PROGRAMS: [(&str, &str, &str); 14] = [
+    ("qemu-system-x86_64", "qemu-system-x86", "runs the virtual machines"),
+    ("snmpd", "snmpd", "the edge servers' agents"),
+    ("stress-ng", "stress-ng", "background load"),
+    ("ffmpeg", "ffmpeg", "the thesis' chain of programs"),
+    ("ip", "iproute2", "namespaces and links"),
+    ("tc", "iproute2", "the management link's rate"),
+    ("busybox", "busybox-static", "the guest's user land"),
+    ("mksquashfs", "squashfs-tools", "the guest's root image"),
+    ("cpio", "cpio", "the guest's initramfs"),
+    ("dpkg-deb", "dpkg", "unpacks the guest's kernel"),
+    ("apt-get", "apt", "fetches the guest's kernel"),
+    ("unshare", "util-linux", "an agent's own view of /proc"),
+    ("ldd", "libc-bin", "finds the guest's libraries"),
+    ("gzip", "gzip", "packs the guest's initramfs"),
+];
+const FONT: (&str, &str) = ("/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf", "fonts-dejavu-core");
+/// A stock kernel that boots with KVM says so within this.
+const KVM_WITHIN: Duration = Duration::from_secs(10);
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Offer {
+    /// Whether the lab can run.
+    pub ready: bool,
+    /// Whether this process may make namespaces, groups and mounts.
+    pub root: bool,
+    /// 1 or 2; `null` when there are none to be used.
+    pub cgroup_version: Option<u32>,
+    /// What runs guests; `null` while it cannot be tried because something is missing.
+    pub accelerator: Option<Accelerator>,
+    /// Why it is emulation, where it is.
+    pub accelerator_note: String,
+    /// Whether the kernel has netem (delay, jitter and loss on links).
+    pub netem: bool,
+    /// Cores.
+    pub cpus: usize,
+    /// What is missing, each with what it is for.
+    pub missing: Vec<String>,
+    /// The command that installs what is missing.
+    pub install: Option<String>,
+}
+
+/// Looks at everything; changes nothing but the guest's cache.
+#[must_use]
+pub fn look() -> Offer {
+    let mut missing = Vec::new();
+    let mut packages = Vec::new();
+    for (program, package, purpose) in PROGRAMS {
+        if !in_path(program) {
+            missing.push(format!("{program} ({purpose})"));
+            packages.push(package);
+        }
+    }
+    if !Path::new(FONT.0).exists() {
+        missing.push("the font DejaVu Sans Mono (clock and inserted text)".into());
+        packages.push(FONT.1);
+    }
+    packages.dedup();
+    let root = nix::unistd::geteuid().is_root();
+    let groups = Cgroups::detect();
+    if let Err(error) = &groups {
+        missing.push(error.to_string());
+    }
+    if !root {
+        missing.push("root's rights (namespaces, control groups): run it with sudo".into());
+    }
+    if !Path::new("/dev/net/tun").exists() {
+        missing.push("/dev/net/tun (a virtual machine's port): load the kernel module tun".into());
+    }
+    let (accelerator, accelerator_note) = match Guest::build(scenario::Chain::Forestall) {
+        Ok(guest) if missing.is_empty() => accelerator(&guest),
+        Ok(_) => (None, "not tried".into()),
+        Err(error) => {
+            if missing.is_empty() {
+                missing.push(format!("the guest could not be built: {error}"));
+            }
+            (None, "not tried".into())
+        }
+    };
+    Offer {
+        ready: missing.is_empty(),
+        root,
+        cgroup_version: groups.ok().map(|groups| groups.version()),
+        accelerator,
+        accelerator_note,
+        netem: root && netem(),
+        cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        install: (!packages.is_empty()).then(|| format!("apt-get install --no-install-recommends {}", packages.join(" "))),
+        missing,
+    }
+}
+
+impl Offer {
+    /// An error that lists what is missing.
+    ///
+    /// # Errors
+    /// [`LabError::Missing`].
+    pub fn require(&self) -> Result<Accelerator, LabError> {
+        match (self.ready, self.accelerator) {
+            (true, Some(accelerator)) => Ok(accelerator),
+            _ => Err(LabError::Missing(format!("this machine cannot run the lab yet\n{self}"))),
+        }
+    }
+}
+
+impl fmt::Display for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let yes = |yes| if yes { "yes" } else { "no" };
+        let accelerator = self.accelerator.map_or_else(|| "?".to_owned(), |a| a.to_string());
+        writeln!(f, "  root               {}", yes(self.root))?;
+        let version = self.cgroup_version.map_or_else(|| "none".to_owned(), |v| format!("version {v}"));
+        writeln!(f, "  control groups     {version}")?;
+        writeln!(f, "  virtual machines   {accelerator} ({})", self.accelerator_note)?;
+        writeln!(f, "  netem              {} (not needed by scenarios/reallocation)", yes(self.netem))?;
+        writeln!(f, "  cores              {}", self.cpus)?;
+        if self.ready {
+            return write!(f, "  missing            nothing: ready");
+        }
+        write!(f, "  missing            {}", self.missing.join("\n                     "))?;
+        match &self.install {
+            Some(install) => write!(f, "\n  install with       {install}"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn in_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // Where Debian keeps what root uses, which is not on everybody's path.
+    let more = ["/usr/sbin", "/sbin"].map(std::path::PathBuf::from);
+    std::env::split_paths(&path).chain(more).any(|folder| folder.join(program).is_file())
+}
+
+/// KVM counts only when a stock kernel really boots with it: in a nested machine `/dev/kvm` may exist and do nothing.
+fn accelerator(guest: &Guest) -> (Option<Accelerator>, String) {
+    if !Path::new("/dev/kvm").exists() {
+        return (Some(Accelerator::Tcg), "emulation: there is no /dev/kvm".into());
+    }
+    if boots_with_kvm(guest) {
+        (Some(Accelerator::Kvm), "a guest was booted with it".into())
+    } else {
+        (Some(Accelerator::Tcg), "emulation: /dev/kvm is there, but does not boot a guest".into())
+    }
+}
+
+fn boots_with_kvm(guest: &Guest) -> bool {
+    let console = std::env::temp_dir().join(format!("forestall-kvm-{}", std::process::id()));
+    let drive = format!("file={},if=none,id=root,format=raw,read-only=on", guest.root.display());
+    let child = Command::new("qemu-system-x86_64")
+        .args(["-M", "pc", "-accel", "kvm", "-cpu", "host", "-m", "128", "-nodefaults", "-no-user-config", "-display", "none"])
+        .args(["-kernel".as_ref(), guest.kernel.as_os_str(), "-initrd".as_ref(), guest.initramfs.as_os_str()])
+        .args(["-drive", &drive, "-device", "virtio-blk-pci,drive=root", "-append", "console=ttyS0 quiet panic=-1"])
+        .arg("-serial")
+        .arg(format!("file:{}", console.display()))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let Ok(mut child) = child else { return false };
+    let begun = Instant::now();
+    let mut booted = false;
+    while begun.elapsed() < KVM_WITHIN && !booted && matches!(child.try_wait(), Ok(None)) {
+        std::thread::sleep(Duration::from_millis(100));
+        booted = std::fs::read_to_string(&console).is_ok_and(|text| text.contains("forestall guest: ready"));
+    }
+    child.kill().ok();
+    child.wait().ok();
+    std::fs::remove_file(&console).ok();
+    booted
+}
+
+/// Tries netem where it can do no harm: on the loopback of a namespace that is made for it.
+fn netem() -> bool {
+    let name = format!("{}netem-{}", crate::network::PREFIX, std::process::id());
+    if run("ip", &["netns", "add", &name]).is_err() {
+        return false;
+    }
+    let works = run("tc", &["-n", &name, "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"]).is_ok();
+    run("ip", &["netns", "del", &name]).ok();
+    works
+}
+
+/// Version of a program, the first line of what it says of itself.
+#[must_use]
+pub fn version(program: &str, flag: &str) -> Option<String> {
+    run(program, &[flag]).ok()?.lines().next().map(|line| line.trim().to_owned())
+}

@@ -1,0 +1,80 @@
+//! One move at once, for calibration: the same control core and the same driver as in the orchestrator, told that the
+//! source is full.
+
+use std::time::Duration;
+
+use control::{Controller, Input, Policy, Settings};
+use drivers::Qemu;
+use orchestrator::mover::{Mover, News};
+use record::{Event, HostName, Sample, Timestamp, Utilization, Verdict};
+use tokio::sync::mpsc;
+
+use crate::error::LabError;
+
+/// What came of a move.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Relocated {
+    /// When it was decided.
+    pub decided: Timestamp,
+    /// The engine's total time.
+    pub total_ms: Option<f64>,
+    /// The engine's downtime.
+    pub downtime_ms: Option<f64>,
+}
+
+/// Moves the function of `settings` away from `source`.
+///
+/// # Errors
+/// When the verdict is not `moved`.
+pub fn relocate(settings: &Settings, source: &HostName, driver: Qemu) -> Result<Relocated, LabError> {
+    let mut settings = settings.clone();
+    settings.policy = Policy::Threshold { start_at: Utilization::FULL };
+    settings.limits.sustained_samples = 1;
+    for function in &mut settings.functions {
+        function.host = source.clone();
+    }
+    let failed = |why: String| LabError::Program { what: format!("the move away from {source}"), why };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(|error| failed(error.to_string()))?;
+    runtime.block_on(follow(settings, source, driver)).map_err(failed)
+}
+
+async fn follow(settings: Settings, source: &HostName, driver: Qemu) -> Result<Relocated, String> {
+    let mut controller = Controller::new(settings.clone()).map_err(|error| error.to_string())?;
+    let (news_in, mut news) = mpsc::channel(64);
+    let mut mover = Mover::new(driver, news_in);
+    let decided = Timestamp::now();
+    let mut figures = (None, None);
+    // The targets first: the source's sample is the one that decides.
+    let hosts = settings.hosts.iter().filter(|host| *host != source).chain(std::iter::once(source));
+    for host in hosts {
+        let utilization = if host == source { Utilization::FULL } else { Utilization::IDLE };
+        let sample = Sample { host: host.clone(), utilization, measured_at_us: decided, interval_ms: 1.0 };
+        controller.handle(decided, Input::Sample(sample));
+    }
+    loop {
+        while let Some(decision) = controller.poll_output() {
+            mover.act(&decision.event);
+            if let Event::Settled { verdict, failure, .. } = decision.event {
+                return match verdict {
+                    Verdict::Moved => Ok(Relocated { decided, total_ms: figures.0, downtime_ms: figures.1 }),
+                    other => Err(format!("verdict {other}: {}", failure.unwrap_or_default())),
+                };
+            }
+        }
+        let wait = controller.poll_timeout().map_or(Duration::from_secs(1), |at| at.since(Timestamp::now()));
+        let input = tokio::select! {
+            Some(news) = news.recv() => match news {
+                News::Input(input) => input,
+                News::Fact(_, _, orchestrator::journal::MoveFact::Figures { total_ms, downtime_ms }) => {
+                    figures = (total_ms, downtime_ms);
+                    continue;
+                }
+                News::Fact(..) => continue,
+            },
+            () = tokio::time::sleep(wait) => Input::Timeout,
+        };
+        controller.handle(Timestamp::now(), input);
+    }
+}
+

@@ -1,0 +1,175 @@
+//! Camera and player as processes on their hosts.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use record::raw::FrameRow;
+use record::{HostName, Timestamp};
+use scenario::{Chain, Role, Scenario};
+
+use crate::cgroup::ROOT;
+use crate::error::{LabError, file};
+use crate::network::netns;
+use crate::process::{Place, Process, tail};
+use crate::vm::{FUNCTION_PORT, PLAYER_PORT};
+
+/// The first picture is on the screen within this.
+const FIRST_PICTURE_WITHIN: Duration = Duration::from_secs(20);
+/// Enough of the end of `frames.csv` to hold a whole row.
+const ROW_BYTES_MAX: u64 = 512;
+
+/// Place of camera and player: they have precedence over what else is on their cores, so that what is measured is the edge
+/// server's load.
+fn place(host: &HostName) -> Place {
+    Place { netns: netns(host), cgroup: format!("{ROOT}/ends") }
+}
+
+fn host_of(scenario: &Scenario, role: Role) -> Result<(&HostName, &scenario::Host), LabError> {
+    scenario.hosts_of(role).next().ok_or_else(|| LabError::Missing(format!("the scenario has no host of role {role:?}")))
+}
+
+fn own() -> String {
+    std::env::current_exe().unwrap_or_else(|_| PathBuf::from("forestall")).to_string_lossy().into_owned()
+}
+
+/// The player.
+#[derive(Debug)]
+pub struct Player {
+    process: Process,
+    frames: PathBuf,
+    log: PathBuf,
+}
+
+impl Player {
+    /// Starts it; it writes `frames.csv` and `packets.csv` into `folder`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(scenario: &Scenario, folder: &Path) -> Result<Self, LabError> {
+        let (host, _) = host_of(scenario, Role::User)?;
+        let (frames, log) = (folder.join("frames.csv"), folder.join("play.log"));
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let mut argv = vec![own(), "play".into(), format!("udp://0.0.0.0:{PLAYER_PORT}")];
+        argv.extend(["--frames-csv".into(), text(&frames), "--packets-csv".into(), text(&folder.join("packets.csv"))]);
+        argv.extend(["--png".into(), text(&folder.join("last-picture.png"))]);
+        if scenario.video.chain == Chain::Ffmpeg {
+            let command = "ffmpeg -nostdin -loglevel error -threads 1 -fflags nobuffer -flags low_delay -probesize 32768 \
+                           -analyzeduration 200000 -f mpegts -i - -vsync passthrough -f rawvideo -pix_fmt yuv420p -";
+            let (width, height) = (scenario.video.width.to_string(), scenario.video.height.to_string());
+            argv.extend(["--decoder-command", command, "--width", &width, "--height", &height].map(String::from));
+        }
+        Ok(Self { process: Process::start(&place(host), &argv, &log)?, frames, log })
+    }
+
+    /// Waits until a picture is on the screen.
+    ///
+    /// # Errors
+    /// When none comes, or the player ends.
+    pub fn wait_for_picture(&mut self) -> Result<(), LabError> {
+        let begun = Instant::now();
+        while begun.elapsed() < FIRST_PICTURE_WITHIN {
+            self.process.check()?;
+            if self.last().is_some_and(|row| row.delay_ms.is_some()) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Err(LabError::Late {
+            what: "the first picture on the user's screen".into(),
+            seconds: FIRST_PICTURE_WITHIN.as_secs_f64(),
+            hint: format!("the player says: {}", tail(&self.log)),
+        })
+    }
+
+    /// The newest whole row of `frames.csv`.
+    #[must_use]
+    pub fn last(&self) -> Option<FrameRow> {
+        use std::io::{Read, Seek, SeekFrom};
+        let mut rows = std::fs::File::open(&self.frames).ok()?;
+        let header = "frame,captured_us,shown_us,delay_ms,status,boot,runner\n";
+        let length = rows.metadata().ok()?.len();
+        rows.seek(SeekFrom::Start(length.saturating_sub(ROW_BYTES_MAX))).ok()?;
+        let mut end = String::new();
+        rows.read_to_string(&mut end).ok()?;
+        let whole = &end[..=end.rfind('\n')?];
+        let row = whole.trim_end().rsplit('\n').next()?;
+        csv::Reader::from_reader(format!("{header}{row}\n").as_bytes()).deserialize().next()?.ok()
+    }
+
+    /// An error when it has ended by itself.
+    ///
+    /// # Errors
+    /// With what it said last.
+    pub fn check(&mut self) -> Result<(), LabError> {
+        self.process.check()
+    }
+
+    /// Age of the picture on the screen now.
+    #[must_use]
+    pub fn picture_age_ms(&self) -> Option<f64> {
+        let captured = self.last()?.captured_us?;
+        Some(Timestamp::now().since(captured).as_secs_f64() * 1e3)
+    }
+
+    /// The frames shown so far.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn frames(&self) -> Result<Vec<FrameRow>, LabError> {
+        whole_rows(&self.frames)
+    }
+}
+
+/// The camera.
+#[derive(Debug)]
+pub struct Camera {
+    process: Process,
+}
+
+impl Camera {
+    /// Starts it; it writes `sent.csv` into `folder`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(scenario: &Scenario, folder: &Path) -> Result<Self, LabError> {
+        let (host, _) = host_of(scenario, Role::Robot)?;
+        let (video, to) = (&scenario.video, scenario.function.data);
+        let (width, height, fps, gop) = (video.width, video.height, video.fps, video.gop);
+        let rate = format!("{}k", video.bitrate_kbps);
+        let mut argv = vec![own(), "capture".into()];
+        match video.chain {
+            Chain::Forestall => {
+                argv.push(format!("udp://{to}:{FUNCTION_PORT}"));
+                argv.extend(["--bitrate".into(), rate, "--gop".into(), gop.to_string()]);
+            }
+            Chain::Ffmpeg => argv.extend([
+                "--encoder-command".into(),
+                format!(
+                    "ffmpeg -nostdin -loglevel error -probesize 32 -analyzeduration 0 -fflags nobuffer -f rawvideo -pix_fmt yuv420p \
+                     -s {width}x{height} -r {fps} -i - -c:v mpeg2video -threads 1 -flags low_delay -b:v {rate} -g {gop} -bf 0 \
+                     -muxdelay 0 -muxpreload 0 -f mpegts -flush_packets 1 udp://{to}:{FUNCTION_PORT}?pkt_size=1316"
+                ),
+            ]),
+        }
+        argv.extend(["--width".into(), width.to_string(), "--height".into(), height.to_string()]);
+        argv.extend(["--fps".into(), fps.to_string()]);
+        argv.extend(["--sent-csv".into(), folder.join("sent.csv").to_string_lossy().into_owned()]);
+        Ok(Self { process: Process::start(&place(host), &argv, &folder.join("capture.log"))? })
+    }
+
+    /// An error when it has ended by itself.
+    ///
+    /// # Errors
+    /// With what it said last.
+    pub fn check(&mut self) -> Result<(), LabError> {
+        self.process.check()
+    }
+}
+
+/// The rows of a CSV file that is still being written: those that are whole.
+pub(crate) fn whole_rows<Row: serde::de::DeserializeOwned>(path: &Path) -> Result<Vec<Row>, LabError> {
+    let text = std::fs::read_to_string(path).map_err(file(path))?;
+    let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+    let rows: Result<Vec<Row>, _> = csv::Reader::from_reader(whole.as_bytes()).deserialize().collect();
+    rows.map_err(|error| LabError::Measure(format!("{}: {error}", path.display())))
+}

@@ -1,0 +1,177 @@
+//! The environment of a scenario, standing: hosts, shares, and the machine of the function.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use record::HostName;
+use scenario::{Role, Scenario};
+
+use crate::agent::Agent;
+use crate::cgroup::{PRECEDENCE, ROOT, WEIGHT};
+use crate::check::Accelerator;
+use crate::error::LabError;
+use crate::guest::Guest;
+use crate::load::Load;
+use crate::site::Site;
+use crate::vm::Machine;
+use crate::{network, process};
+
+/// Hosts and shares of a scenario. When it is dropped all of it is ended and removed.
+#[derive(Debug)]
+pub struct World<'a> {
+    /// What is run.
+    pub scenario: &'a Scenario,
+    /// The function's machine.
+    pub machine: Machine,
+    /// Core of each edge server, by host.
+    cores: Vec<(HostName, usize)>,
+    site: Site,
+    interrupted: &'a AtomicBool,
+}
+
+impl<'a> World<'a> {
+    /// Builds it. `interrupted` is looked at wherever the lab waits.
+    ///
+    /// # Errors
+    /// When something is missing or another lab runs.
+    pub fn build(scenario: &'a Scenario, accelerator: Accelerator, interrupted: &'a AtomicBool) -> Result<Self, LabError> {
+        let guest = Guest::build(scenario.video.chain)?;
+        let site = Site::claim()?;
+        let cores = assign_cores(scenario, cpus());
+        let groups = site.groups();
+        let all = format!("0-{}", cpus() - 1);
+        // Over what else runs on the machine, so that foreign load disturbs as little as it can.
+        groups.create(ROOT, &all, PRECEDENCE)?;
+        // Camera, player and orchestrator share the cores with all edge servers but the one where the function begins.
+        groups.create(&format!("{ROOT}/ends"), &ends_cores(&cores, cpus()), PRECEDENCE)?;
+        for (host, core) in &cores {
+            let core = core.to_string();
+            groups.create(&format!("{ROOT}/{host}"), &core, WEIGHT)?;
+            groups.create(&format!("{ROOT}/{host}/vm"), &core, WEIGHT)?;
+            groups.create(&format!("{ROOT}/{host}/load"), &core, scenario.competition.load_weight)?;
+            groups.create(&format!("{ROOT}/{host}/agent"), &core, PRECEDENCE)?;
+        }
+        network::create(scenario)?;
+        let machine = Machine::new(scenario, guest, accelerator, &site.state());
+        let (_, user) = scenario.hosts_of(Role::User).next().ok_or_else(|| LabError::Missing("no user".into()))?;
+        machine.write_config(user.data.unwrap_or(std::net::Ipv4Addr::LOCALHOST))?;
+        Ok(Self { scenario, machine, cores, site, interrupted })
+    }
+
+    /// Control groups.
+    #[must_use]
+    pub const fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// Which core each edge server has, in words.
+    #[must_use]
+    pub fn cores_text(&self) -> String {
+        let edges: Vec<String> = self.cores.iter().map(|(host, core)| format!("{host} on core {core}")).collect();
+        format!("{}; camera, player and orchestrator on core {}", edges.join(", "), ends_cores(&self.cores, cpus()))
+    }
+
+    /// Starts the agents of all edge servers.
+    ///
+    /// # Errors
+    /// When one cannot be started.
+    pub fn agents(&self) -> Result<Vec<Agent>, LabError> {
+        let state = self.site.state();
+        let agent = |(host, _): &(HostName, usize)| {
+            let management = self.scenario.hosts.get(host).and_then(|host| host.management);
+            let address = management.unwrap_or(std::net::Ipv4Addr::LOCALHOST);
+            Agent::start(host, address, 1, self.site.groups(), &state)
+        };
+        self.cores.iter().map(agent).collect()
+    }
+
+    /// Background load for an edge server, none yet.
+    #[must_use]
+    pub fn load(&self, host: &HostName) -> Load {
+        Load::new(host, self.site.groups(), self.scenario.competition.burst_ms, &self.site.state())
+    }
+
+    /// Ends the virtual machine wherever it is.
+    ///
+    /// # Errors
+    /// When it cannot be ended.
+    pub fn end_machines(&self) -> Result<(), LabError> {
+        for (host, core) in &self.cores {
+            let group = format!("{ROOT}/{host}/vm");
+            self.site.groups().destroy(&group)?;
+            self.site.groups().create(&group, &core.to_string(), WEIGHT)?;
+        }
+        Ok(())
+    }
+
+    /// Waits, and looks every 50 ms whether the person has had enough.
+    ///
+    /// # Errors
+    /// [`LabError::Interrupted`].
+    pub fn wait(&self, duration: Duration) -> Result<(), LabError> {
+        let begun = Instant::now();
+        while let Some(left) = duration.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) {
+            self.check_interrupted()?;
+            std::thread::sleep(left.min(Duration::from_millis(50)));
+        }
+        self.check_interrupted()
+    }
+
+    /// An error when the person pressed Ctrl-C.
+    ///
+    /// # Errors
+    /// [`LabError::Interrupted`].
+    pub fn check_interrupted(&self) -> Result<(), LabError> {
+        if self.interrupted.load(Ordering::Relaxed) { Err(LabError::Interrupted) } else { Ok(()) }
+    }
+
+    /// Keeps the consoles, which would go with the lab.
+    pub fn keep_consoles(&self, folder: &Path) {
+        for (host, _) in &self.cores {
+            // A host that never had the machine has none.
+            std::fs::copy(self.machine.console(host), folder.join(format!("console-{host}.log"))).ok();
+        }
+    }
+
+    /// Where the orchestrator runs.
+    #[must_use]
+    pub fn orchestrator(&self) -> process::Place {
+        let host = self.scenario.hosts_of(Role::Orchestrator).next();
+        let netns = host.map_or_else(String::new, |(name, _)| network::netns(name));
+        process::Place { netns, cgroup: format!("{ROOT}/ends") }
+    }
+}
+
+fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// The host where the function begins has the first core for itself; the others have the next ones, as far as they go.
+fn assign_cores(scenario: &Scenario, cpus: usize) -> Vec<(HostName, usize)> {
+    let first = scenario.function.host.as_ref();
+    let others = scenario.hosts_of(Role::Edge).map(|(name, _)| name).filter(|name| *name != first);
+    let last = cpus.saturating_sub(1);
+    std::iter::once(first).chain(others).enumerate().map(|(index, host)| (host.clone(), index.min(last))).collect()
+}
+
+/// Cores that no edge server has, or else the last one.
+fn ends_cores(cores: &[(HostName, usize)], cpus: usize) -> String {
+    let free = cores.iter().map(|(_, core)| core + 1).max().unwrap_or_default();
+    let last = cpus.saturating_sub(1);
+    if free < last { format!("{free}-{last}") } else { last.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_are_shared_out() {
+        let host = |name: &str, core| (HostName::new(name).unwrap(), core);
+        let two = [host("a", 0), host("b", 1)];
+        for (cpus, wanted) in [(1, "0"), (2, "1"), (3, "2"), (4, "2-3"), (8, "2-7")] {
+            assert_eq!(ends_cores(&two, cpus), wanted, "{cpus}");
+        }
+    }
+}
