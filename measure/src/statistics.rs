@@ -25,6 +25,11 @@ impl Values {
         self.sorted.len() as u64
     }
 
+    /// The values, smallest first.
+    pub fn iter(&self) -> std::slice::Iter<'_, f64> {
+        self.sorted.iter()
+    }
+
     /// Arithmetic mean.
     #[must_use]
     pub fn mean(&self) -> Option<f64> {

@@ -65,9 +65,10 @@ fn lead(results: &Results) -> Markup {
         .filter(|promise| promise.holds == Some(false))
         .count();
     let spoilt = results.runs.iter().filter(|run| run.spoilt).count();
+    let setting = &results.setting;
     html! {
-        "Live video passes through a virtual machine on the edge server " (results.setting.hosts.source) ", whose load rises. "
-        "Moved to " (results.setting.hosts.target) " before the server fills up, the video stays live; left there, its delay explodes. "
+        "Live video passes through a virtual machine on the edge server " (setting.hosts.source) ", whose load rises until it is full. "
+        (results.runs.len()) " runs: with the machine left there, and with it moved to " (setting.hosts.target) " by a policy. "
         strong { (held) " of " (results.promises.len()) " promises hold" }
         @if broken > 0 { ", " strong.no { (broken) " do not" } }
         "."
@@ -122,7 +123,7 @@ fn profile_section(profile: &str, measured: &Measured) -> Markup {
                 figcaption {
                     strong { "What the viewer saw" }
                     @if figures.len() > of_first.len() { " (run " (first) ")" }
-                    ". Dots: the first frame from the target. Without a move, the delay explodes as the load passes the knee."
+                    ". Dots mark the first frame from the target."
                 }
             }
             h3 { "Beside the thesis" }
