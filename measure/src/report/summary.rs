@@ -147,7 +147,7 @@ fn promise_row(promise: &Promise, results: &Results) -> Markup {
                         @if repeats > Some(1) { span.repeat { "run " (figure.repeat) ": " } }
                         @for (at, (name, value)) in figure.values.iter().enumerate() {
                             @if at > 0 { ", " }
-                            (said(name, value))
+                            span.whole { (said(name, value)) }
                         }
                     }
                 }
