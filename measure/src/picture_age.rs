@@ -74,6 +74,17 @@ pub fn over_budget_at(ages: &[AgeRow], load: Span, budget_ms: f64) -> Option<Tim
         .map(|(time, _)| time)
 }
 
+/// The instant from which that percentile stays over the budget until the end of `load`: unlike [`over_budget_at`] it is
+/// not moved by a hiccup that passed.
+#[must_use]
+pub fn over_budget_for_good_at(ages: &[AgeRow], load: Span, budget_ms: f64) -> Option<Timestamp> {
+    let mut since = None;
+    for (time, p95) in sliding_p95(within(ages, load)) {
+        since = (p95 > budget_ms).then(|| since.unwrap_or(time));
+    }
+    since
+}
+
 /// The samples in `span`. `ages` are in the order of time.
 #[must_use]
 pub fn within(ages: &[AgeRow], span: Span) -> &[AgeRow] {
@@ -160,6 +171,25 @@ mod tests {
         assert_eq!(at(110.0), Some(2_050));
         assert_eq!(at(100.0), Some(2_040));
         assert_eq!(at(500.0), None);
+        // It was never under it again, but it is when the run goes on calmly.
+        let for_good = |budget_ms| {
+            over_budget_for_good_at(&ages, span(0, 3_000), budget_ms).map(|at| at.0 / MS)
+        };
+        assert_eq!((for_good(110.0), for_good(500.0)), (Some(2_050), None));
+        let mut calm = ages.clone();
+        calm[260..]
+            .iter_mut()
+            .for_each(|row| row.picture_age_ms = 80.0);
+        let calm_again = over_budget_for_good_at(&calm, span(0, 3_000), 110.0);
+        assert_eq!(
+            calm_again,
+            Some(Timestamp(2_050 * MS)),
+            "61 calm samples of 100 are not enough"
+        );
+        calm[205..]
+            .iter_mut()
+            .for_each(|row| row.picture_age_ms = 80.0);
+        assert_eq!(over_budget_for_good_at(&calm, span(0, 3_000), 110.0), None);
         // The window has to fill within the load phase.
         assert_eq!(over_budget_at(&ages, span(2_500, 3_000), 110.0), None);
         assert_eq!(

@@ -255,6 +255,7 @@ mod tests {
                 ..Frames::default()
             },
             over_budget_at_s: None,
+            over_budget_for_good_at_s: None,
             moves: 0,
             migration: None,
             drawn_by: DrawnBy::default(),

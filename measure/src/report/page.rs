@@ -194,6 +194,14 @@ fn caption(one: &MeasuredRun) -> Markup {
         (run.frames.repeated) " repeated, " (run.frames.unreadable) " unreadable; longest freeze "
         (or_dash(run.frames.longest_freeze_ms, ms)) ". C.V. of frame intervals "
         (or_dash(run.frame_intervals_ms.idle_cv, cv)) " idle, " (or_dash(run.frame_intervals_ms.cv, cv)) " under load."
+        @if let Some(over_s) = run.over_budget_at_s {
+            " Over the budget for the first time at " (words::s(over_s))
+            @match run.over_budget_for_good_at_s {
+                Some(for_good_s) if for_good_s > over_s => { ", for good from " (words::s(for_good_s)) " on." }
+                Some(_) => { " and from then on." }
+                None => { "; within it again later." }
+            }
+        }
         @if let Some(migration) = &run.migration {
             " Verdict: " strong { (migration.verdict) } "."
             @if run.moves > 1 { " The run had " (run.moves) " moves; the figures are of the first." }
