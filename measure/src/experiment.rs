@@ -57,6 +57,12 @@ pub fn measure_all(dir: &Path) -> Result<Measured, MeasureError> {
                 plan.folder
             )));
         }
+        if !(plan.budget_ms.is_finite() && plan.budget_ms > 0.0) {
+            return Err(nonsense(format!(
+                "budget_ms of `{}` is {}, not a duration",
+                plan.folder, plan.budget_ms
+            )));
+        }
         runs.push(measure(
             &folder_of(dir, &plan.folder),
             plan,

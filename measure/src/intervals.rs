@@ -1,7 +1,11 @@
 //! Arrival intervals of datagrams and of coded frames.
 
+use std::path::Path;
+
 use record::raw::{IntervalRow, PacketRow};
 use record::results::Intervals;
+use record::{RecordError, read_csv};
+use serde::Serialize;
 
 use crate::span::{Span, ms_between};
 use crate::statistics::Values;
@@ -41,6 +45,64 @@ pub fn rows(packets: &[PacketRow]) -> Vec<IntervalRow> {
         }
     }
     rows
+}
+
+/// What the arrivals in one file say: `forestall measure intervals FILE --json`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Arrivals {
+    /// Datagrams.
+    pub packets: u64,
+    /// Coded frames that begin in them.
+    pub frames: u64,
+    /// Between successive datagrams.
+    pub packet_intervals_ms: Figures,
+    /// Between the first datagrams of successive coded frames.
+    pub frame_intervals_ms: Figures,
+    /// UDP payload in all.
+    pub bytes: u64,
+}
+
+/// Statistics of intervals.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Figures {
+    /// Arithmetic mean.
+    pub mean: Option<f64>,
+    /// Standard deviation (of a sample: n - 1).
+    pub sd: Option<f64>,
+    /// Coefficient of variation, sd / mean.
+    pub cv: Option<f64>,
+}
+
+/// Reads a `packets.csv` and summarises all of it.
+///
+/// # Errors
+/// The file is absent or broken.
+pub fn of_file(path: &Path) -> Result<Arrivals, RecordError> {
+    let mut packets: Vec<PacketRow> = read_csv(path)?;
+    packets.sort_by_key(|packet| packet.received_us);
+    let rows = rows(&packets);
+    let figures = |kind: &str| {
+        let values: Values = rows
+            .iter()
+            .filter(|row| row.kind == kind)
+            .map(|row| row.interval_ms)
+            .collect();
+        Figures {
+            mean: values.mean(),
+            sd: values.sd(),
+            cv: values.cv(),
+        }
+    };
+    Ok(Arrivals {
+        packets: packets.len() as u64,
+        frames: packets
+            .iter()
+            .map(|packet| u64::from(packet.frame_starts))
+            .sum(),
+        packet_intervals_ms: figures(PACKET),
+        frame_intervals_ms: figures(FRAME),
+        bytes: packets.iter().map(|packet| u64::from(packet.bytes)).sum(),
+    })
 }
 
 /// Statistics of the intervals of one kind whose later arrival lies in the phase.
@@ -117,6 +179,20 @@ mod tests {
     fn a_count_of_frame_starts_from_nowhere_is_bounded() {
         assert_eq!(rows(&packets(&[(0, u32::MAX)])).len(), 6);
         check(&[], &[]);
+    }
+
+    #[test]
+    fn a_file_is_summarised_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("packets.csv");
+        record::file::write_csv(&path, &packets(&[(0, 1), (10, 0), (40, 1), (80, 2)])).unwrap();
+        let arrivals = of_file(&path).unwrap();
+        assert_eq!(
+            (arrivals.packets, arrivals.frames, arrivals.bytes),
+            (4, 4, 5_264)
+        );
+        assert_eq!(arrivals.packet_intervals_ms.mean, Some(80.0 / 3.0));
+        assert_eq!(arrivals.frame_intervals_ms.mean, Some(80.0 / 3.0));
     }
 
     #[test]

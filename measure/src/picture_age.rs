@@ -1,13 +1,12 @@
 //! Age of the picture on the screen, sampled in time, frozen or not (DESIGN.md, "What is measured").
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use record::Timestamp;
 use record::raw::{AgeRow, FrameRow};
 
 use crate::span::{Span, ms_between};
-use crate::statistics::Values;
+use crate::statistics::quantile_of_sorted;
 
 /// Distance of two samples of picture age.
 pub const SAMPLE_EVERY: Duration = Duration::from_millis(10);
@@ -49,21 +48,18 @@ pub fn sample(frames: &[FrameRow], span: Span) -> Vec<AgeRow> {
 
 /// For each sample from the hundredth on: the 95th percentile of picture age over the last 1 s.
 pub fn sliding_p95(ages: &[AgeRow]) -> impl Iterator<Item = (Timestamp, f64)> + '_ {
-    let mut window: VecDeque<f64> = VecDeque::with_capacity(WINDOW_SAMPLES + 1);
-    ages.iter().filter_map(move |row| {
-        window.push_back(row.picture_age_ms);
-        if window.len() > WINDOW_SAMPLES {
-            window.pop_front();
+    // The window is kept sorted: a run has ten thousand of them, each differs from the one before in two values.
+    let mut sorted: Vec<f64> = Vec::with_capacity(WINDOW_SAMPLES + 1);
+    let place =
+        |sorted: &[f64], age: f64| sorted.partition_point(|other| other.total_cmp(&age).is_lt());
+    ages.iter().enumerate().filter_map(move |(at, row)| {
+        sorted.insert(place(&sorted, row.picture_age_ms), row.picture_age_ms);
+        if let Some(oldest) = at.checked_sub(WINDOW_SAMPLES).and_then(|at| ages.get(at)) {
+            sorted.remove(place(&sorted, oldest.picture_age_ms));
         }
-        let full = window.len() == WINDOW_SAMPLES;
+        let full = sorted.len() == WINDOW_SAMPLES;
         let p95 = full
-            .then(|| {
-                window
-                    .iter()
-                    .copied()
-                    .collect::<Values>()
-                    .quantile(WINDOW_QUANTILE)
-            })
+            .then(|| quantile_of_sorted(&sorted, WINDOW_QUANTILE))
             .flatten()?;
         Some((row.time_us, p95))
     })
@@ -78,6 +74,17 @@ pub fn over_budget_at(ages: &[AgeRow], load: Span, budget_ms: f64) -> Option<Tim
         .map(|(time, _)| time)
 }
 
+/// The instant from which that percentile stays over the budget until the end of `load`: unlike [`over_budget_at`] it is
+/// not moved by a hiccup that passed.
+#[must_use]
+pub fn over_budget_for_good_at(ages: &[AgeRow], load: Span, budget_ms: f64) -> Option<Timestamp> {
+    let mut since = None;
+    for (time, p95) in sliding_p95(within(ages, load)) {
+        since = (p95 > budget_ms).then(|| since.unwrap_or(time));
+    }
+    since
+}
+
 /// The samples in `span`. `ages` are in the order of time.
 #[must_use]
 pub fn within(ages: &[AgeRow], span: Span) -> &[AgeRow] {
@@ -89,6 +96,7 @@ pub fn within(ages: &[AgeRow], span: Span) -> &[AgeRow] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::statistics::Values;
     use crate::testing::{readable, unreadable};
     use proptest::prelude::*;
 
@@ -163,6 +171,25 @@ mod tests {
         assert_eq!(at(110.0), Some(2_050));
         assert_eq!(at(100.0), Some(2_040));
         assert_eq!(at(500.0), None);
+        // It was never under it again, but it is when the run goes on calmly.
+        let for_good = |budget_ms| {
+            over_budget_for_good_at(&ages, span(0, 3_000), budget_ms).map(|at| at.0 / MS)
+        };
+        assert_eq!((for_good(110.0), for_good(500.0)), (Some(2_050), None));
+        let mut calm = ages.clone();
+        calm[260..]
+            .iter_mut()
+            .for_each(|row| row.picture_age_ms = 80.0);
+        let calm_again = over_budget_for_good_at(&calm, span(0, 3_000), 110.0);
+        assert_eq!(
+            calm_again,
+            Some(Timestamp(2_050 * MS)),
+            "61 calm samples of 100 are not enough"
+        );
+        calm[205..]
+            .iter_mut()
+            .for_each(|row| row.picture_age_ms = 80.0);
+        assert_eq!(over_budget_for_good_at(&calm, span(0, 3_000), 110.0), None);
         // The window has to fill within the load phase.
         assert_eq!(over_budget_at(&ages, span(2_500, 3_000), 110.0), None);
         assert_eq!(
@@ -172,6 +199,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_sliding_p95_is_that_of_each_window(values in prop::collection::vec(0..50_u32, 0..400)) {
+            let ages: Vec<AgeRow> = values
+                .iter()
+                .enumerate()
+                .map(|(at, age)| AgeRow { time_us: Timestamp(at as u64), picture_age_ms: f64::from(*age) })
+                .collect();
+            let naive: Vec<(Timestamp, f64)> = ages
+                .windows(WINDOW_SAMPLES)
+                .map(|window| {
+                    let values: Values = window.iter().map(|row| row.picture_age_ms).collect();
+                    (window[WINDOW_SAMPLES - 1].time_us, values.quantile(WINDOW_QUANTILE).unwrap())
+                })
+                .collect();
+            prop_assert_eq!(sliding_p95(&ages).collect::<Vec<_>>(), naive);
+        }
+
         #[test]
         fn agrees_with_looking_at_each_frame(
             shown in prop::collection::vec((0..3_000_u64, 0..200_u64, any::<bool>()), 0..60),

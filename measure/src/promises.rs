@@ -122,7 +122,7 @@ const CLAIMS: [Claim; 8] = [
         id: "deadline-moved",
         policy: "deadline",
         only: None,
-        text: "With deadline, the verdict on the one move is `moved`.",
+        text: "With deadline, the function moves once, and the verdict is “moved”.",
         judge: |run| {
             let verdict = run
                 .migration
@@ -215,4 +215,168 @@ fn all_hold(figures: &[Evidence]) -> Option<bool> {
         return Some(false);
     }
     (!figures.is_empty() && figures.iter().all(|figure| figure.holds == Some(true))).then_some(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use record::results::{
+        Delay, DrawnBy, ExperimentRun, Frames, Intervals, Migration, PictureAge,
+    };
+
+    fn run(profile: &str, name: &str, repeat: u32) -> Run {
+        let picture_age_ms = PictureAge {
+            p95: Some(500.0),
+            idle_p95: Some(100.0),
+            share_under_budget: Some(0.99),
+            idle_median: Some(80.0),
+            after_move_median: Some(96.0),
+            ..PictureAge::default()
+        };
+        Run {
+            plan: ExperimentRun {
+                folder: String::new(),
+                name: name.into(),
+                repeat,
+                seed: 1,
+                profile: profile.into(),
+                budget_ms: 400.0,
+            },
+            spoilt: false,
+            foreign_load: None,
+            idle_s: None,
+            load_s: 90.0,
+            picture_age_ms,
+            frame_delay_ms: Delay::default(),
+            frame_intervals_ms: Intervals::default(),
+            packet_intervals_ms: Intervals::default(),
+            frames: Frames {
+                longest_freeze_ms: Some(999.9),
+                ..Frames::default()
+            },
+            over_budget_at_s: None,
+            over_budget_for_good_at_s: None,
+            moves: 0,
+            migration: None,
+            drawn_by: DrawnBy::default(),
+        }
+    }
+
+    fn moved(mut run: Run, margin_ms: Option<f64>, verdict: &str) -> Run {
+        run.moves = 1;
+        run.migration = Some(Migration {
+            policy: run.plan.name.clone(),
+            mode: "pre-copy".into(),
+            source: "a".into(),
+            target: "b".into(),
+            decided_at_s: 40.0,
+            started_at_s: Some(41.0),
+            resumed_at_s: Some(48.0),
+            first_frame_from_target_s: Some(48.1),
+            source_load_snmp: None,
+            source_load_true: None,
+            total_ms: Some(7_000.0),
+            downtime_ms: None,
+            viewer_gap_ms: None,
+            predicted_total_ms: None,
+            margin_ms,
+            deadline_met: margin_ms.map(|margin| margin > 0.0),
+            verdict: verdict.into(),
+        });
+        run
+    }
+
+    fn check(runs: &[Run], id: &str, expected: Option<bool>) {
+        let promises = judge(runs);
+        let promise = promises.iter().find(|promise| promise.id == id).unwrap();
+        assert_eq!(promise.holds, expected, "{promise:?}");
+    }
+
+    #[test]
+    fn limits_are_limits() {
+        let at_limit = [
+            run("fast", "none", 1),
+            moved(run("fast", "deadline", 1), Some(0.1), "moved"),
+        ];
+        for promise in judge(&at_limit) {
+            assert_eq!(promise.holds, Some(true), "{promise:?}");
+        }
+        let check_broken = |id: &str, break_it: fn(&mut Run)| {
+            let mut runs = at_limit.clone();
+            runs.iter_mut().for_each(break_it);
+            check(&runs, id, Some(false));
+        };
+        check_broken("fast/unmoved-explodes", |run| {
+            run.picture_age_ms.p95 = Some(499.9)
+        });
+        check_broken("fast/unmoved-over-budget", |run| {
+            run.picture_age_ms.p95 = Some(400.0)
+        });
+        check_broken("fast/deadline-under-budget", |run| {
+            run.picture_age_ms.share_under_budget = Some(0.9899)
+        });
+        check_broken("fast/deadline-calm-after", |run| {
+            run.picture_age_ms.after_move_median = Some(96.1)
+        });
+        check_broken("fast/deadline-no-freeze", |run| {
+            run.frames.longest_freeze_ms = Some(1_000.0)
+        });
+        check_broken("fast/deadline-moved", |run| run.moves = 2);
+    }
+
+    #[test]
+    fn ten_milliseconds_are_calm_even_where_they_are_more_than_a_fifth() {
+        let mut quick = moved(run("fast", "deadline", 1), Some(1.0), "moved");
+        quick.picture_age_ms.idle_median = Some(30.0);
+        quick.picture_age_ms.after_move_median = Some(40.0);
+        check(&[quick.clone()], "fast/deadline-calm-after", Some(true));
+        quick.picture_age_ms.after_move_median = Some(40.1);
+        check(&[quick], "fast/deadline-calm-after", Some(false));
+    }
+
+    #[test]
+    fn without_a_move_nothing_was_in_time() {
+        let mut unmoved = run("fast", "deadline", 1);
+        check(&[unmoved.clone()], "fast/deadline-margin", Some(false));
+        check(&[unmoved.clone()], "fast/deadline-moved", Some(false));
+        unmoved.plan.name = "threshold".into();
+        check(&[unmoved.clone()], "fast/threshold-late", None);
+        unmoved.over_budget_at_s = Some(60.0);
+        check(&[unmoved], "fast/threshold-late", Some(true));
+    }
+
+    #[test]
+    fn one_run_that_fails_breaks_the_promise_one_that_cannot_tell_leaves_it_open() {
+        let with = |repeat, margin| moved(run("slow", "deadline", repeat), margin, "moved");
+        check(
+            &[with(1, Some(5.0)), with(2, Some(-5.0)), with(3, None)],
+            "slow/deadline-margin",
+            Some(false),
+        );
+        check(
+            &[with(1, Some(5.0)), with(2, None)],
+            "slow/deadline-margin",
+            None,
+        );
+        check(
+            &[with(1, Some(5.0)), with(2, Some(6.0))],
+            "slow/deadline-margin",
+            Some(true),
+        );
+    }
+
+    #[test]
+    fn a_spoilt_run_counts_neither_way() {
+        let mut spoilt = moved(run("slow", "deadline", 2), Some(-5.0), "stayed");
+        spoilt.spoilt = true;
+        let good = moved(run("slow", "deadline", 1), Some(5.0), "moved");
+        check(&[good, spoilt.clone()], "slow/deadline-margin", Some(true));
+        check(&[spoilt], "slow/deadline-margin", None);
+    }
+
+    #[test]
+    fn threshold_is_promised_to_be_late_on_fast_only() {
+        let runs = [moved(run("slow", "threshold", 1), Some(5.0), "moved")];
+        assert_eq!(judge(&runs), []);
+    }
 }

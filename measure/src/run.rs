@@ -77,6 +77,12 @@ pub fn measure(
         ),
         frames: frames::count(&raw.sent, &raw.frames, raw.phases),
         over_budget_at_s: over_budget.map(|at: Timestamp| raw.seconds(at)),
+        over_budget_for_good_at_s: picture_age::over_budget_for_good_at(
+            &ages,
+            raw.under_load,
+            plan.budget_ms,
+        )
+        .map(|at| raw.seconds(at)),
         moves: u32::try_from(raw.migrations.len()).unwrap_or(u32::MAX),
         migration,
         drawn_by: handover::drawn_by(&raw),

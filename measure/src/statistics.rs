@@ -25,6 +25,11 @@ impl Values {
         self.sorted.len() as u64
     }
 
+    /// The values, smallest first.
+    pub fn iter(&self) -> std::slice::Iter<'_, f64> {
+        self.sorted.iter()
+    }
+
     /// Arithmetic mean.
     #[must_use]
     pub fn mean(&self) -> Option<f64> {
@@ -52,11 +57,7 @@ impl Values {
     /// of R and NumPy.
     #[must_use]
     pub fn quantile(&self, q: f64) -> Option<f64> {
-        let last = self.sorted.len().checked_sub(1)?;
-        let position = last as f64 * q.clamp(0.0, 1.0);
-        let below = self.sorted.get(position as usize)?;
-        let above = self.sorted.get((position as usize + 1).min(last))?;
-        Some(below + (above - below) * position.fract())
+        quantile_of_sorted(&self.sorted, q)
     }
 
     /// The 0.5 quantile.
@@ -83,6 +84,15 @@ impl Values {
         let within = self.sorted.partition_point(|value| *value <= limit);
         (!self.sorted.is_empty()).then(|| within as f64 / self.sorted.len() as f64)
     }
+}
+
+/// [`Values::quantile`] of values that are sorted already.
+pub(crate) fn quantile_of_sorted(sorted: &[f64], q: f64) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    let position = last as f64 * q.clamp(0.0, 1.0);
+    let below = sorted.get(position as usize)?;
+    let above = sorted.get((position as usize + 1).min(last))?;
+    Some(below + (above - below) * position.fract())
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Figures as words for people: units written out, what was not measured as a dash.
 
+use std::fmt;
+
 use record::results::Run;
 
 use crate::statistics::Values;
@@ -69,21 +71,52 @@ pub fn or_dash(value: Option<f64>, say: fn(f64) -> String) -> String {
     value.map_or_else(|| UNMEASURED.to_owned(), say)
 }
 
-/// One figure of several runs: `median (smallest … largest)`, or the figure alone when there is one.
+/// One figure of several runs, in words.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spread {
+    /// The median, or the figure itself when there is one.
+    pub median: String,
+    /// `smallest … largest` without their unit, where they differ as printed.
+    pub range: Option<String>,
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { median, range } = self;
+        f.write_str(median)?;
+        range
+            .as_ref()
+            .map_or(Ok(()), |range| write!(f, " ({range})"))
+    }
+}
+
+/// Values in words.
+#[must_use]
+pub fn spread(values: &Values, say: fn(f64) -> String) -> Spread {
+    let (Some(median), Some(min), Some(max)) = (values.median(), values.min(), values.max()) else {
+        return Spread {
+            median: UNMEASURED.to_owned(),
+            range: None,
+        };
+    };
+    let median = say(median);
+    let unit = median.rsplit_once(' ').map_or("", |(_, unit)| unit);
+    let bare = |value: f64| say(value).trim_end_matches(unit).trim_end().to_owned();
+    let (min, max) = (bare(min), bare(max));
+    Spread {
+        range: (min != max).then(|| format!("{min} … {max}")),
+        median,
+    }
+}
+
+/// One figure of several runs in words: `median (smallest … largest)`, or the figure alone when they agree.
 #[must_use]
 pub fn over_runs(
     runs: &[&Run],
     figure: impl Fn(&Run) -> Option<f64>,
     say: fn(f64) -> String,
 ) -> String {
-    let values: Values = runs.iter().filter_map(|run| figure(run)).collect();
-    match (values.median(), values.min(), values.max()) {
-        (Some(median), Some(min), Some(max)) if values.n() > 1 => {
-            format!("{} ({} … {})", say(median), say(min), say(max))
-        }
-        (Some(median), ..) => say(median),
-        _ => UNMEASURED.to_owned(),
-    }
+    spread(&runs.iter().filter_map(|run| figure(run)).collect(), say).to_string()
 }
 
 /// What a policy is called in a heading.
@@ -110,5 +143,13 @@ mod tests {
         assert_eq!(percent_of_time(1.0), "100 %");
         assert_eq!(signed_ms_as_s(-4_123.0), "-4.1 s");
         assert_eq!(or_dash(None, ms), "–");
+    }
+
+    #[test]
+    fn several_runs_are_a_median_and_a_range() {
+        let say = |values: &[f64]| spread(&values.iter().copied().collect(), ms).to_string();
+        assert_eq!(say(&[3_785.0, 3_810.0, 3_790.0]), "3790 ms (3785 … 3810)");
+        assert_eq!(say(&[98.1, 98.2]), "98 ms");
+        assert_eq!(say(&[]), "–");
     }
 }

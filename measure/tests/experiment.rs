@@ -279,6 +279,55 @@ fn the_report_stands_alone() {
     }
 }
 
+/// Empties a CSV file but for its header line.
+fn empty(path: &Path) {
+    let text = std::fs::read_to_string(path).unwrap();
+    std::fs::write(path, text.lines().next().unwrap().to_owned() + "\n").unwrap();
+}
+
+#[test]
+fn a_run_that_showed_nothing_is_reported_as_such() {
+    let dir = experiment(&FAST);
+    for file in ["frames.csv", "packets.csv", "load.csv", "sent.csv"] {
+        for run in ["fast-none-1", "fast-deadline-1"] {
+            empty(&dir.path().join("runs").join(run).join(file));
+        }
+    }
+    std::fs::remove_file(dir.path().join("runs/fast-none-1/decisions.jsonl")).unwrap();
+    std::fs::remove_file(dir.path().join("runs/fast-none-1/migration.csv")).unwrap();
+    let measured = write_all(dir.path()).unwrap();
+    assert_eq!(verify(dir.path()).unwrap(), []);
+    let none = run(&measured.results, "fast", "none");
+    assert_eq!(
+        (
+            none.picture_age_ms.n,
+            none.picture_age_ms.p95,
+            none.frames.longest_freeze_ms
+        ),
+        (0, None, None)
+    );
+    assert_eq!((none.foreign_load, none.spoilt), (None, false));
+    assert_eq!(holds(&measured.results, "fast/unmoved-explodes"), None);
+    let html = report::html(&measured);
+    assert!(
+        !html.contains("NaN") && !html.contains("inf"),
+        "a figure without a value was drawn"
+    );
+    assert!(terminal_table(&measured.results).contains("cannot be told: fast/unmoved-explodes"));
+}
+
+#[test]
+fn words_from_files_stay_words() {
+    let dir = experiment(&FAST[..1]);
+    replace(
+        &dir.path().join("experiment.json"),
+        "Live video kept",
+        "<script>alert(1)</script> kept",
+    );
+    let html = report::html(&write_all(dir.path()).unwrap());
+    assert!(html.contains("&lt;script&gt;") && !html.contains("<script"));
+}
+
 #[test]
 fn tables_fit_a_terminal() {
     let dir = experiment(&[
@@ -345,6 +394,16 @@ fn check_refused(edit: impl Fn(&Path), expected: &str) {
 #[test]
 fn broken_files_are_named() {
     let run = |dir: &Path, file: &str| dir.join("runs/fast-none-1").join(file);
+    check_refused(
+        |dir| {
+            replace(
+                &dir.join("experiment.json"),
+                "\"budget_ms\": 200.0",
+                "\"budget_ms\": 0",
+            )
+        },
+        "DIR/experiment.json: budget_ms of `fast-none-1` is 0",
+    );
     check_refused(
         |dir| std::fs::remove_file(dir.join("experiment.json")).unwrap(),
         "cannot read DIR/experiment.json",

@@ -164,6 +164,8 @@ pub struct Run {
     pub frames: Frames,
     /// First instant at which the p95 of picture age over 1 s exceeds the budget.
     pub over_budget_at_s: Option<f64>,
+    /// The instant from which it stays over the budget until the end of the load.
+    pub over_budget_for_good_at_s: Option<f64>,
     /// How many moves were begun; `migration` is the first.
     pub moves: u32,
     /// The move, if there was one.

@@ -62,7 +62,7 @@ impl Axes<'_> {
         // Widths are guessed from the number of letters: there is no browser here to ask.
         let widths: Vec<f64> = entries
             .iter()
-            .map(|(name, _)| 34.0 + 6.1 * name.chars().count() as f64)
+            .map(|(name, _)| 42.0 + 6.3 * name.chars().count() as f64)
             .collect();
         let mut x = RIGHT - widths.iter().sum::<f64>();
         let placed: Vec<(f64, &str, &str)> = entries

@@ -7,6 +7,7 @@ mod page;
 mod run_figure;
 mod summary;
 mod svg;
+mod tables;
 
 use std::path::{Path, PathBuf};
 

@@ -2,15 +2,13 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use record::results::{Results, Run};
-use serde_json::Value;
 
 use super::run_figure::{self, Ranges};
-use super::{definitions, overview, summary, svg};
+use super::{definitions, overview, summary, svg, tables};
 use crate::experiment::{Measured, unmoved_of};
 use crate::run::MeasuredRun;
 use crate::statistics::Values;
-use crate::thesis::QUANTITIES;
-use crate::words::{self, cv, ms, ms_as_s, or_dash, percent, percent_of_time, s, signed_ms_as_s};
+use crate::words::{self, cv, ms, or_dash};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -42,10 +40,10 @@ pub(super) fn document(measured: &Measured) -> Markup {
                     }
                     section {
                         h2 { "All runs" }
-                        (all_runs(results))
+                        (tables::all_runs(results))
                     }
                     section { h2 { "How each figure is defined" } (definitions::list()) }
-                    section { h2 { "Where and how it was made" } (environment(results)) }
+                    section { h2 { "Where and how it was made" } (tables::environment(results)) }
                 }
             }
         }
@@ -65,9 +63,10 @@ fn lead(results: &Results) -> Markup {
         .filter(|promise| promise.holds == Some(false))
         .count();
     let spoilt = results.runs.iter().filter(|run| run.spoilt).count();
+    let setting = &results.setting;
     html! {
-        "Live video passes through a virtual machine on the edge server " (results.setting.hosts.source) ", whose load rises. "
-        "Moved to " (results.setting.hosts.target) " before the server fills up, the video stays live; left there, its delay explodes. "
+        "Live video passes through a virtual machine on the edge server " (setting.hosts.source) ", whose load rises until it is full. "
+        (results.runs.len()) " runs: with the machine left there, and with it moved to " (setting.hosts.target) " by a policy. "
         strong { (held) " of " (results.promises.len()) " promises hold" }
         @if broken > 0 { ", " strong.no { (broken) " do not" } }
         "."
@@ -122,11 +121,11 @@ fn profile_section(profile: &str, measured: &Measured) -> Markup {
                 figcaption {
                     strong { "What the viewer saw" }
                     @if figures.len() > of_first.len() { " (run " (first) ")" }
-                    ". Dots: the first frame from the target. Without a move, the delay explodes as the load passes the knee."
+                    ". Dots mark the first frame from the target."
                 }
             }
             h3 { "Beside the thesis" }
-            div.scroll { (beside_the_thesis(&policies)) }
+            div.scroll { (tables::beside_the_thesis(&policies)) }
             h3 { "Load, picture age and arrival intervals of each run" }
             @for one in of_profile {
                 @let deadline_s = unmoved_of(&one.run, figures.iter().copied()).and_then(|unmoved| unmoved.over_budget_at_s);
@@ -140,7 +139,7 @@ fn profile_section(profile: &str, measured: &Measured) -> Markup {
                         div.scroll { (run_figure::draw(one, results, ranges, deadline_s)) }
                         figcaption { (caption(one)) }
                     }
-                    (decision_log(one))
+                    (tables::decision_log(one))
                 }
             }
         }
@@ -195,6 +194,14 @@ fn caption(one: &MeasuredRun) -> Markup {
         (run.frames.repeated) " repeated, " (run.frames.unreadable) " unreadable; longest freeze "
         (or_dash(run.frames.longest_freeze_ms, ms)) ". C.V. of frame intervals "
         (or_dash(run.frame_intervals_ms.idle_cv, cv)) " idle, " (or_dash(run.frame_intervals_ms.cv, cv)) " under load."
+        @if let Some(over_s) = run.over_budget_at_s {
+            " Over the budget for the first time at " (words::s(over_s))
+            @match run.over_budget_for_good_at_s {
+                Some(for_good_s) if for_good_s > over_s => { ", for good from " (words::s(for_good_s)) " on." }
+                Some(_) => { " and from then on." }
+                None => { "; within it again later." }
+            }
+        }
         @if let Some(migration) = &run.migration {
             " Verdict: " strong { (migration.verdict) } "."
             @if run.moves > 1 { " The run had " (run.moves) " moves; the figures are of the first." }
@@ -209,145 +216,10 @@ fn caption(one: &MeasuredRun) -> Markup {
     }
 }
 
-fn list<T: ToString>(values: &[T]) -> String {
+pub(super) fn list<T: ToString>(values: &[T]) -> String {
     values
         .iter()
         .map(T::to_string)
         .collect::<Vec<_>>()
         .join(", ")
-}
-
-/// Decisions shown below a run; the log has them all.
-const DECISIONS_MAX: usize = 40;
-
-fn decision_log(one: &MeasuredRun) -> Markup {
-    let log = &one.raw.decisions;
-    if log.entries.is_empty() {
-        return html! {};
-    }
-    html! {
-        details.log {
-            summary { "Decision log: " (log.entries.len()) " lines"
-                @if log.unreadable > 0 { ", " (log.unreadable) " unreadable" } }
-            table {
-                thead { tr { th.number { "at" } th { "decision" } th { "host" } th { "why" } th.number { "forecast load" } th.number { "per second" } } }
-                tbody {
-                    @for entry in log.entries.iter().rev().take(DECISIONS_MAX).rev() {
-                        tr {
-                            td.number { (s(one.raw.seconds(entry.at_us))) }
-                            td { (entry.kind) }
-                            td { (entry.host.as_deref().unwrap_or("")) }
-                            td { (entry.reason.as_deref().unwrap_or("").replace('_', " ")) }
-                            td.number { (or_dash(entry.forecast.map(|forecast| forecast.level), |level| format!("{:.1} %", level * 100.0))) }
-                            td.number { (or_dash(entry.forecast.map(|forecast| forecast.slope_per_s), |slope| format!("{:+.2} %", slope * 100.0))) }
-                        }
-                    }
-                }
-            }
-            @if log.entries.len() > DECISIONS_MAX { p.quiet { "The last " (DECISIONS_MAX) "; decisions.jsonl has all of them." } }
-        }
-    }
-}
-
-fn beside_the_thesis(policies: &[(&str, Vec<&Run>)]) -> Markup {
-    html! {
-        table.thesis {
-            thead { tr {
-                th { "Quantity" } th { "The thesis" }
-                @for (name, runs) in policies {
-                    th { span class={ "chip " (super::policy_class(name)) } { (words::policy(name)) }
-                        @if runs.len() > 1 { br; small { "median (range) of " (runs.len()) } } }
-                }
-            } }
-            tbody { @for quantity in &QUANTITIES { tr {
-                td { (quantity.name) }
-                td.words { (quantity.thesis) }
-                @for (_, runs) in policies { td.figure-cell { ((quantity.of)(runs)) } }
-            } } }
-        }
-    }
-}
-
-fn all_runs(results: &Results) -> Markup {
-    let migration = |run: &Run, figure: fn(&record::results::Migration) -> Option<f64>| {
-        run.migration.as_ref().and_then(figure)
-    };
-    html! {
-        div.scroll { table.runs {
-            thead { tr {
-                th { "profile" } th { "policy" } th.number { "run" }
-                th.number { "idle median" } th.number { "median" } th.number { "p95" } th.number { "max" } th.number { "in budget" }
-                th.number { "over at" } th.number { "decided" } th.number { "seen at" } th.number { "margin" }
-                th.number { "total" } th.number { "gap" } th.number { "lost" } th.number { "foreign" } th { "verdict" }
-            } }
-            tbody { @for run in &results.runs {
-                @let age = &run.picture_age_ms;
-                tr class=[run.spoilt.then_some("spoilt")] {
-                    td { (run.plan.profile) }
-                    td { span class={ "chip " (super::policy_class(&run.plan.name)) } { (run.plan.name) } }
-                    td.number { (run.plan.repeat) }
-                    td.number { (or_dash(age.idle_median, ms)) }
-                    td.number { (or_dash(age.median, ms)) }
-                    td.number { (or_dash(age.p95, ms)) }
-                    td.number { (or_dash(age.max, ms)) }
-                    td.number { (or_dash(age.share_under_budget, percent_of_time)) }
-                    td.number { (or_dash(run.over_budget_at_s, s)) }
-                    td.number { (or_dash(migration(run, |m| Some(m.decided_at_s)), s)) }
-                    td.number { (or_dash(migration(run, |m| m.first_frame_from_target_s), s)) }
-                    td.number { (or_dash(migration(run, |m| m.margin_ms), signed_ms_as_s)) }
-                    td.number { (or_dash(migration(run, |m| m.total_ms), ms_as_s)) }
-                    td.number { (or_dash(migration(run, |m| m.viewer_gap_ms), ms)) }
-                    td.number { (run.frames.lost) }
-                    td.number { (or_dash(run.foreign_load, percent)) }
-                    td { (run.migration.as_ref().map_or("–", |m| m.verdict.as_str())) @if run.spoilt { " (spoilt)" } }
-                }
-            } }
-        } }
-        p.quiet { "Picture age under load, seconds since the load began. Budget: "
-            (list(&budgets(results).into_iter().map(ms).collect::<Vec<_>>())) "." }
-    }
-}
-
-fn budgets(results: &Results) -> Vec<f64> {
-    let mut budgets: Vec<f64> = results.runs.iter().map(|run| run.plan.budget_ms).collect();
-    budgets.sort_by(f64::total_cmp);
-    budgets.dedup();
-    budgets
-}
-
-fn environment(results: &Results) -> Markup {
-    let setting = &results.setting;
-    let environment = &setting.environment;
-    let row = |name: &str, value: &str| html! { @if !value.is_empty() { tr { th scope="row" { (name) } td { (value) } } } };
-    let accelerator = match environment.accelerator.as_str() {
-        "tcg" => "tcg (emulation: no hardware virtualisation was used)",
-        "kvm" => "kvm (hardware virtualisation)",
-        other => other,
-    };
-    html! {
-        table.environment { tbody {
-            (row("Machine", &setting.machine))
-            (row("CPUs", &environment.cpus.to_string()))
-            (row("Accelerator", accelerator))
-            (row("Link emulation", &environment.link_emulation))
-            (row("Kernel", environment.kernel.as_deref().unwrap_or("")))
-            (row("QEMU", environment.qemu.as_deref().unwrap_or("")))
-            (row("FFmpeg", environment.ffmpeg.as_deref().unwrap_or("")))
-            @for (name, value) in &environment.more {
-                (row(&name.replace('_', " "), &value.as_str().map_or_else(|| Value::to_string(value), str::to_owned)))
-            }
-            (row("Chain", &setting.chain))
-            (row("Video", &setting.video))
-            (row("How load and function compete", &setting.competition))
-            (row("Calibrated knee", &or_dash(setting.knee, percent)))
-            (row("Calibrated migration time, p95", &or_dash(setting.migration_p95_s, s)))
-            (row("Threshold", &or_dash(setting.threshold, percent)))
-            (row("Foreign load allowed", &percent(setting.limits.foreign_load)))
-            (row("Seed", &setting.seed.to_string()))
-        } }
-        p { "To make it again:" }
-        pre { code { (setting.command) } }
-        p { "To check that every figure follows from the raw data beside this file:" }
-        pre { code { "forestall lab verify DIR" } }
-    }
 }

@@ -25,6 +25,7 @@ const GAPS: Frame = Frame {
     top: AGE.top + AGE.height + TITLE_HEIGHT,
     height: 150.0,
 };
+const PANELS: [Frame; 3] = [LOAD, AGE, GAPS];
 const HEIGHT: f64 = GAPS.top + GAPS.height + 44.0;
 
 /// A forecast is drawn at most this far ahead.
@@ -68,17 +69,18 @@ pub(super) fn draw(
     }
 }
 
-/// The idle phase and the copying, through all panels.
+/// The idle phase and the copying, behind each panel.
 fn shading(run: &Run, x: &Scale) -> Markup {
-    let (top, bottom) = (MARKS_HEIGHT, GAPS.top + GAPS.height);
     let copying = run
         .migration
         .as_ref()
         .and_then(|migration| Some((migration.started_at_s?, migration.resumed_at_s?)));
     html! {
-        rect.idle x=(LEFT) y=(LOAD.top) width=(x.at(0.0) - LEFT) height=(bottom - LOAD.top) {}
-        @if let Some((started_s, resumed_s)) = copying {
-            rect.copying x=(px(x.at(started_s))) y=(top) width=(px(x.at(resumed_s) - x.at(started_s))) height=(bottom - top) {}
+        @for Frame { top, height } in PANELS {
+            rect.idle x=(LEFT) y=(top) width=(px(x.at(0.0) - LEFT)) height=(height) {}
+            @if let Some((started_s, resumed_s)) = copying {
+                rect.copying x=(px(x.at(started_s))) y=(top) width=(px(x.at(resumed_s) - x.at(started_s))) height=(height) {}
+            }
         }
     }
 }
@@ -260,8 +262,15 @@ fn interval_panel(measured: &MeasuredRun, x: &Scale, domain: (f64, f64)) -> Mark
 
 /// The instants of the move, and the deadline, as lines through all panels with their labels on top.
 fn marks(run: &Run, x: &Scale, deadline_s: Option<f64>) -> Markup {
-    let bottom = GAPS.top + GAPS.height;
-    let line = |s: f64, class: &str, from: f64| html! { path class=(class) d={ "M" (px(x.at(s))) " " (from) "V" (bottom) } {} };
+    // Through the panels, and from their labels down to the first: not through titles and legends.
+    let line = |s: f64, class: &str, from: f64| {
+        let at = px(x.at(s));
+        let panels: String = PANELS
+            .iter()
+            .map(|panel| format!("M{at} {}v{}", panel.top, panel.height))
+            .collect();
+        html! { path class=(class) d={ "M" (at) " " (from) "V" (MARKS_HEIGHT) (panels) } {} }
+    };
     let unmoved = run.migration.is_none();
     html! {
         @if let Some(migration) = &run.migration {

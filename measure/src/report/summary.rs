@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::experiment::UNMOVED;
 use crate::statistics::Values;
-use crate::words::{self, ms, ms_as_s, over_runs, percent, percent_of_time, s};
+use crate::words::{self, Spread, ms, ms_as_s, over_runs, percent, percent_of_time, s, spread};
 
 /// A card for each policy.
 pub(super) fn cards(policies: &[(&str, Vec<&Run>)]) -> Markup {
@@ -22,18 +22,38 @@ pub(super) fn cards(policies: &[(&str, Vec<&Run>)]) -> Markup {
     }
 }
 
-fn unmoved(runs: &[&Run]) -> Markup {
-    let over = over_runs(runs, |run| run.over_budget_at_s, s);
-    let exploded = runs.iter().any(|run| run.over_budget_at_s.is_some());
+fn headline(spread: &Spread, after: &str) -> Markup {
     html! {
-        @if exploded {
-            div.headline { (over) }
-            p { "after the load begins, the picture is older than the budget allows." }
+        div.headline {
+            (spread.median) (after)
+            @if let Some(range) = &spread.range { small { " " (range) } }
+        }
+    }
+}
+
+fn unmoved(runs: &[&Run]) -> Markup {
+    let over: Values = runs.iter().filter_map(|run| run.over_budget_at_s).collect();
+    html! {
+        @if over.n() > 0 {
+            (headline(&spread(&over, s), ""))
+            p {
+                "after the load began, the picture was older than the budget allows"
+                (in_some(over.iter().count(), runs)) "."
+            }
         } @else {
             div.headline { "within budget" }
-            p { "The load did not make the delay explode: there is nothing to be saved from." }
+            p { "The load did not make the delay explode: there was nothing to be saved from." }
         }
         (age_facts(runs))
+    }
+}
+
+/// Says so where it is true of some of the runs only.
+fn in_some(count: usize, runs: &[&Run]) -> String {
+    if count < runs.len() {
+        format!(", in {count} of {} runs", runs.len())
+    } else {
+        String::new()
     }
 }
 
@@ -45,22 +65,22 @@ fn moved(runs: &[&Run]) -> Markup {
     let of = |figure: fn(&record::results::Migration) -> Option<f64>, say: fn(f64) -> String| {
         over_runs(runs, |run| run.migration.as_ref().and_then(figure), say)
     };
-    let spread = |say: fn(f64) -> String| match (margins.median(), margins.min(), margins.max()) {
-        (Some(median), Some(min), Some(max)) if margins.n() > 1 => {
-            format!("{} ({:+.1} … {:+.1})", say(median), min / 1e3, max / 1e3)
-        }
-        (Some(median), ..) => say(median),
-        _ => words::UNMEASURED.to_owned(),
-    };
     html! {
         @match margins.median() {
-            Some(margin) if margin > 0.0 => {
-                div.headline { (spread(ms_as_s)) " to spare" }
-                p { "The viewer sees the function at its new place before the unmoved one goes over the budget." }
+            Some(median) if median > 0.0 => {
+                (headline(&spread(&margins, ms_as_s), " to spare"))
+                p {
+                    "The viewer saw the function at its new place that long before the unmoved one was over the budget"
+                    (in_some(margins.iter().filter(|margin| **margin > 0.0).count(), runs)) "."
+                }
             }
             Some(_) => {
-                div.headline { (spread(|margin| ms_as_s(-margin))) " too late" }
-                p { "When the viewer sees the function at its new place, the unmoved one is over the budget already." }
+                @let late: Values = margins.iter().map(|margin| -margin).collect();
+                (headline(&spread(&late, ms_as_s), " too late"))
+                p {
+                    "When the viewer saw the function at its new place, the unmoved one had been over the budget that long"
+                    (in_some(late.iter().filter(|late| **late >= 0.0).count(), runs)) "."
+                }
             }
             None if runs.iter().all(|run| run.migration.is_none()) => {
                 div.headline { "no move" }
@@ -68,7 +88,7 @@ fn moved(runs: &[&Run]) -> Markup {
             }
             None => {
                 div.headline { "margin unknown" }
-                p { "There is no unmoved run that went over the budget to compare with." }
+                p { "No unmoved run went over the budget, or the viewer never saw the function at its new place." }
             }
         }
         dl.facts {
@@ -127,7 +147,7 @@ fn promise_row(promise: &Promise, results: &Results) -> Markup {
                         @if repeats > Some(1) { span.repeat { "run " (figure.repeat) ": " } }
                         @for (at, (name, value)) in figure.values.iter().enumerate() {
                             @if at > 0 { ", " }
-                            (said(name, value))
+                            span.whole { (said(name, value)) }
                         }
                     }
                 }
