@@ -165,7 +165,7 @@ fn moves(
         let used = monitor.mean(source.as_str(), before - Duration::from_millis(1500), |row| row.actual).unwrap_or_default();
         progress.now(&format!("{number} of {}: {source} to {target}", scenario.calibration.moves));
         let runner = player.last().and_then(|row| row.runner);
-        let moved = relocate(&settings, &source, Qemu::new(world.machine.driver_config()))?;
+        let moved = relocate(&settings, &source, Qemu::new(world.machine.driver_config()), &world.orchestrator())?;
         let copied = Timestamp::now();
         // The first looks fall into the start of the target, the last into its end: leave them out.
         let vm_while = {

@@ -39,14 +39,20 @@ impl Place {
         line
     }
 
+    /// Puts the calling thread, and what it will start, into the network of this place.
+    ///
+    /// # Errors
+    /// When there is no such namespace.
+    pub fn enter_network(&self) -> Result<(), LabError> {
+        let path = Path::new(network::NETNS_FOLDER).join(&self.netns);
+        let namespace = File::open(&path).map_err(file(&path))?;
+        setns(&namespace, CloneFlags::CLONE_NEWNET).map_err(|error| file(&path)(error.into()))
+    }
+
     /// Becomes `argv` in this place; returns only when that fails.
     pub fn enter(&self, argv: &[OsString]) -> LabError {
-        let entered = Cgroups::detect().and_then(|groups| groups.enter(&self.cgroup, std::process::id())).and_then(|()| {
-            let path = Path::new(network::NETNS_FOLDER).join(&self.netns);
-            let namespace = File::open(&path).map_err(file(&path))?;
-            setns(&namespace, CloneFlags::CLONE_NEWNET).map_err(|error| file(&path)(error.into()))
-        });
-        if let Err(error) = entered {
+        let entered = Cgroups::detect().and_then(|groups| groups.enter(&self.cgroup, std::process::id()));
+        if let Err(error) = entered.and_then(|()| self.enter_network()) {
             return error;
         }
         let Some((program, arguments)) = argv.split_first() else {

@@ -10,6 +10,7 @@ use record::{Event, HostName, Sample, Timestamp, Utilization, Verdict};
 use tokio::sync::mpsc;
 
 use crate::error::LabError;
+use crate::process::Place;
 
 /// What came of a move.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,11 +23,12 @@ pub struct Relocated {
     pub downtime_ms: Option<f64>,
 }
 
-/// Moves the function of `settings` away from `source`.
+/// Moves the function of `settings` away from `source`, from the namespace of the orchestrator: hosts are reached there and
+/// nowhere else.
 ///
 /// # Errors
 /// When the verdict is not `moved`.
-pub fn relocate(settings: &Settings, source: &HostName, driver: Qemu) -> Result<Relocated, LabError> {
+pub fn relocate(settings: &Settings, source: &HostName, driver: Qemu, orchestrator: &Place) -> Result<Relocated, LabError> {
     let mut settings = settings.clone();
     settings.policy = Policy::Threshold { start_at: Utilization::FULL };
     settings.limits.sustained_samples = 1;
@@ -34,9 +36,16 @@ pub fn relocate(settings: &Settings, source: &HostName, driver: Qemu) -> Result<
         function.host = source.clone();
     }
     let failed = |why: String| LabError::Program { what: format!("the move away from {source}"), why };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let runtime = runtime.map_err(|error| failed(error.to_string()))?;
-    runtime.block_on(follow(settings, source, driver)).map_err(failed)
+    // A namespace is entered by a thread, and left by its end.
+    std::thread::scope(|scope| {
+        let work = scope.spawn(|| {
+            orchestrator.enter_network()?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|error| failed(error.to_string()))?;
+            runtime.block_on(follow(settings, source, driver)).map_err(failed)
+        });
+        work.join().unwrap_or_else(|_| Err(failed("it panicked".into())))
+    })
 }
 
 async fn follow(settings: Settings, source: &HostName, driver: Qemu) -> Result<Relocated, String> {

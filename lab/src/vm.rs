@@ -117,8 +117,8 @@ impl Machine {
         let (bitrate, gop) = (video.bitrate_kbps, video.gop);
         match video.chain {
             Chain::Forestall => format!(
-                "exec /bin/forestall overlay --input udp://0.0.0.0:{FUNCTION_PORT} --output udp://{player}:{PLAYER_PORT} \
-                 --bitrate-kbps {bitrate} --gop {gop} --text {} --boot-id-file /proc/sys/kernel/random/boot_id \
+                "exec /bin/forestall overlay udp://0.0.0.0:{FUNCTION_PORT} udp://{player}:{PLAYER_PORT} \
+                 --bitrate {bitrate}k --text {} --boot-id-file /proc/sys/kernel/random/boot_id \
                  --runner-file /sys/firmware/qemu_fw_cfg/by_name/opt/forestall/runner/raw",
                 shell_quoted(text)
             ),
