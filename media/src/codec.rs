@@ -167,6 +167,15 @@ impl Encoder {
     }
 }
 
+/// A decoded picture, valid until the next is decoded.
+#[derive(Clone, Copy, Debug)]
+pub struct Decoded<'a> {
+    /// To look at: the decoder predicts the next from it.
+    pub picture: &'a Picture,
+    /// Pictures per second that the stream announces, numerator and denominator.
+    pub fps: Option<(u32, u32)>,
+}
+
 /// Takes coded pictures apart.
 pub struct Decoder {
     inner: decoder::Video,
@@ -208,7 +217,7 @@ impl Decoder {
     ///
     /// # Errors
     /// FFmpeg can make nothing of it; the next may be decoded all the same.
-    pub fn decode(&mut self, data: &[u8]) -> Result<Option<&Picture>, CodecError> {
+    pub fn decode(&mut self, data: &[u8]) -> Result<Option<Decoded<'_>>, CodecError> {
         if data.is_empty() {
             return Ok(None); // An empty packet would mean the end of the stream.
         }
@@ -231,12 +240,14 @@ impl Decoder {
             return Ok(None);
         }
         check_decoded(&self.picture.0)?;
-        Ok(Some(&self.picture))
+        let fps = self.fps();
+        Ok(Some(Decoded {
+            picture: &self.picture,
+            fps,
+        }))
     }
 
-    /// Pictures per second that the stream announces, numerator and denominator.
-    #[must_use]
-    pub fn fps(&self) -> Option<(u32, u32)> {
+    fn fps(&self) -> Option<(u32, u32)> {
         let rate = self.inner.frame_rate()?;
         (rate.numerator() > 0 && rate.denominator() > 0)
             .then(|| (rate.numerator() as u32, rate.denominator() as u32))
@@ -253,7 +264,8 @@ fn check_decoded(frame: &frame::Video) -> Result<(), CodecError> {
             frame.format()
         )));
     }
-    if !SIDES.contains(&frame.width()) || !SIDES.contains(&frame.height()) {
+    let is_odd = !frame.width().is_multiple_of(2) || !frame.height().is_multiple_of(2);
+    if is_odd || !SIDES.contains(&frame.width()) || !SIDES.contains(&frame.height()) {
         return Err(CodecError::Unsupported(format!(
             "{}x{} pixels",
             frame.width(),
