@@ -143,11 +143,10 @@ impl Drop for StopOnDrop<'_> {
     }
 }
 
+type Stage<'a> = dyn Fn(&AtomicBool) -> Result<Totals, MediaError> + Sync + 'a;
+
 /// Runs the stages while `body` runs, and returns what they did.
-fn while_running<const N: usize>(
-    stages: [&(dyn Fn(&AtomicBool) -> Result<Totals, MediaError> + Sync); N],
-    body: impl FnOnce(),
-) -> [Totals; N] {
+fn while_running<const N: usize>(stages: [&Stage<'_>; N], body: impl FnOnce()) -> [Totals; N] {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let running = stages.map(|stage| {
