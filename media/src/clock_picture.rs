@@ -12,9 +12,9 @@ use crate::text::{Font, Tile};
 
 const CLOCK_CHARACTERS: &str = "0123456789:.#";
 /// `HH:MM:SS.mmm`.
-const CLOCK_CHARS: f32 = 12.0;
-/// A monospaced character is this wide, of its size.
-const CHARACTER_WIDTH: f32 = 0.602;
+const CLOCK_CHARS: u32 = 12;
+/// Narrowest character that can be read, in pixels.
+const CHARACTER_WIDTH_MIN: u32 = 6;
 /// Where the clock stands, of the picture's height.
 const CLOCK_TOP: f32 = 0.34;
 
@@ -32,12 +32,13 @@ impl ClockPicture {
     /// The size is odd or out of range.
     pub fn new(width: u32, height: u32, font: &Font) -> Result<Self, MediaError> {
         let picture = Picture::new(width, height)?;
-        // The clock takes nine tenths of the width; a tile's margins and rounding come on top of its character.
-        let clock_size = (width as f32 * 0.9 / CLOCK_CHARS - 2.0) / CHARACTER_WIDTH * 0.8;
+        // Characters stand at even columns, with whole chroma pixels.
+        let wide = (width * 19 / 20 / CLOCK_CHARS / 2 * 2).max(CHARACTER_WIDTH_MIN);
+        let narrow = (wide / 2).next_multiple_of(2).max(CHARACTER_WIDTH_MIN);
         Ok(Self {
             picture,
-            clock: tiles(font, clock_size),
-            number: tiles(font, (clock_size * 0.55).max(8.0)),
+            clock: characters(font, wide),
+            number: characters(font, narrow),
         })
     }
 
@@ -70,18 +71,19 @@ impl ClockPicture {
     }
 }
 
-fn tiles(font: &Font, size: f32) -> HashMap<char, Tile> {
-    CLOCK_CHARACTERS
-        .chars()
-        .map(|c| (c, Tile::new(font, c.encode_utf8(&mut [0; 4]), size)))
-        .collect()
+/// Each character, `width` pixels wide.
+fn characters(font: &Font, width: u32) -> HashMap<char, Tile> {
+    // A little less than fits, so that rounding does not make it wider.
+    let size = width as f32 * 0.999 / font.advance('0');
+    let tile = |character| (character, Tile::character(font, character, size));
+    CLOCK_CHARACTERS.chars().map(tile).collect()
 }
 
 /// Draws a centred line; returns the row below it.
 fn draw_line(picture: &mut Picture, tiles: &HashMap<char, Tile>, text: &str, top: usize) -> usize {
     let line = || text.chars().filter_map(|c| tiles.get(&c));
     let width: usize = line().map(Tile::width).sum();
-    let mut x = picture.width().saturating_sub(width) / 2 & !1;
+    let mut x = picture.width().saturating_sub(width) / 4 * 2;
     for tile in line() {
         tile.draw(picture, x, top);
         x += tile.width();

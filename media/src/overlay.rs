@@ -149,21 +149,21 @@ impl<'a> Stage<'a> {
             meter.totals.frames_dropped += 1;
             return Ok(());
         };
-        let size = (decoded.width(), decoded.height());
+        let size = (decoded.picture.width(), decoded.picture.height());
         let canvas = match &mut self.canvas {
             Some(canvas) if (canvas.picture.width(), canvas.picture.height()) == size => canvas,
             none_or_other => {
                 let encoder = EncoderConfig {
                     width: size.0 as u32,
                     height: size.1 as u32,
-                    fps: FPS_UNKNOWN,
+                    fps: decoded.fps.unwrap_or(FPS_UNKNOWN),
                     bitrate: self.config.bitrate,
                     gop: self.config.gop,
                 };
                 none_or_other.insert(Canvas::open(encoder, &self.font, &self.config.text)?)
             }
         };
-        canvas.picture.copy_from(decoded);
+        canvas.picture.copy_from(decoded.picture);
         canvas.draw(
             &self.font,
             &self.config.text,

@@ -7,7 +7,7 @@ use wire::code_strip::{NEUTRAL, PictureTooSmall, Place, Plane, PlaneMut, Strip};
 use crate::MediaError;
 
 /// Smallest and largest side, in pixels. The code strips need the lower one, memory the upper.
-pub const SIDES: std::ops::RangeInclusive<u32> = 48..=4096;
+pub const SIDES: std::ops::RangeInclusive<u32> = 48..=2048;
 
 /// A picture of luma and, at half its width and height, two planes of chroma (YUV 4:2:0, 8 bits, limited range). It is the
 /// codec library's own frame, so that decoder and encoder work on it without another copy.
@@ -20,7 +20,7 @@ impl Picture {
     /// A side is odd or out of [`SIDES`].
     pub fn new(width: u32, height: u32) -> Result<Self, MediaError> {
         for (setting, side) in [("width", width), ("height", height)] {
-            if !SIDES.contains(&side) || side % 2 != 0 {
+            if !SIDES.contains(&side) || !side.is_multiple_of(2) {
                 let expected = format!("an even number from {} to {}", SIDES.start(), SIDES.end());
                 return Err(MediaError::Setting {
                     setting,

@@ -101,8 +101,8 @@ fn built_in(input: &mut Input, screen: &mut Screen, stop: &AtomicBool) -> Result
                 }
             };
             match decoder.decode(&unit.unit.data) {
-                Ok(Some(picture)) => screen.show(
-                    picture,
+                Ok(Some(decoded)) => screen.show(
+                    decoded.picture,
                     unit.is_damaged,
                     Timestamp::now(),
                     Some(unit.received),

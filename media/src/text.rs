@@ -39,6 +39,12 @@ impl Font {
         })?;
         Ok(Self(font))
     }
+
+    /// How wide a character is at size 1.
+    pub(crate) fn advance(&self, character: char) -> f32 {
+        let scaled = self.0.as_scaled(1.0);
+        scaled.h_advance(scaled.glyph_id(character))
+    }
 }
 
 /// Text with its half-transparent box, ready to be blended: each pixel becomes `pixel * keep + add`, in 1/256.
@@ -71,14 +77,26 @@ impl Tile {
     /// Lines of text of `size` pixels each, with a margin around them.
     #[must_use]
     pub fn new(font: &Font, lines: &str, size: f32) -> Self {
+        Self::with_side_margin(font, lines, size, margin(size))
+    }
+
+    /// One character without a margin at its sides, so that several make a line.
+    pub(crate) fn character(font: &Font, character: char, size: f32) -> Self {
+        Self::with_side_margin(font, character.encode_utf8(&mut [0; 4]), size, 0.0)
+    }
+
+    fn with_side_margin(font: &Font, lines: &str, size: f32, side_margin: f32) -> Self {
         let scaled = font.0.as_scaled(size);
         let line_height = (scaled.ascent() - scaled.descent()).ceil();
-        let margin = (size / 6.0).ceil();
+        let margin = margin(size);
         let lines: Vec<&str> = lines.lines().take(LINES_MAX).collect();
         let mut glyphs = Vec::new();
         let mut right = 0f32;
         for (row, line) in lines.iter().enumerate() {
-            let mut pen = point(margin, margin + row as f32 * line_height + scaled.ascent());
+            let mut pen = point(
+                side_margin,
+                margin + row as f32 * line_height + scaled.ascent(),
+            );
             for character in line
                 .chars()
                 .filter(|c| !c.is_control())
@@ -90,7 +108,7 @@ impl Tile {
             }
             right = right.max(pen.x);
         }
-        let width = (right + margin).ceil() as usize;
+        let width = (right + side_margin).ceil() as usize;
         let height = (line_height * lines.len() as f32 + 2.0 * margin).ceil() as usize;
         let mut coverage = Coverage::new(width.next_multiple_of(2), height.next_multiple_of(2));
         for outlined in glyphs
@@ -152,6 +170,10 @@ impl Tile {
             }
         }
     }
+}
+
+fn margin(size: f32) -> f32 {
+    (size / 6.0).ceil()
 }
 
 /// How much of each pixel the text covers, of 1.

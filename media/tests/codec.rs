@@ -19,40 +19,75 @@ fn check_chain(width: u32, height: u32, bitrate: u32) {
     let font = Font::load(Path::new(DEFAULT_FONT)).unwrap();
     let mut camera = ClockPicture::new(width, height, &font).unwrap();
     let text = Tile::new(&font, "Robot 7\nboot 1a2b3c4d vm 2", 11.0);
-    let config = EncoderConfig { width, height, fps: (30, 1), bitrate, gop: 30 };
+    let config = EncoderConfig {
+        width,
+        height,
+        fps: (30, 1),
+        bitrate,
+        gop: 30,
+    };
     let mut hops = [(); 2].map(|()| {
         let encoder = Encoder::open(&config).unwrap();
-        (encoder, Writer::new(VideoCodec::Mpeg2), Reader::new(), Decoder::open(VideoCodec::Mpeg2).unwrap())
+        (
+            encoder,
+            Writer::new(VideoCodec::Mpeg2),
+            Reader::new(),
+            Decoder::open(VideoCodec::Mpeg2).unwrap(),
+        )
     });
     let mut on_the_way = forestall_media::picture::Picture::new(width, height).unwrap();
     let mut largest = 0;
     for frame in 0..FRAMES {
         let captured = Timestamp(START_US + u64::from(frame) * 33_300);
-        let overlay = Strip { kind: Kind::Overlay, a: 0x1a2b_3c4d, b: 2 };
+        let overlay = Strip {
+            kind: Kind::Overlay,
+            a: 0x1a2b_3c4d,
+            b: 2,
+        };
         on_the_way.copy_from(camera.take(captured, frame).unwrap());
         for (at, (encoder, writer, reader, decoder)) in hops.iter_mut().enumerate() {
             if at == 1 {
                 on_the_way.draw_strip(&overlay).unwrap();
                 text.draw(&mut on_the_way, 4, 4);
             }
-            let coded = encoder.encode(&mut on_the_way, UnitKind::Predicted).unwrap();
+            let coded = encoder
+                .encode(&mut on_the_way, UnitKind::Predicted)
+                .unwrap();
             largest = largest.max(coded.data.len());
             let mut packets = Vec::new();
-            writer.write(coded.data, u64::from(frame) * 3000, coded.kind, &mut packets);
+            writer.write(
+                coded.data,
+                u64::from(frame) * 3000,
+                coded.kind,
+                &mut packets,
+            );
             let units = reader.push(&packets);
             assert_eq!(units.len(), 1, "reader holds frame {frame}");
             assert_eq!(reader.held_bytes(), 0);
             assert_eq!(units[0].data, coded.data);
             assert_eq!(units[0].random_access, coded.kind == UnitKind::Key);
-            let decoded = decoder.decode(&units[0].data).unwrap().expect("decoder holds no frame");
-            on_the_way.copy_from(decoded);
+            let decoded = decoder
+                .decode(&units[0].data)
+                .unwrap()
+                .expect("decoder holds no frame");
+            on_the_way.copy_from(decoded.picture);
         }
-        assert_eq!(on_the_way.read_strip(Place::Bottom), Some(Strip::capture(captured.as_micros(), frame)));
-        assert_eq!(on_the_way.read_strip(Place::AboveBottom), Some(overlay), "frame {frame}");
+        assert_eq!(
+            on_the_way.read_strip(Place::Bottom),
+            Some(Strip::capture(captured.as_micros(), frame))
+        );
+        assert_eq!(
+            on_the_way.read_strip(Place::AboveBottom),
+            Some(overlay),
+            "frame {frame}"
+        );
     }
     let mean = bitrate as usize / 8 / 30;
     println!("{width}x{height}: largest frame {largest} bytes, mean allowed {mean}");
-    assert!(largest < 6 * mean, "largest frame {largest} bytes, mean {mean}");
+    assert!(
+        largest < 6 * mean,
+        "largest frame {largest} bytes, mean {mean}"
+    );
 }
 
 #[test]

@@ -228,7 +228,7 @@ struct Grid {
 
 impl Grid {
     fn of(width: usize, height: usize, place: Place) -> Option<Self> {
-        if width < COLUMNS || width > SIDE_MAX || height > SIDE_MAX {
+        if !(COLUMNS..=SIDE_MAX).contains(&width) || height > SIDE_MAX {
             return None;
         }
         let side = (width + COLUMNS / 2) / COLUMNS;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use media::UdpUrl;
 use media::capture::{self, CaptureConfig, CaptureSink};
 
-use super::video::{Common, FontArgument, parse_bitrate, run_stage};
+use super::video::{Common, FontArgument, parse_bitrate, parse_url, run_stage};
 use super::{Failure, Outcome};
 
 const EXAMPLES: &str = "\
@@ -21,6 +21,7 @@ Examples:
 pub(crate) struct Arguments {
     /// Where to send the video, udp://HOST:PORT
     #[arg(
+        value_parser = parse_url,
         required_unless_present = "encoder_command",
         conflicts_with = "encoder_command"
     )]

@@ -6,7 +6,7 @@ use media::UdpUrl;
 use media::identity::IdentityFiles;
 use media::overlay::{self, OverlayConfig};
 
-use super::video::{Common, FontArgument, parse_bitrate, run_stage};
+use super::video::{Common, FontArgument, parse_bitrate, parse_url, run_stage};
 use super::{Failure, Outcome};
 
 const EXAMPLES: &str = "\
@@ -20,8 +20,10 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// Where to receive the video, udp://ADDRESS:PORT of this machine
+    #[arg(value_parser = parse_url)]
     input: UdpUrl,
     /// Where to send it, udp://HOST:PORT
+    #[arg(value_parser = parse_url)]
     output: UdpUrl,
     /// Written over the picture
     #[arg(long, default_value = "Forestall")]

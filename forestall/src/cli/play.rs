@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use media::UdpUrl;
 use media::play::{self, PlayConfig, PlayDecoder};
 
-use super::video::{Common, run_stage};
+use super::video::{Common, parse_url, run_stage};
 use super::{Failure, Outcome};
 
 const EXAMPLES: &str = "\
@@ -20,6 +20,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// Where to receive the video, udp://ADDRESS:PORT of this machine
+    #[arg(value_parser = parse_url)]
     input: UdpUrl,
     /// Write a row for each frame shown: its number, when it was taken and shown, its state
     #[arg(long, value_name = "FILE")]

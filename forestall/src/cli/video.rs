@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use media::{ErrorKind, MediaError, StatsOutput, Totals};
+use media::{ErrorKind, MediaError, StatsOutput, Totals, UdpUrl};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::{Failure, FailureKind, Outcome};
@@ -41,6 +41,12 @@ pub(crate) struct FontArgument {
     /// TrueType or OpenType font
     #[arg(long, value_name = "FILE", default_value = media::text::DEFAULT_FONT)]
     pub(crate) font: PathBuf,
+}
+
+/// An address, or an error with its cause, which clap would leave out.
+pub(crate) fn parse_url(text: &str) -> Result<UdpUrl, String> {
+    let url = text.parse();
+    url.map_err(|error: MediaError| format!("{:#}", anyhow::Error::from(error)))
 }
 
 /// Bits per second: a number, with `k` or `M` behind it for thousands or millions.

@@ -1,0 +1,125 @@
+//! What the video commands answer to a shell.
+#![cfg(feature = "media")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::io::Read;
+use std::net::UdpSocket;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+fn forestall(arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_forestall"));
+    command.args(arguments.split_whitespace());
+    command
+}
+
+fn check(arguments: &str, code: i32, expected: &str) {
+    let Output { status, stderr, .. } = forestall(arguments).output().unwrap();
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(code), "{arguments}: {stderr}");
+    assert!(stderr.contains(expected), "{arguments}: {stderr}");
+}
+
+fn free_port() -> u16 {
+    UdpSocket::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+#[test]
+fn exit_codes_and_messages() {
+    check("capture", 2, "required");
+    check("capture tcp://127.0.0.1:5000", 2, "only UDP is supported");
+    check("capture udp://127.0.0.1:5000 --bitrate fast", 2, "600k");
+    check(
+        "capture udp://127.0.0.1:5000 --width 33",
+        2,
+        "error: width must be an even number from 48 to 2048, not 33",
+    );
+    check(
+        "capture udp://127.0.0.1:5000 --font /no/such.ttf",
+        3,
+        "apt install fonts-dejavu-core",
+    );
+    check("overlay udp://127.0.0.1:5000", 2, "OUTPUT");
+    check(
+        "overlay udp://127.0.0.1:5000 udp://127.0.0.1:5001 --boot-id-file x",
+        2,
+        "--runner-file",
+    );
+    check(
+        "play udp://192.0.2.1:5000",
+        1,
+        "error: cannot open a UDP socket for udp://192.0.2.1:5000: ",
+    );
+    check(
+        "play udp://127.0.0.1:5000 --frames-csv /no/such/f.csv",
+        1,
+        "cannot write /no/such/f.csv",
+    );
+    check(
+        &format!("play udp://127.0.0.1:{} --duration 0", free_port()),
+        0,
+        "play: 0 frames in",
+    );
+}
+
+#[test]
+fn statistics_are_json_and_a_signal_ends_in_order() {
+    let url = format!("udp://127.0.0.1:{}", free_port());
+    let mut play = forestall(&format!("play {url} --stats --duration 30"));
+    let mut play = play
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let camera = forestall(&format!(
+        "capture {url} --width 160 --height 120 --duration 2.5"
+    ))
+    .output()
+    .unwrap();
+    assert!(camera.status.success());
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &play.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(play.wait().unwrap().code(), Some(130));
+    let mut lines = String::new();
+    play.stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut lines)
+        .unwrap();
+    let last: serde_json::Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    assert_eq!(last["stage"], "play");
+    assert_eq!(last["frames_held"], 0);
+    assert!(last["frames_out"].as_u64().unwrap() > 0);
+    for figure in [
+        "stage_ms_p50",
+        "stage_ms_p95",
+        "stage_ms_p99",
+        "picture_age_ms",
+    ] {
+        assert!(last[figure].is_f64(), "{figure}: {last}");
+    }
+}
+
+#[test]
+fn help_has_examples() {
+    for command in ["capture", "overlay", "play"] {
+        let Output { status, stdout, .. } =
+            forestall(&format!("{command} --help")).output().unwrap();
+        assert!(status.success());
+        assert!(
+            String::from_utf8(stdout)
+                .unwrap()
+                .contains(&format!("forestall {command} udp://"))
+        );
+    }
+}

@@ -1,0 +1,186 @@
+//! Fuzzing: any input, no panic, bounded memory.
+//!
+//! `cargo test` runs each target for about a second with random inputs. Longer, still on a stable toolchain:
+//!
+//! ```text
+//! BOLERO_RANDOM_TEST_TIME_MS=600000 BOLERO_RANDOM_ITERATIONS=1000000000 cargo test --release -p forestall-wire --test fuzz
+//! ```
+//! Coverage-guided (needs a nightly toolchain and `cargo install cargo-bolero`):
+//! `cargo bolero test -p forestall-wire --test fuzz reader_takes_anything`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use bolero::{TypeGenerator, check};
+use forestall_wire::code_strip::{Place, Plane, PlaneMut, Strip, expand_time_us};
+use forestall_wire::mpegts::{
+    DATAGRAM_BYTES_MAX, PACKET_BYTES, Reader, UnitKind, VideoCodec, Writer, unit_starts,
+};
+
+/// An unfinished picture, and an unfinished packet.
+const HELD_BYTES_MAX: usize = (2 << 20) + PACKET_BYTES;
+const RANDOM_BYTES_MAX: usize = 16 << 10;
+
+/// Feeds `bytes` in pieces of the sizes that they themselves name.
+fn feed(reader: &mut Reader, mut bytes: &[u8]) {
+    while let Some(&size) = bytes.first() {
+        let (now, later) = bytes.split_at((usize::from(size) * 6 + 1).min(bytes.len()));
+        for unit in reader.push(now) {
+            assert!(!unit.data.is_empty());
+        }
+        assert!(reader.held_bytes() <= HELD_BYTES_MAX);
+        bytes = later;
+    }
+}
+
+#[test]
+fn reader_takes_anything() {
+    check!()
+        .with_max_len(RANDOM_BYTES_MAX)
+        .for_each(|bytes: &[u8]| {
+            let mut reader = Reader::new();
+            feed(&mut reader, bytes);
+            let _ = unit_starts(bytes, 0x100);
+        });
+}
+
+/// Random bytes hardly ever make a packet, so these are: the bytes are the packets' insides.
+#[test]
+fn reader_takes_any_packets() {
+    check!()
+        .with_max_len(RANDOM_BYTES_MAX)
+        .for_each(|bytes: &[u8]| {
+            let mut reader = Reader::new();
+            let mut stream = Vec::new();
+            Writer::new(VideoCodec::H264).write(&[1], 0, UnitKind::Key, &mut stream);
+            reader.push(&stream);
+            for inside in bytes.chunks(40) {
+                // PID 0x100 (video), 0x1000 (map) or 0 (PAT); everything else as it comes.
+                let pid = [[0x41, 0x00], [0x01, 0x00], [0x50, 0x00], [0x40, 0x00]]
+                    [usize::from(inside[0]) % 4];
+                let mut packet = vec![0x47, pid[0], pid[1]];
+                packet.extend(inside);
+                packet.resize(PACKET_BYTES, inside[0]);
+                reader.push(&packet);
+                assert!(reader.held_bytes() <= HELD_BYTES_MAX);
+            }
+        });
+}
+
+#[derive(Debug, TypeGenerator)]
+struct BadPlane {
+    data: Vec<u8>,
+    stride: usize,
+    width: usize,
+    height: usize,
+    /// Small sizes reach further in.
+    small: Option<(u8, u8, u8)>,
+    a: u32,
+    b: u32,
+    now_us: u64,
+}
+
+#[test]
+fn strips_take_any_plane() {
+    check!().with_type::<BadPlane>().for_each(|bad| {
+        let (stride, width, height) = match bad.small {
+            Some((stride, width, height)) => {
+                (usize::from(stride), usize::from(width), usize::from(height))
+            }
+            None => (bad.stride, bad.width, bad.height),
+        };
+        let mut data = bad.data.repeat(64);
+        for place in [Place::Bottom, Place::AboveBottom] {
+            let _ = Strip::read(
+                place,
+                Plane {
+                    data: &data,
+                    stride,
+                    width,
+                    height,
+                },
+            );
+            let _ = place.rows(width, height);
+        }
+        let strip = Strip {
+            a: bad.a,
+            b: bad.b,
+            ..Strip::capture(bad.now_us, bad.b)
+        };
+        let _ = strip.draw(&mut PlaneMut {
+            data: &mut data,
+            stride,
+            width,
+            height,
+        });
+        let _ = expand_time_us(bad.a, bad.now_us);
+    });
+}
+
+#[derive(Clone, Copy, Debug, TypeGenerator)]
+enum Fate {
+    Arrives,
+    ArrivesToo,
+    Lost,
+    Doubled,
+    /// Changes places with the one before.
+    Overtakes,
+    /// A bit flips.
+    Spoilt(u16, u8),
+    CutOff(u16),
+}
+
+#[test]
+fn reader_survives_a_bad_network() {
+    check!()
+        .with_type::<(Vec<(Vec<u8>, u64, bool)>, Vec<Fate>)>()
+        .for_each(|(units, fates)| {
+            let mut writer = Writer::new(VideoCodec::Mpeg2);
+            let mut stream = Vec::new();
+            for (data, pts, is_key) in units {
+                let kind = if *is_key {
+                    UnitKind::Key
+                } else {
+                    UnitKind::Predicted
+                };
+                writer.write(&data.repeat(20), *pts, kind, &mut stream);
+            }
+            let mut datagrams: Vec<Vec<u8>> = stream
+                .chunks(DATAGRAM_BYTES_MAX)
+                .map(<[u8]>::to_vec)
+                .collect();
+            for (at, fate) in fates.iter().enumerate().take(datagrams.len()) {
+                match *fate {
+                    Fate::Arrives | Fate::ArrivesToo => {}
+                    Fate::Lost => datagrams[at].clear(),
+                    Fate::Doubled => datagrams[at] = datagrams[at].repeat(2),
+                    Fate::Overtakes => datagrams.swap(at, at.saturating_sub(1)),
+                    Fate::Spoilt(byte, bit) => {
+                        let length = datagrams[at].len().max(1);
+                        if let Some(byte) = datagrams[at].get_mut(usize::from(byte) % length) {
+                            *byte ^= 1 << (bit % 8);
+                        }
+                    }
+                    Fate::CutOff(length) => {
+                        datagrams[at].truncate(usize::from(length) % DATAGRAM_BYTES_MAX)
+                    }
+                }
+            }
+            let mut reader = Reader::new();
+            for datagram in &datagrams {
+                reader.push(datagram);
+                assert!(reader.held_bytes() <= HELD_BYTES_MAX);
+            }
+            // After the network has become good again, the second whole key picture at the latest comes whole.
+            let mut found = Vec::new();
+            for byte in 1..=2 {
+                stream.clear();
+                writer.write(&[byte; 3000], 0, UnitKind::Key, &mut stream);
+                found = reader.push(&stream);
+            }
+            assert!(
+                found
+                    .last()
+                    .is_some_and(|unit| unit.data == [2; 3000] && !unit.damaged),
+                "{found:?}"
+            );
+        });
+}
