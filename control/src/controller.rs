@@ -61,8 +61,16 @@ impl Controller {
             given_up: false,
         };
         Ok(Self {
-            hosts: settings.hosts.iter().map(|name| (name.clone(), Host::default())).collect(),
-            functions: settings.functions.iter().map(|p| (p.vm.clone(), function(p))).collect(),
+            hosts: settings
+                .hosts
+                .iter()
+                .map(|name| (name.clone(), Host::default()))
+                .collect(),
+            functions: settings
+                .functions
+                .iter()
+                .map(|p| (p.vm.clone(), function(p)))
+                .collect(),
             moves: BTreeMap::new(),
             moves_begun: 0,
             output: VecDeque::new(),
@@ -88,12 +96,24 @@ impl Controller {
         match input {
             Input::Sample(sample) => self.on_sample(now, sample),
             Input::Timeout => self.on_timeout(now),
-            Input::Refused { migration, reason } => self.step(now, migration, |m, _| m.refused(reason)),
-            Input::CopyEnded { migration, outcome } => self.step(now, migration, |m, _| m.copy_ended(outcome)),
-            Input::Residency { migration, target, source } => {
-                self.step(now, migration, |m, settings| m.residency(now, target, source, &settings.limits));
+            Input::Refused { migration, reason } => {
+                self.step(now, migration, |m, _| m.refused(reason))
             }
-            Input::Acted { migration, failure } => self.step(now, migration, |m, _| m.acted(failure)),
+            Input::CopyEnded { migration, outcome } => {
+                self.step(now, migration, |m, _| m.copy_ended(outcome))
+            }
+            Input::Residency {
+                migration,
+                target,
+                source,
+            } => {
+                self.step(now, migration, |m, settings| {
+                    m.residency(now, target, source, &settings.limits)
+                });
+            }
+            Input::Acted { migration, failure } => {
+                self.step(now, migration, |m, _| m.acted(failure))
+            }
         }
     }
 
@@ -117,7 +137,9 @@ impl Controller {
         let limits = &self.settings.limits;
         let name = sample.host.clone();
         let interval = sample.interval_ms.max(0.0);
-        let Some(host) = self.hosts.get_mut(&name) else { return };
+        let Some(host) = self.hosts.get_mut(&name) else {
+            return;
+        };
         if host.take(sample, limits) {
             let judged = self.settings.policy.judge(now, host, limits);
             // A move that becomes due between two samples must not have to wait for the next ones to agree.
@@ -128,11 +150,21 @@ impl Controller {
     }
 
     fn on_timeout(&mut self, now: Timestamp) {
-        let due: Vec<_> = self.moves.values().filter(|m| m.timeout().is_some_and(|at| at <= now)).map(|m| m.id).collect();
+        let due: Vec<_> = self
+            .moves
+            .values()
+            .filter(|m| m.timeout().is_some_and(|at| at <= now))
+            .map(|m| m.id)
+            .collect();
         for id in due {
             self.step(now, id, |m, _| m.timed_out(now));
         }
-        let hosts: Vec<_> = self.look_again_at.iter().filter(|(_, at)| **at <= now).map(|(name, _)| name.clone()).collect();
+        let hosts: Vec<_> = self
+            .look_again_at
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(name, _)| name.clone())
+            .collect();
         for name in hosts {
             self.evaluate(now, &name);
         }
@@ -141,10 +173,14 @@ impl Controller {
     /// Looks at one host: starts a move away from it, or says why not.
     fn evaluate(&mut self, now: Timestamp, name: &HostName) {
         self.look_again_at.remove(name);
-        let Some(host) = self.hosts.get(name) else { return };
+        let Some(host) = self.hosts.get(name) else {
+            return;
+        };
         let judged = self.settings.policy.judge(now, host, &self.settings.limits);
         match self.decide(now, name, host, &judged) {
-            Ok((vm, target, target_load)) => self.start(now, (vm, name.clone()), (target, target_load), judged),
+            Ok((vm, target, target_load)) => {
+                self.start(now, (vm, name.clone()), (target, target_load), judged)
+            }
             Err((reason, again_at)) => {
                 let again_at = again_at.or_else(|| judged.due_at.filter(|at| *at > now));
                 let stale_at = host.stale_at(&self.settings.limits).filter(|at| *at > now);
@@ -172,8 +208,11 @@ impl Controller {
         if let Some(open) = self.moves.values().find(|m| m.involves(name)) {
             return hold(HoldReason::Busy { migration: open.id });
         }
-        let here = |(_, function): &(&VmName, &Function)| function.host == *name && !function.given_up;
-        let Some((vm, function)) = self.functions.iter().find(here) else { return hold(HoldReason::NothingToMove) };
+        let here =
+            |(_, function): &(&VmName, &Function)| function.host == *name && !function.given_up;
+        let Some((vm, function)) = self.functions.iter().find(here) else {
+            return hold(HoldReason::NothingToMove);
+        };
         if let Some(reason) = host.unusable(now, limits) {
             return hold(reason);
         }
@@ -188,49 +227,93 @@ impl Controller {
             let until_us = function.cooldown_until;
             return Err((HoldReason::CoolingDown { until_us }, Some(until_us)));
         }
-        let busy: Vec<&HostName> = self.moves.values().flat_map(|m| [&m.source, &m.target]).collect();
+        let busy: Vec<&HostName> = self
+            .moves
+            .values()
+            .flat_map(|m| [&m.source, &m.target])
+            .collect();
         let horizon_ms = judged.predicted_total_ms.unwrap_or(0.0);
-        let (target, load) = placement::choose(now, &self.hosts, name, function.load, &busy, horizon_ms, limits)
-            .map_err(|reason| (reason, None))?;
+        let (target, load) = placement::choose(
+            now,
+            &self.hosts,
+            name,
+            function.load,
+            &busy,
+            horizon_ms,
+            limits,
+        )
+        .map_err(|reason| (reason, None))?;
         Ok((vm.clone(), target, load))
     }
 
-    fn start(&mut self, now: Timestamp, (vm, source): (VmName, HostName), (target, target_load): (HostName, f64), judged: Judgement) {
+    fn start(
+        &mut self,
+        now: Timestamp,
+        (vm, source): (VmName, HostName),
+        (target, target_load): (HostName, f64),
+        judged: Judgement,
+    ) {
         self.moves_begun += 1;
         let id = self.moves_begun;
         let ends = (source.clone(), target.clone());
-        let reallocation = Reallocation::new(now, (id, vm.clone()), ends, self.settings.hand_over, &self.settings.limits);
+        let reallocation = Reallocation::new(
+            now,
+            (id, vm.clone()),
+            ends,
+            self.settings.hand_over,
+            &self.settings.limits,
+        );
         self.moves.insert(id, reallocation);
         if let Some(host) = self.hosts.get_mut(&source) {
             host.logged = None;
         }
-        self.emit(now, Event::Start {
-            migration: id,
-            vm,
-            host: source.clone(),
-            source,
-            target,
-            mode: self.settings.mode,
-            target_load,
-            predicted_total_ms: judged.predicted_total_ms,
-            evidence: judged.evidence,
-        });
+        self.emit(
+            now,
+            Event::Start {
+                migration: id,
+                vm,
+                host: source.clone(),
+                source,
+                target,
+                mode: self.settings.mode,
+                target_load,
+                predicted_total_ms: judged.predicted_total_ms,
+                evidence: judged.evidence,
+            },
+        );
     }
 
     fn hold(&mut self, now: Timestamp, name: &HostName, reason: HoldReason, judged: Judgement) {
-        let Some(host) = self.hosts.get_mut(name) else { return };
+        let Some(host) = self.hosts.get_mut(name) else {
+            return;
+        };
         let same = |(logged, at): &(HoldReason, Timestamp)| {
-            std::mem::discriminant(logged) == std::mem::discriminant(&reason) && now.since(*at) < HOLD_LOGGED_EVERY
+            std::mem::discriminant(logged) == std::mem::discriminant(&reason)
+                && now.since(*at) < HOLD_LOGGED_EVERY
         };
         if host.logged.as_ref().is_some_and(same) {
             return;
         }
         host.logged = Some((reason.clone(), now));
-        self.emit(now, Event::Hold { host: name.clone(), reason, evidence: judged.evidence });
+        self.emit(
+            now,
+            Event::Hold {
+                host: name.clone(),
+                reason,
+                evidence: judged.evidence,
+            },
+        );
     }
 
-    fn step(&mut self, now: Timestamp, id: MigrationId, input: impl FnOnce(&mut Reallocation, &Settings) -> Step) {
-        let Some(reallocation) = self.moves.get_mut(&id) else { return };
+    fn step(
+        &mut self,
+        now: Timestamp,
+        id: MigrationId,
+        input: impl FnOnce(&mut Reallocation, &Settings) -> Step,
+    ) {
+        let Some(reallocation) = self.moves.get_mut(&id) else {
+            return;
+        };
         match input(reallocation, &self.settings) {
             Step::Nothing => {}
             Step::Do(event) => self.emit(now, *event),
@@ -239,7 +322,9 @@ impl Controller {
     }
 
     fn settle(&mut self, now: Timestamp, id: MigrationId, verdict: Verdict) {
-        let Some(reallocation) = self.moves.remove(&id) else { return };
+        let Some(reallocation) = self.moves.remove(&id) else {
+            return;
+        };
         let bad = !matches!(verdict, Verdict::Moved | Verdict::Stayed);
         if bad {
             self.emit(now, reallocation.alarm(verdict));
@@ -251,7 +336,8 @@ impl Controller {
                 function.host = reallocation.target.clone();
                 function.failures_in_a_row = 0;
             } else {
-                function.failures_in_a_row = (function.failures_in_a_row + 1).min(COOLDOWN_DOUBLINGS_MAX);
+                function.failures_in_a_row =
+                    (function.failures_in_a_row + 1).min(COOLDOWN_DOUBLINGS_MAX);
             }
             let factor = f64::from(1_u32 << function.failures_in_a_row);
             cooldown_until_us = now + milliseconds(self.settings.limits.cooldown_ms * factor);
@@ -266,7 +352,17 @@ impl Controller {
         }
         let (target, source) = reallocation.seen();
         let failure = reallocation.failure().map(str::to_owned);
-        self.emit(now, Event::Settled { migration: id, verdict, target, source, failure, cooldown_until_us });
+        self.emit(
+            now,
+            Event::Settled {
+                migration: id,
+                verdict,
+                target,
+                source,
+                failure,
+                cooldown_until_us,
+            },
+        );
         for end in [reallocation.source.clone(), reallocation.target.clone()] {
             self.evaluate(now, &end);
         }

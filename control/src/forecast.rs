@@ -22,13 +22,33 @@ pub struct Forecast {
 impl Forecast {
     /// Forecast from the samples of one host, oldest first; `None` without one.
     #[must_use]
-    pub fn from_samples<'a>(samples: impl DoubleEndedIterator<Item = &'a Sample> + Clone, residual_max: f64) -> Option<Self> {
+    pub fn from_samples<'a>(
+        samples: impl DoubleEndedIterator<Item = &'a Sample> + Clone,
+        residual_max: f64,
+    ) -> Option<Self> {
         let last = samples.clone().next_back()?;
         let origin = last.centre();
-        let line = Line::through(samples.map(|sample| (sample.centre().seconds_after(origin), sample.utilization.share())));
-        let trusted = line.residual.is_some_and(|residual| residual <= residual_max);
-        let (level, slope_per_s) = if trusted { (line.level, line.slope) } else { (last.utilization.share(), 0.0) };
-        Some(Self { origin, level, slope_per_s, residual: line.residual, trusted })
+        let line = Line::through(samples.map(|sample| {
+            (
+                sample.centre().seconds_after(origin),
+                sample.utilization.share(),
+            )
+        }));
+        let trusted = line
+            .residual
+            .is_some_and(|residual| residual <= residual_max);
+        let (level, slope_per_s) = if trusted {
+            (line.level, line.slope)
+        } else {
+            (last.utilization.share(), 0.0)
+        };
+        Some(Self {
+            origin,
+            level,
+            slope_per_s,
+            residual: line.residual,
+            trusted,
+        })
     }
 
     /// Load expected at `time`; may pass 1 or fall below 0, as demand does.
@@ -78,14 +98,21 @@ impl Line {
         let mean_x = points.clone().map(|(x, _)| x).sum::<f64>() / n;
         let mean_y = points.clone().map(|(_, y)| y).sum::<f64>() / n;
         let sxx: f64 = points.clone().map(|(x, _)| (x - mean_x).powi(2)).sum();
-        let sxy: f64 = points.clone().map(|(x, y)| (x - mean_x) * (y - mean_y)).sum();
+        let sxy: f64 = points
+            .clone()
+            .map(|(x, y)| (x - mean_x) * (y - mean_y))
+            .sum();
         let slope = if sxx > 0.0 { sxy / sxx } else { 0.0 };
         let level = mean_y - slope * mean_x;
         let residual = (n >= 3.0 && sxx > 0.0).then(|| {
             let sum: f64 = points.map(|(x, y)| (y - level - slope * x).powi(2)).sum();
             (sum / (n - 2.0)).sqrt()
         });
-        Self { level, slope, residual }
+        Self {
+            level,
+            slope,
+            residual,
+        }
     }
 }
 

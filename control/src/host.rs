@@ -23,14 +23,19 @@ pub(crate) struct Host {
 impl Host {
     /// Takes a sample; `false` for one that is not newer than the last or that tells of the time before a move.
     pub(crate) fn take(&mut self, sample: Sample, limits: &Limits) -> bool {
-        let newer = self.newest().is_none_or(|last| sample.measured_at_us > last.measured_at_us);
+        let newer = self
+            .newest()
+            .is_none_or(|last| sample.measured_at_us > last.measured_at_us);
         let whole = self.moved_at.is_none_or(|moved| sample.begin() >= moved);
         if !(newer && whole) {
             return false;
         }
         // A gap (a silent agent, a restart) ends the series that a line may be drawn through.
         let limit = milliseconds(limits.sample_age_ms_max);
-        if self.newest().is_some_and(|last| sample.measured_at_us.since(last.measured_at_us) > limit) {
+        if self
+            .newest()
+            .is_some_and(|last| sample.measured_at_us.since(last.measured_at_us) > limit)
+        {
             self.samples.clear();
             self.due_in_a_row = 0;
         }
@@ -62,7 +67,11 @@ impl Host {
 
     /// Counts samples in a row that agree that a move is due; call once a sample.
     pub(crate) fn count_due(&mut self, due: bool) {
-        self.due_in_a_row = if due { self.due_in_a_row.saturating_add(1) } else { 0 };
+        self.due_in_a_row = if due {
+            self.due_in_a_row.saturating_add(1)
+        } else {
+            0
+        };
     }
 
     pub(crate) const fn due_in_a_row(&self) -> u32 {
@@ -76,7 +85,8 @@ impl Host {
             (None, Some(moved_at_us)) => Some(HoldReason::SampleBeforeMove { moved_at_us }),
             (Some(sample), _) => {
                 let limit_ms = limits.sample_age_ms_max;
-                (sample.age(now) > milliseconds(limit_ms)).then_some(HoldReason::StaleSample { limit_ms })
+                (sample.age(now) > milliseconds(limit_ms))
+                    .then_some(HoldReason::StaleSample { limit_ms })
             }
         }
     }
@@ -84,6 +94,10 @@ impl Host {
     /// When its newest sample becomes too old.
     pub(crate) fn stale_at(&self, limits: &Limits) -> Option<Timestamp> {
         // One microsecond later, since a sample of exactly the limit is still good.
-        self.newest().map(|sample| sample.measured_at_us + milliseconds(limits.sample_age_ms_max) + std::time::Duration::from_micros(1))
+        self.newest().map(|sample| {
+            sample.measured_at_us
+                + milliseconds(limits.sample_age_ms_max)
+                + std::time::Duration::from_micros(1)
+        })
     }
 }

@@ -25,26 +25,51 @@ impl Policy {
         let forecast = host.forecast(limits);
         let mut evidence = Evidence {
             utilization: host.utilization(),
-            sample_age_ms: host.newest().map(|sample| sample.age(now).as_micros() as f64 / 1e3),
+            sample_age_ms: host
+                .newest()
+                .map(|sample| sample.age(now).as_micros() as f64 / 1e3),
             ..Evidence::default()
         };
         let mut judgement = |due, due_at, predicted_total_ms, knee: Option<f64>| {
             evidence.forecast = forecast.map(|forecast| forecast.record(now, knee));
-            Judgement { due, evidence: evidence.clone(), due_at, predicted_total_ms }
+            Judgement {
+                due,
+                evidence: evidence.clone(),
+                due_at,
+                predicted_total_ms,
+            }
         };
         match *self {
             Self::None => judgement(Err(HoldReason::NeverMoves), None, None, None),
             Self::Threshold { start_at } => {
-                let over = host.utilization().is_some_and(|utilization| utilization >= start_at);
-                let mut judged = judgement(if over { Ok(()) } else { Err(HoldReason::BelowThreshold) }, None, None, None);
+                let over = host
+                    .utilization()
+                    .is_some_and(|utilization| utilization >= start_at);
+                let mut judged = judgement(
+                    if over {
+                        Ok(())
+                    } else {
+                        Err(HoldReason::BelowThreshold)
+                    },
+                    None,
+                    None,
+                    None,
+                );
                 judged.evidence.threshold = Some(start_at);
                 judged
             }
-            Self::Deadline { knee, copying_extra, migration_ms, decision_ms } => {
+            Self::Deadline {
+                knee,
+                copying_extra,
+                migration_ms,
+                decision_ms,
+            } => {
                 // While it is copied the function needs more, so the delay explodes at a lower load of all the rest.
                 let limit = knee.share() - copying_extra;
                 let lead = milliseconds(migration_ms + decision_ms);
-                let start_by = forecast.and_then(|forecast| forecast.reaches(limit)).map(|reached| reached - lead);
+                let start_by = forecast
+                    .and_then(|forecast| forecast.reaches(limit))
+                    .map(|reached| reached - lead);
                 let due = start_by.is_some_and(|start_by| now >= start_by);
                 let due = if due { Ok(()) } else { Err(HoldReason::NotDue) };
                 let mut judged = judgement(due, start_by, Some(migration_ms), Some(limit));

@@ -25,10 +25,16 @@ use crate::settings::{HandOver, Limits, milliseconds};
 /// What a move waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    Copying { give_up_at: Timestamp },
-    Inspecting { again_at: Option<Timestamp> },
+    Copying {
+        give_up_at: Timestamp,
+    },
+    Inspecting {
+        again_at: Option<Timestamp>,
+    },
     /// Waits for the driver to run or discard an end. `then` is the verdict when that ends the move.
-    Acting { then: Option<Verdict> },
+    Acting {
+        then: Option<Verdict>,
+    },
 }
 
 /// A move under way.
@@ -66,9 +72,22 @@ impl Reallocation {
         hand_over: HandOver,
         limits: &Limits,
     ) -> Self {
-        let state = State::Copying { give_up_at: now + milliseconds(limits.migration_ms_max) };
+        let state = State::Copying {
+            give_up_at: now + milliseconds(limits.migration_ms_max),
+        };
         let seen = (Residency::Unreachable, Residency::Unreachable);
-        Self { id, vm, source, target, hand_over, state, failure: None, ran: Vec::new(), alarmed: None, seen }
+        Self {
+            id,
+            vm,
+            source,
+            target,
+            hand_over,
+            state,
+            failure: None,
+            ran: Vec::new(),
+            alarmed: None,
+            seen,
+        }
     }
 
     pub(crate) fn involves(&self, host: &HostName) -> bool {
@@ -116,7 +135,10 @@ impl Reallocation {
                 self.failure = Some("copying took too long".into());
                 // A cancel is answered like a failed copy: with `Acted`, after which is looked.
                 self.state = State::Acting { then: None };
-                Step::Do(Box::new(Event::Cancel { migration: self.id, why: CancelReason::TimedOut }))
+                Step::Do(Box::new(Event::Cancel {
+                    migration: self.id,
+                    why: CancelReason::TimedOut,
+                }))
             }
             State::Inspecting { again_at: Some(at) } if now >= at => self.inspect(),
             _ => Step::Nothing,
@@ -124,7 +146,9 @@ impl Reallocation {
     }
 
     pub(crate) fn acted(&mut self, failure: Option<String>) -> Step {
-        let State::Acting { then } = self.state else { return Step::Nothing };
+        let State::Acting { then } = self.state else {
+            return Step::Nothing;
+        };
         match (then, failure) {
             (Some(verdict), None) => Step::Over(verdict),
             // What could not be cleared away is not running there (it was seen): the move is over all the same.
@@ -139,17 +163,37 @@ impl Reallocation {
         }
     }
 
-    pub(crate) fn residency(&mut self, now: Timestamp, target: Residency, source: Residency, limits: &Limits) -> Step {
+    pub(crate) fn residency(
+        &mut self,
+        now: Timestamp,
+        target: Residency,
+        source: Residency,
+        limits: &Limits,
+    ) -> Step {
         if !matches!(self.state, State::Inspecting { .. }) {
             return Step::Nothing;
         }
         self.seen = (target, source);
         let verdict = Verdict::of(target, source);
         match verdict {
-            Verdict::Moved => self.act(Event::Discard { migration: self.id, end: End::Source }, Some(verdict)),
-            Verdict::Stayed => self.act(Event::Discard { migration: self.id, end: End::Target }, Some(verdict)),
+            Verdict::Moved => self.act(
+                Event::Discard {
+                    migration: self.id,
+                    end: End::Source,
+                },
+                Some(verdict),
+            ),
+            Verdict::Stayed => self.act(
+                Event::Discard {
+                    migration: self.id,
+                    end: End::Target,
+                },
+                Some(verdict),
+            ),
             Verdict::Unknown => {
-                self.state = State::Inspecting { again_at: Some(now + milliseconds(limits.inspect_again_ms)) };
+                self.state = State::Inspecting {
+                    again_at: Some(now + milliseconds(limits.inspect_again_ms)),
+                };
                 self.alarm_once(verdict)
             }
             Verdict::Blackout => self.end_blackout(now, target, source, limits),
@@ -157,7 +201,13 @@ impl Reallocation {
         }
     }
 
-    fn end_blackout(&mut self, now: Timestamp, target: Residency, source: Residency, limits: &Limits) -> Step {
+    fn end_blackout(
+        &mut self,
+        now: Timestamp,
+        target: Residency,
+        source: Residency,
+        limits: &Limits,
+    ) -> Step {
         // A whole guest at the target is the newer one: it goes on there. The source is only run when the target was seen
         // to have none.
         let end = match (target, source) {
@@ -168,14 +218,22 @@ impl Reallocation {
         let by_engine = end == End::Target && self.hand_over == HandOver::ByEngine;
         if by_engine {
             // The engine is about to run it: look again, say so once.
-            self.state = State::Inspecting { again_at: Some(now + milliseconds(limits.inspect_again_ms)) };
+            self.state = State::Inspecting {
+                again_at: Some(now + milliseconds(limits.inspect_again_ms)),
+            };
             return self.alarm_once(Verdict::Blackout);
         }
         if self.ran.contains(&end) {
             return Step::Over(Verdict::Blackout);
         }
         self.ran.push(end);
-        self.act(Event::Run { migration: self.id, end }, None)
+        self.act(
+            Event::Run {
+                migration: self.id,
+                end,
+            },
+            None,
+        )
     }
 
     fn inspect(&mut self) -> Step {
@@ -198,6 +256,12 @@ impl Reallocation {
 
     pub(crate) fn alarm(&self, verdict: Verdict) -> Event {
         let (target, source) = self.seen;
-        Event::Alarm { migration: self.id, vm: self.vm.clone(), verdict, target, source }
+        Event::Alarm {
+            migration: self.id,
+            vm: self.vm.clone(),
+            verdict,
+            target,
+            source,
+        }
     }
 }

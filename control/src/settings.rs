@@ -154,7 +154,10 @@ impl Settings {
                 return Err(SettingsError::Twice(function.vm.to_string()));
             }
             if !hosts.contains(&function.host) {
-                return Err(SettingsError::UnknownHost { vm: function.vm.clone(), host: function.host.clone() });
+                return Err(SettingsError::UnknownHost {
+                    vm: function.vm.clone(),
+                    host: function.host.clone(),
+                });
             }
         }
         let limits = &self.limits;
@@ -165,24 +168,48 @@ impl Settings {
             ("sustained_samples", f64::from(limits.sustained_samples)),
             ("forecast_residual_max", limits.forecast_residual_max),
         ];
-        let mut not_negative = vec![("cooldown_ms", limits.cooldown_ms), ("gain_min", limits.gain_min)];
-        if let Policy::Deadline { copying_extra, migration_ms, decision_ms, .. } = self.policy {
+        let mut not_negative = vec![
+            ("cooldown_ms", limits.cooldown_ms),
+            ("gain_min", limits.gain_min),
+        ];
+        if let Policy::Deadline {
+            copying_extra,
+            migration_ms,
+            decision_ms,
+            ..
+        } = self.policy
+        {
             positive.push(("migration_ms", migration_ms));
-            not_negative.extend([("copying_extra", copying_extra), ("decision_ms", decision_ms)]);
+            not_negative.extend([
+                ("copying_extra", copying_extra),
+                ("decision_ms", decision_ms),
+            ]);
         }
         for (name, value) in positive {
             if !(value > 0.0 && value.is_finite()) {
-                return Err(SettingsError::Range { name, value, allowed: "it must be over 0" });
+                return Err(SettingsError::Range {
+                    name,
+                    value,
+                    allowed: "it must be over 0",
+                });
             }
         }
         for (name, value) in not_negative {
             if !(value >= 0.0 && value.is_finite()) {
-                return Err(SettingsError::Range { name, value, allowed: "it must be 0 or more" });
+                return Err(SettingsError::Range {
+                    name,
+                    value,
+                    allowed: "it must be 0 or more",
+                });
             }
         }
         if limits.forecast_samples < 2 {
             let value = limits.forecast_samples as f64;
-            return Err(SettingsError::Range { name: "forecast_samples", value, allowed: "a line needs 2 or more" });
+            return Err(SettingsError::Range {
+                name: "forecast_samples",
+                value,
+                allowed: "a line needs 2 or more",
+            });
         }
         Ok(())
     }

@@ -73,7 +73,11 @@ pub trait Driver: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`DriverError::Refused`] when nothing happened; [`DriverError::Uncertain`] when copying had begun.
-    fn copy(&self, plan: &Plan, copying: impl FnOnce() + Send) -> impl Future<Output = Result<(), DriverError>> + Send;
+    fn copy(
+        &self,
+        plan: &Plan,
+        copying: impl FnOnce() + Send,
+    ) -> impl Future<Output = Result<(), DriverError>> + Send;
 
     /// The engine's figures of a move; ask before the source is discarded. What it does not say stays `None`.
     fn figures(&self, plan: &Plan) -> impl Future<Output = Figures> + Send;
@@ -91,7 +95,11 @@ pub trait Driver: Send + Sync + 'static {
     ///
     /// # Errors
     /// When something is still there afterwards.
-    fn discard(&self, plan: &Plan, end: End) -> impl Future<Output = Result<(), DriverError>> + Send;
+    fn discard(
+        &self,
+        plan: &Plan,
+        end: End,
+    ) -> impl Future<Output = Result<(), DriverError>> + Send;
 
     /// Asks the engine to give up copying. What came of it is seen by [`Driver::inspect`].
     ///

@@ -42,12 +42,26 @@ impl Agent {
     ///
     /// # Errors
     /// When a file cannot be written or `snmpd` cannot be started.
-    pub fn start(host: &HostName, address: std::net::Ipv4Addr, cpus: usize, groups: &Cgroups, state: &Path) -> Result<Self, LabError> {
+    pub fn start(
+        host: &HostName,
+        address: std::net::Ipv4Addr,
+        cpus: usize,
+        groups: &Cgroups,
+        state: &Path,
+    ) -> Result<Self, LabError> {
         let folder = state.join(format!("snmp-{host}"));
         fs::create_dir_all(&folder).map_err(file(&folder))?;
         let stop = Arc::new(AtomicBool::new(false));
-        let writer = write_stat(folder.join("stat"), format!("{ROOT}/{host}"), cpus, groups.clone(), Arc::clone(&stop))?;
-        let processors: String = (0..cpus).map(|cpu| format!("processor\t: {cpu}\n\n")).collect();
+        let writer = write_stat(
+            folder.join("stat"),
+            format!("{ROOT}/{host}"),
+            cpus,
+            groups.clone(),
+            Arc::clone(&stop),
+        )?;
+        let processors: String = (0..cpus)
+            .map(|cpu| format!("processor\t: {cpu}\n\n"))
+            .collect();
         fs::write(folder.join("cpuinfo"), processors).map_err(file(&folder))?;
         let config = format!("agentaddress udp:{address}:{PORT}\nrocommunity {COMMUNITY}\n");
         fs::write(folder.join("snmpd.conf"), config).map_err(file(&folder))?;
@@ -55,12 +69,35 @@ impl Agent {
         // A mount namespace of its own, which ends with it.
         let script = "mount --bind \"$1\" /proc/stat && mount --bind \"$2\" /proc/cpuinfo && \
                       SNMP_PERSISTENT_DIR=\"$3\" exec snmpd -f -Lo -C -c \"$4\" -p \"$5\"";
-        let mut argv: Vec<String> =
-            ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"].map(String::from).to_vec();
-        argv.extend([path("stat"), path("cpuinfo"), path(""), path("snmpd.conf"), path("snmpd.pid")]);
-        let place = Place { netns: netns(host), cgroup: format!("{ROOT}/{host}/agent") };
+        let mut argv: Vec<String> = [
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            script,
+            "sh",
+        ]
+        .map(String::from)
+        .to_vec();
+        argv.extend([
+            path("stat"),
+            path("cpuinfo"),
+            path(""),
+            path("snmpd.conf"),
+            path("snmpd.pid"),
+        ]);
+        let place = Place {
+            netns: netns(host),
+            cgroup: format!("{ROOT}/{host}/agent"),
+        };
         let process = Process::start(&place, &argv, &folder.join("log"))?;
-        Ok(Self { process, stop, writer: Some(writer) })
+        Ok(Self {
+            process,
+            stop,
+            writer: Some(writer),
+        })
     }
 }
 
@@ -73,11 +110,20 @@ impl Drop for Agent {
     }
 }
 
-fn write_stat(path: PathBuf, group: String, cpus: usize, groups: Cgroups, stop: Arc<AtomicBool>) -> Result<JoinHandle<()>, LabError> {
+fn write_stat(
+    path: PathBuf,
+    group: String,
+    cpus: usize,
+    groups: Cgroups,
+    stop: Arc<AtomicBool>,
+) -> Result<JoinHandle<()>, LabError> {
     let out = File::create(&path).map_err(file(&path))?;
     let (begun, used_before) = (Instant::now(), groups.used(&group)?);
     let write = move || -> Result<(), LabError> {
-        let used = groups.used(&group)?.saturating_sub(used_before).as_secs_f64();
+        let used = groups
+            .used(&group)?
+            .saturating_sub(used_before)
+            .as_secs_f64();
         let all = begun.elapsed().as_secs_f64() * cpus as f64;
         let text = stat_text(used, (all - used).max(0.0), cpus);
         // One write of always the same length into the same file: a reader finds the whole of the old or of the new figures.
@@ -98,11 +144,19 @@ fn write_stat(path: PathBuf, group: String, cpus: usize, groups: Cgroups, stop: 
 /// `/proc/stat` of a server with `cpus` cores that was busy and idle for so many seconds, all cores added up.
 fn stat_text(busy_s: f64, idle_s: f64, cpus: usize) -> String {
     let line = |name: String, busy: f64, idle: f64| {
-        format!("{name} {:>12} 0 0 {:>12} 0 0 0 0 0 0\n", (busy * TICKS_PER_S) as u64, (idle * TICKS_PER_S) as u64)
+        format!(
+            "{name} {:>12} 0 0 {:>12} 0 0 0 0 0 0\n",
+            (busy * TICKS_PER_S) as u64,
+            (idle * TICKS_PER_S) as u64
+        )
     };
     let mut text = line("cpu ".into(), busy_s, idle_s);
     for cpu in 0..cpus {
-        text.push_str(&line(format!("cpu{cpu}"), busy_s / cpus as f64, idle_s / cpus as f64));
+        text.push_str(&line(
+            format!("cpu{cpu}"),
+            busy_s / cpus as f64,
+            idle_s / cpus as f64,
+        ));
     }
     text.push_str("intr 0\nctxt 0\nbtime 0\nprocesses 0\nprocs_running 0\nprocs_blocked 0\n");
     text

@@ -32,14 +32,24 @@ const RECOVERS_WITHIN: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 /// When something fails, or no knee is found up to the highest level.
-pub fn calibrate(world: &World<'_>, folder: &Path, machine: &str, progress: &mut Progress) -> Result<Profile, LabError> {
+pub fn calibrate(
+    world: &World<'_>,
+    folder: &Path,
+    machine: &str,
+    progress: &mut Progress,
+) -> Result<Profile, LabError> {
     let result = measure_all(world, folder, machine, progress);
     world.keep_consoles(folder);
     world.end_machines()?;
     result
 }
 
-fn measure_all(world: &World<'_>, folder: &Path, machine: &str, progress: &mut Progress) -> Result<Profile, LabError> {
+fn measure_all(
+    world: &World<'_>,
+    folder: &Path,
+    machine: &str,
+    progress: &mut Progress,
+) -> Result<Profile, LabError> {
     let scenario = world.scenario;
     let first = scenario.function.host.as_ref().clone();
     progress.stage("calibration: start");
@@ -50,27 +60,57 @@ fn measure_all(world: &World<'_>, folder: &Path, machine: &str, progress: &mut P
     let monitor = Monitor::start(scenario, world.site().groups())?;
     world.wait(IDLE)?;
     let since = Timestamp::now() - IDLE / 2;
-    let demand = monitor.mean(first.as_str(), since, |row| row.vm).unwrap_or_default();
-    progress.note(&format!("function alone: {:.0} % of {first}", demand * 100.0));
+    let demand = monitor
+        .mean(first.as_str(), since, |row| row.vm)
+        .unwrap_or_default();
+    progress.note(&format!(
+        "function alone: {:.0} % of {first}",
+        demand * 100.0
+    ));
 
-    let sweep = sweep(world, (&player, &monitor), (&first, demand), folder, progress)?;
+    let sweep = sweep(
+        world,
+        (&player, &monitor),
+        (&first, demand),
+        folder,
+        progress,
+    )?;
     let knee = knee(&sweep, scenario.budget_ms)?;
     progress.note(&format!("knee: {:.1} % of {first}", knee.share() * 100.0));
 
     progress.stage("calibration: moves");
-    let (moves, copying_extra) = moves(world, (&player, &monitor), (&first, demand, knee), progress)?;
+    let (moves, copying_extra) =
+        moves(world, (&player, &monitor), (&first, demand, knee), progress)?;
     let complete: Vec<f64> = moves.iter().map(|one| one.complete_ms).collect();
     let longest = complete.iter().copied().fold(0.0, f64::max);
     Ok(Profile {
         schema: SCHEMA,
-        measured_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        measured_at: jiff::Timestamp::now()
+            .strftime("%Y-%m-%dT%H:%M:%SZ")
+            .to_string(),
         machine: machine.to_owned(),
         service: scenario.service(),
-        knee: Knee { utilization: knee, budget_ms: scenario.budget_ms, sweep },
-        function: FunctionLoad { idle: Utilization::clamped(demand), copying_extra },
+        knee: Knee {
+            utilization: knee,
+            budget_ms: scenario.budget_ms,
+            sweep,
+        },
+        function: FunctionLoad {
+            idle: Utilization::clamped(demand),
+            copying_extra,
+        },
         migration: MigrationTimes {
             mean_ms: complete.iter().sum::<f64>() / complete.len().max(1) as f64,
-            p95_ms: if complete.len() < 20 { longest } else { complete.iter().copied().collect::<Values>().quantile(0.95).unwrap_or(longest) },
+            p95_ms: if complete.len() < 20 {
+                longest
+            } else {
+                complete
+                    .iter()
+                    .copied()
+                    .collect::<Values>()
+                    .quantile(0.95)
+                    .unwrap_or(longest)
+            },
             moves,
         },
     })
@@ -85,7 +125,10 @@ fn sweep(
     progress: &mut Progress,
 ) -> Result<Vec<SweepCell>, LabError> {
     let calibration = &world.scenario.calibration;
-    let (settle, cell) = (Duration::from_secs_f64(calibration.settle_s), Duration::from_secs_f64(calibration.cell_s));
+    let (settle, cell) = (
+        Duration::from_secs_f64(calibration.settle_s),
+        Duration::from_secs_f64(calibration.cell_s),
+    );
     let mut load = world.load(host);
     let mut cells = Vec::new();
     for &offered in &calibration.levels {
@@ -97,11 +140,21 @@ fn sweep(
         let to = Timestamp::now();
         // The player writes its rows at least every 200 ms.
         world.wait(Duration::from_millis(250))?;
-        let span = Span { start: from, end: to };
-        let ages: Values = picture_age::sample(&player.frames()?, span).iter().map(|row| row.picture_age_ms).collect();
+        let span = Span {
+            start: from,
+            end: to,
+        };
+        let ages: Values = picture_age::sample(&player.frames()?, span)
+            .iter()
+            .map(|row| row.picture_age_ms)
+            .collect();
         let found = SweepCell {
             offered,
-            utilization: Utilization::clamped(monitor.mean(host.as_str(), from, |row| row.actual).unwrap_or_default()),
+            utilization: Utilization::clamped(
+                monitor
+                    .mean(host.as_str(), from, |row| row.actual)
+                    .unwrap_or_default(),
+            ),
             age_median_ms: round(ages.median()),
             age_p95_ms: round(ages.quantile(0.95)),
             frame_interval_cv: frame_interval_cv(&folder.join("packets.csv"), span)?,
@@ -132,12 +185,16 @@ fn knee(sweep: &[SweepCell], budget_ms: f64) -> Result<Utilization, LabError> {
             "no level of the sweep broke the budget: there is no knee to be found. Raise calibration.levels, or the load's weight".into(),
         ));
     };
-    let (Some(after), Some(before)) = (sweep.get(over), over.checked_sub(1).and_then(|i| sweep.get(i))) else {
+    let (Some(after), Some(before)) = (
+        sweep.get(over),
+        over.checked_sub(1).and_then(|i| sweep.get(i)),
+    ) else {
         return Err(LabError::Measure(format!(
             "the budget of {budget_ms} ms is broken at the lowest level of the sweep already: the function is too heavy for this machine (make the picture smaller), or the machine is busy"
         )));
     };
-    let part = ((budget_ms - before.age_p95_ms) / (after.age_p95_ms - before.age_p95_ms)).clamp(0.0, 1.0);
+    let part =
+        ((budget_ms - before.age_p95_ms) / (after.age_p95_ms - before.age_p95_ms)).clamp(0.0, 1.0);
     let (low, high) = (before.utilization.share(), after.utilization.share());
     Ok(Utilization::clamped(low + part * (high - low)))
 }
@@ -150,7 +207,12 @@ fn moves(
     progress: &mut Progress,
 ) -> Result<(Vec<MeasuredMove>, f64), LabError> {
     let scenario = world.scenario;
-    let figures = Figures { knee, copying_extra: 0.0, migration_ms: 1.0, function_load: Utilization::clamped(demand) };
+    let figures = Figures {
+        knee,
+        copying_extra: 0.0,
+        migration_ms: 1.0,
+        function_load: Utilization::clamped(demand),
+    };
     let settings = scenario.controller_settings(PolicyName::Threshold, &figures);
     let mut source = first.clone();
     let mut measured = Vec::new();
@@ -161,19 +223,43 @@ fn moves(
         load.set(scenario.calibration.move_at - demand)?;
         world.wait(Duration::from_secs(2))?;
         let before = Timestamp::now();
-        let vm_before = monitor.mean(source.as_str(), before - Duration::from_millis(1500), |row| row.vm);
-        let used = monitor.mean(source.as_str(), before - Duration::from_millis(1500), |row| row.actual).unwrap_or_default();
-        progress.now(&format!("{number} of {}: {source} to {target}", scenario.calibration.moves));
+        let vm_before = monitor.mean(
+            source.as_str(),
+            before - Duration::from_millis(1500),
+            |row| row.vm,
+        );
+        let used = monitor
+            .mean(
+                source.as_str(),
+                before - Duration::from_millis(1500),
+                |row| row.actual,
+            )
+            .unwrap_or_default();
+        progress.now(&format!(
+            "{number} of {}: {source} to {target}",
+            scenario.calibration.moves
+        ));
         let runner = player.last().and_then(|row| row.runner);
-        let moved = relocate(&settings, &source, Qemu::new(world.machine.driver_config()), &world.orchestrator())?;
+        let moved = relocate(
+            &settings,
+            &source,
+            Qemu::new(world.machine.driver_config()),
+            &world.orchestrator(),
+        )?;
         let copied = Timestamp::now();
         // The first looks fall into the start of the target, the last into its end: leave them out.
         let vm_while = {
             let rows = monitor.rows();
             let inside = |row: &&record::raw::LoadRow| {
-                row.host == source.as_str() && row.time_us > before + Duration::from_secs(1) && row.time_us < copied - Duration::from_millis(500)
+                row.host == source.as_str()
+                    && row.time_us > before + Duration::from_secs(1)
+                    && row.time_us < copied - Duration::from_millis(500)
             };
-            rows.iter().filter(inside).filter_map(|row| row.vm).collect::<Values>().mean()
+            rows.iter()
+                .filter(inside)
+                .filter_map(|row| row.vm)
+                .collect::<Values>()
+                .mean()
         };
         if let (Some(vm_before), Some(vm_while)) = (vm_before, vm_while) {
             extra.push(vm_while - vm_before);
@@ -197,17 +283,38 @@ fn moves(
         recover(world, player)?;
         source = target;
     }
-    Ok((measured, round_to(extra.into_iter().collect::<Values>().mean().unwrap_or_default().max(0.0), 1e3)))
+    Ok((
+        measured,
+        round_to(
+            extra
+                .into_iter()
+                .collect::<Values>()
+                .mean()
+                .unwrap_or_default()
+                .max(0.0),
+            1e3,
+        ),
+    ))
 }
 
 fn other(scenario: &Scenario, source: &HostName) -> Result<HostName, LabError> {
-    let found = scenario.hosts_of(Role::Edge).map(|(name, _)| name).find(|name| *name != source);
-    found.cloned().ok_or_else(|| LabError::Missing("a second edge host".into()))
+    let found = scenario
+        .hosts_of(Role::Edge)
+        .map(|(name, _)| name)
+        .find(|name| *name != source);
+    found
+        .cloned()
+        .ok_or_else(|| LabError::Missing("a second edge host".into()))
 }
 
 /// When the viewer was first served by another QEMU than `runner`; where the picture does not say who drew it, when the
 /// first frame was shown after the move was over.
-fn first_frame_after(world: &World<'_>, player: &Player, decided: Timestamp, runner: Option<u32>) -> Result<Timestamp, LabError> {
+fn first_frame_after(
+    world: &World<'_>,
+    player: &Player,
+    decided: Timestamp,
+    runner: Option<u32>,
+) -> Result<Timestamp, LabError> {
     let from = Timestamp::now();
     while Timestamp::now().since(from) < FIRST_FRAME_WITHIN {
         let frames = player.frames()?;
@@ -232,7 +339,10 @@ fn recover(world: &World<'_>, player: &Player) -> Result<(), LabError> {
     let from = Timestamp::now();
     world.wait(Duration::from_secs(1))?;
     while Timestamp::now().since(from) < RECOVERS_WITHIN {
-        if player.picture_age_ms().is_some_and(|age| age < world.scenario.budget_ms) {
+        if player
+            .picture_age_ms()
+            .is_some_and(|age| age < world.scenario.budget_ms)
+        {
             return Ok(());
         }
         world.wait(Duration::from_millis(100))?;

@@ -46,13 +46,20 @@ impl Cgroups {
     }
 
     fn detect_at(mount: &Path) -> Result<Self, LabError> {
-        if ["cpu", "cpuacct", "cpuset"].iter().all(|c| mount.join(c).join("cgroup.procs").exists()) {
-            return Ok(Self::V1 { mount: mount.to_owned() });
+        if ["cpu", "cpuacct", "cpuset"]
+            .iter()
+            .all(|c| mount.join(c).join("cgroup.procs").exists())
+        {
+            return Ok(Self::V1 {
+                mount: mount.to_owned(),
+            });
         }
         let controllers = fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
         let has = |wanted: &str| controllers.split_whitespace().any(|c| c == wanted);
         if has("cpu") && has("cpuset") {
-            return Ok(Self::V2 { mount: mount.to_owned() });
+            return Ok(Self::V2 {
+                mount: mount.to_owned(),
+            });
         }
         Err(LabError::Missing(format!(
             "control groups with the controllers cpu and cpuset are not to be had under {} (version 1 or 2): in a container, give it its own writable cgroups",
@@ -71,7 +78,10 @@ impl Cgroups {
 
     fn folders(&self, group: &str) -> Vec<PathBuf> {
         match self {
-            Self::V1 { mount } => ["cpu", "cpuacct", "cpuset"].iter().map(|c| mount.join(c).join(group)).collect(),
+            Self::V1 { mount } => ["cpu", "cpuacct", "cpuset"]
+                .iter()
+                .map(|c| mount.join(c).join(group))
+                .collect(),
             Self::V2 { mount } => vec![mount.join(group)],
         }
     }
@@ -95,10 +105,14 @@ impl Cgroups {
         match self {
             Self::V1 { mount } => {
                 let set = mount.join("cpuset").join(group);
-                let memory = fs::read_to_string(mount.join("cpuset/cpuset.mems")).map_err(file(mount))?;
+                let memory =
+                    fs::read_to_string(mount.join("cpuset/cpuset.mems")).map_err(file(mount))?;
                 write(&set.join("cpuset.mems"), memory.trim())?;
                 write(&set.join("cpuset.cpus"), cpus)?;
-                write(&self.cpu(group).join("cpu.shares"), &(1024 * weight).to_string())
+                write(
+                    &self.cpu(group).join("cpu.shares"),
+                    &(1024 * weight).to_string(),
+                )
             }
             Self::V2 { mount } => {
                 // Controllers are switched on for children by every ancestor.
@@ -108,7 +122,10 @@ impl Cgroups {
                     folder.push(part);
                 }
                 write(&folder.join("cpuset.cpus"), cpus)?;
-                write(&folder.join("cpu.weight"), &(100 * weight).min(10_000).to_string())
+                write(
+                    &folder.join("cpu.weight"),
+                    &(100 * weight).min(10_000).to_string(),
+                )
             }
         }
     }
@@ -118,7 +135,9 @@ impl Cgroups {
     /// # Errors
     /// When the group is not there or the process is gone.
     pub fn enter(&self, group: &str, pid: u32) -> Result<(), LabError> {
-        self.folders(group).iter().try_for_each(|folder| write(&folder.join("cgroup.procs"), &pid.to_string()))
+        self.folders(group)
+            .iter()
+            .try_for_each(|folder| write(&folder.join("cgroup.procs"), &pid.to_string()))
     }
 
     /// Lets a group use `share` of one CPU, in pieces of one `period`; `None` takes the limit away.
@@ -133,7 +152,10 @@ impl Cgroups {
         match self {
             Self::V1 { .. } => {
                 write(&folder.join("cpu.cfs_period_us"), &period_us.to_string())?;
-                write(&folder.join("cpu.cfs_quota_us"), &quota_us.map_or_else(|| "-1".into(), |q| q.to_string()))
+                write(
+                    &folder.join("cpu.cfs_quota_us"),
+                    &quota_us.map_or_else(|| "-1".into(), |q| q.to_string()),
+                )
             }
             Self::V2 { .. } => {
                 let quota = quota_us.map_or_else(|| "max".into(), |q| q.to_string());
@@ -155,11 +177,16 @@ impl Cgroups {
         let number = match self {
             Self::V1 { .. } => text.trim().parse().ok().map(Duration::from_nanos),
             Self::V2 { .. } => {
-                let line = text.lines().find_map(|line| line.strip_prefix("usage_usec "));
-                line.and_then(|value| value.trim().parse().ok()).map(Duration::from_micros)
+                let line = text
+                    .lines()
+                    .find_map(|line| line.strip_prefix("usage_usec "));
+                line.and_then(|value| value.trim().parse().ok())
+                    .map(Duration::from_micros)
             }
         };
-        number.ok_or_else(|| file(&path)(io::Error::new(io::ErrorKind::InvalidData, "not a CPU time")))
+        number.ok_or_else(|| {
+            file(&path)(io::Error::new(io::ErrorKind::InvalidData, "not a CPU time"))
+        })
     }
 
     /// Kills everything in a group and the groups under it, and removes them. A group that is not there is no error.
@@ -173,13 +200,21 @@ impl Cgroups {
             for folder in self.folders(group) {
                 left += kill_below(&folder);
             }
-            if left == 0 && self.folders(group).iter().all(|folder| remove_below(folder)) {
+            if left == 0
+                && self
+                    .folders(group)
+                    .iter()
+                    .all(|folder| remove_below(folder))
+            {
                 return Ok(());
             }
             if begun.elapsed() > GONE_WITHIN {
                 return Err(LabError::Program {
                     what: format!("ending everything in control group {group}"),
-                    why: format!("after {} s {left} processes are still there", GONE_WITHIN.as_secs()),
+                    why: format!(
+                        "after {} s {left} processes are still there",
+                        GONE_WITHIN.as_secs()
+                    ),
                 });
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -199,14 +234,21 @@ fn write(path: &Path, value: &str) -> Result<(), LabError> {
 
 fn children(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
 }
 
 /// Kills, and says how many processes were there.
 fn kill_below(folder: &Path) -> usize {
     let below: usize = children(folder).iter().map(|child| kill_below(child)).sum();
     let pids = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
-    let pids: Vec<i32> = pids.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect();
+    let pids: Vec<i32> = pids
+        .lines()
+        .filter_map(|line| line.parse().ok())
+        .filter(|pid| *pid > 0)
+        .collect();
     for pid in &pids {
         // A process that has ended meanwhile is what is wanted.
         kill(Pid::from_raw(*pid), Signal::SIGKILL).ok();
@@ -216,7 +258,8 @@ fn kill_below(folder: &Path) -> usize {
 
 /// Removes groups from the leaves up; `false` while one is still busy.
 fn remove_below(folder: &Path) -> bool {
-    children(folder).iter().all(|child| remove_below(child)) && (!folder.exists() || fs::remove_dir(folder).is_ok())
+    children(folder).iter().all(|child| remove_below(child))
+        && (!folder.exists() || fs::remove_dir(folder).is_ok())
 }
 
 #[cfg(test)]
@@ -227,7 +270,11 @@ mod tests {
     fn both_versions_are_told_apart() {
         let dir = tempfile::tempdir().unwrap();
         assert!(Cgroups::detect_at(dir.path()).is_err());
-        fs::write(dir.path().join("cgroup.controllers"), "cpuset cpu io memory pids\n").unwrap();
+        fs::write(
+            dir.path().join("cgroup.controllers"),
+            "cpuset cpu io memory pids\n",
+        )
+        .unwrap();
         assert_eq!(Cgroups::detect_at(dir.path()).unwrap().version(), 2);
         for controller in ["cpu", "cpuacct", "cpuset"] {
             fs::create_dir(dir.path().join(controller)).unwrap();
@@ -239,16 +286,32 @@ mod tests {
     #[test]
     fn version_2_files() {
         let dir = tempfile::tempdir().unwrap();
-        let groups = Cgroups::V2 { mount: dir.path().to_owned() };
+        let groups = Cgroups::V2 {
+            mount: dir.path().to_owned(),
+        };
         groups.create("forestall/edge/load", "0", 20).unwrap();
         let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
-        assert_eq!(read("forestall/edge/cgroup.subtree_control"), "+cpu +cpuset");
+        assert_eq!(
+            read("forestall/edge/cgroup.subtree_control"),
+            "+cpu +cpuset"
+        );
         assert_eq!(read("forestall/edge/load/cpu.weight"), "2000");
-        groups.limit("forestall/edge/load", Some(0.5), Duration::from_millis(20)).unwrap();
+        groups
+            .limit("forestall/edge/load", Some(0.5), Duration::from_millis(20))
+            .unwrap();
         assert_eq!(read("forestall/edge/load/cpu.max"), "10000 20000");
-        groups.limit("forestall/edge/load", None, Duration::from_millis(20)).unwrap();
+        groups
+            .limit("forestall/edge/load", None, Duration::from_millis(20))
+            .unwrap();
         assert_eq!(read("forestall/edge/load/cpu.max"), "max 20000");
-        fs::write(dir.path().join("forestall/edge/load/cpu.stat"), "usage_usec 1500\nuser_usec 1\n").unwrap();
-        assert_eq!(groups.used("forestall/edge/load").unwrap(), Duration::from_micros(1500));
+        fs::write(
+            dir.path().join("forestall/edge/load/cpu.stat"),
+            "usage_usec 1500\nuser_usec 1\n",
+        )
+        .unwrap();
+        assert_eq!(
+            groups.used("forestall/edge/load").unwrap(),
+            Duration::from_micros(1500)
+        );
     }
 }

@@ -33,7 +33,11 @@ impl fmt::Display for Accelerator {
 
 /// A program and the Debian package that has it.
 const PROGRAMS: [(&str, &str, &str); 14] = [
-    ("qemu-system-x86_64", "qemu-system-x86", "runs the virtual machines"),
+    (
+        "qemu-system-x86_64",
+        "qemu-system-x86",
+        "runs the virtual machines",
+    ),
     ("snmpd", "snmpd", "the edge servers' agents"),
     ("stress-ng", "stress-ng", "background load"),
     ("ffmpeg", "ffmpeg", "the thesis' chain of programs"),
@@ -48,7 +52,10 @@ const PROGRAMS: [(&str, &str, &str); 14] = [
     ("ldd", "libc-bin", "finds the guest's libraries"),
     ("gzip", "gzip", "packs the guest's initramfs"),
 ];
-const FONT: (&str, &str) = ("/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf", "fonts-dejavu-core");
+const FONT: (&str, &str) = (
+    "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf",
+    "fonts-dejavu-core",
+);
 /// A stock kernel that boots with KVM says so within this.
 const KVM_WITHIN: Duration = Duration::from_secs(10);
 
@@ -120,7 +127,12 @@ pub fn look() -> Offer {
         accelerator_note,
         netem: root && netem(),
         cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        install: (!packages.is_empty()).then(|| format!("apt-get install --no-install-recommends {}", packages.join(" "))),
+        install: (!packages.is_empty()).then(|| {
+            format!(
+                "apt-get install --no-install-recommends {}",
+                packages.join(" ")
+            )
+        }),
         missing,
     }
 }
@@ -133,7 +145,9 @@ impl Offer {
     pub fn require(&self) -> Result<Accelerator, LabError> {
         match (self.ready, self.accelerator) {
             (true, Some(accelerator)) => Ok(accelerator),
-            _ => Err(LabError::Missing(format!("this machine cannot run the lab yet\n{self}"))),
+            _ => Err(LabError::Missing(format!(
+                "this machine cannot run the lab yet\n{self}"
+            ))),
         }
     }
 }
@@ -141,17 +155,33 @@ impl Offer {
 impl fmt::Display for Offer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let yes = |yes| if yes { "yes" } else { "no" };
-        let accelerator = self.accelerator.map_or_else(|| "?".to_owned(), |a| a.to_string());
+        let accelerator = self
+            .accelerator
+            .map_or_else(|| "?".to_owned(), |a| a.to_string());
         writeln!(f, "  root               {}", yes(self.root))?;
-        let version = self.cgroup_version.map_or_else(|| "none".to_owned(), |v| format!("version {v}"));
+        let version = self
+            .cgroup_version
+            .map_or_else(|| "none".to_owned(), |v| format!("version {v}"));
         writeln!(f, "  control groups     {version}")?;
-        writeln!(f, "  virtual machines   {accelerator} ({})", self.accelerator_note)?;
-        writeln!(f, "  netem              {} (not needed by scenarios/reallocation)", yes(self.netem))?;
+        writeln!(
+            f,
+            "  virtual machines   {accelerator} ({})",
+            self.accelerator_note
+        )?;
+        writeln!(
+            f,
+            "  netem              {} (not needed by scenarios/reallocation)",
+            yes(self.netem)
+        )?;
         writeln!(f, "  cores              {}", self.cpus)?;
         if self.ready {
             return write!(f, "  missing            nothing: ready");
         }
-        write!(f, "  missing            {}", self.missing.join("\n                     "))?;
+        write!(
+            f,
+            "  missing            {}",
+            self.missing.join("\n                     ")
+        )?;
         match &self.install {
             Some(install) => write!(f, "\n  install with       {install}"),
             None => Ok(()),
@@ -163,28 +193,64 @@ fn in_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     // Where Debian keeps what root uses, which is not on everybody's path.
     let more = ["/usr/sbin", "/sbin"].map(std::path::PathBuf::from);
-    std::env::split_paths(&path).chain(more).any(|folder| folder.join(program).is_file())
+    std::env::split_paths(&path)
+        .chain(more)
+        .any(|folder| folder.join(program).is_file())
 }
 
 /// KVM counts only when a stock kernel really boots with it: in a nested machine `/dev/kvm` may exist and do nothing.
 fn accelerator(guest: &Guest) -> (Option<Accelerator>, String) {
     if !Path::new("/dev/kvm").exists() {
-        return (Some(Accelerator::Tcg), "emulation: there is no /dev/kvm".into());
+        return (
+            Some(Accelerator::Tcg),
+            "emulation: there is no /dev/kvm".into(),
+        );
     }
     if boots_with_kvm(guest) {
         (Some(Accelerator::Kvm), "a guest was booted with it".into())
     } else {
-        (Some(Accelerator::Tcg), "emulation: /dev/kvm is there, but does not boot a guest".into())
+        (
+            Some(Accelerator::Tcg),
+            "emulation: /dev/kvm is there, but does not boot a guest".into(),
+        )
     }
 }
 
 fn boots_with_kvm(guest: &Guest) -> bool {
     let console = std::env::temp_dir().join(format!("forestall-kvm-{}", std::process::id()));
-    let drive = format!("file={},if=none,id=root,format=raw,read-only=on", guest.root.display());
+    let drive = format!(
+        "file={},if=none,id=root,format=raw,read-only=on",
+        guest.root.display()
+    );
     let child = Command::new("qemu-system-x86_64")
-        .args(["-M", "pc", "-accel", "kvm", "-cpu", "host", "-m", "128", "-nodefaults", "-no-user-config", "-display", "none"])
-        .args(["-kernel".as_ref(), guest.kernel.as_os_str(), "-initrd".as_ref(), guest.initramfs.as_os_str()])
-        .args(["-drive", &drive, "-device", "virtio-blk-pci,drive=root", "-append", "console=ttyS0 quiet panic=-1"])
+        .args([
+            "-M",
+            "pc",
+            "-accel",
+            "kvm",
+            "-cpu",
+            "host",
+            "-m",
+            "128",
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+        ])
+        .args([
+            "-kernel".as_ref(),
+            guest.kernel.as_os_str(),
+            "-initrd".as_ref(),
+            guest.initramfs.as_os_str(),
+        ])
+        .args([
+            "-drive",
+            &drive,
+            "-device",
+            "virtio-blk-pci,drive=root",
+            "-append",
+            "console=ttyS0 quiet panic=-1",
+        ])
         .arg("-serial")
         .arg(format!("file:{}", console.display()))
         .stdin(Stdio::null())
@@ -196,7 +262,8 @@ fn boots_with_kvm(guest: &Guest) -> bool {
     let mut booted = false;
     while begun.elapsed() < KVM_WITHIN && !booted && matches!(child.try_wait(), Ok(None)) {
         std::thread::sleep(Duration::from_millis(100));
-        booted = std::fs::read_to_string(&console).is_ok_and(|text| text.contains("forestall guest: ready"));
+        booted = std::fs::read_to_string(&console)
+            .is_ok_and(|text| text.contains("forestall guest: ready"));
     }
     child.kill().ok();
     child.wait().ok();
@@ -210,7 +277,13 @@ fn netem() -> bool {
     if run("ip", &["netns", "add", &name]).is_err() {
         return false;
     }
-    let works = run("tc", &["-n", &name, "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"]).is_ok();
+    let works = run(
+        "tc",
+        &[
+            "-n", &name, "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms",
+        ],
+    )
+    .is_ok();
     run("ip", &["netns", "del", &name]).ok();
     works
 }
@@ -218,5 +291,9 @@ fn netem() -> bool {
 /// Version of a program, the first line of what it says of itself.
 #[must_use]
 pub fn version(program: &str, flag: &str) -> Option<String> {
-    run(program, &[flag]).ok()?.lines().next().map(|line| line.trim().to_owned())
+    run(program, &[flag])
+        .ok()?
+        .lines()
+        .next()
+        .map(|line| line.trim().to_owned())
 }

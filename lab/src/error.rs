@@ -10,7 +10,9 @@ pub enum LabError {
     #[error("{0}")]
     Missing(String),
     /// Another lab runs on this machine.
-    #[error("another lab run is in progress on this machine (process {0}); its CPU shares and namespaces cannot be shared. Wait for it or end it")]
+    #[error(
+        "another lab run is in progress on this machine (process {0}); its CPU shares and namespaces cannot be shared. Wait for it or end it"
+    )]
     Busy(String),
     /// A file could not be read or written.
     #[error("{path}: {source}")]
@@ -42,7 +44,9 @@ pub enum LabError {
     #[error(transparent)]
     Profile(#[from] record::profile::ProfileError),
     /// The profile was measured for something else.
-    #[error("{path} was measured for another service or machine set-up\n  profile:  {found}\n  scenario: {wanted}\nMeasure again with `forestall lab calibrate`")]
+    #[error(
+        "{path} was measured for another service or machine set-up\n  profile:  {found}\n  scenario: {wanted}\nMeasure again with `forestall lab calibrate`"
+    )]
     OtherProfile {
         /// The file.
         path: PathBuf,

@@ -53,25 +53,63 @@ pub struct Finished {
 ///
 /// # Errors
 /// When something fails; what was complete by then stays, and `resume` goes on from there.
-pub fn run(scenario: &Scenario, request: &Request, offer: &Offer, interrupted: &AtomicBool) -> Result<Finished, LabError> {
+pub fn run(
+    scenario: &Scenario,
+    request: &Request,
+    offer: &Offer,
+    interrupted: &AtomicBool,
+) -> Result<Finished, LabError> {
     let accelerator = offer.require()?;
     let mut progress = Progress::default();
     let mut experiment = begin(request)?;
     progress.stage("setting up");
     let world = World::build(scenario, accelerator, interrupted)?;
     let measured = profile_for(&world, request, accelerator, &mut progress)?;
-    let setting = setting(scenario, request, offer, accelerator, &measured, &world.cores_text());
-    let started_at = experiment.as_ref().map(|experiment| experiment.setting.started_at.clone());
-    let runs = experiment.take().map_or_else(Vec::new, |experiment| experiment.runs);
-    let setting = Setting { started_at: started_at.unwrap_or_else(|| setting.started_at.clone()), ..setting };
-    let mut experiment = Experiment { schema: SCHEMA, setting, runs };
+    let setting = setting(
+        scenario,
+        request,
+        offer,
+        accelerator,
+        &measured,
+        &world.cores_text(),
+    );
+    let started_at = experiment
+        .as_ref()
+        .map(|experiment| experiment.setting.started_at.clone());
+    let runs = experiment
+        .take()
+        .map_or_else(Vec::new, |experiment| experiment.runs);
+    let setting = Setting {
+        started_at: started_at.unwrap_or_else(|| setting.started_at.clone()),
+        ..setting
+    };
+    let mut experiment = Experiment {
+        schema: SCHEMA,
+        setting,
+        runs,
+    };
     let todo = todo(scenario, request);
     for (number, (planned, policy)) in todo.iter().enumerate() {
-        if experiment.runs.iter().any(|done| done.folder == planned.folder) {
+        if experiment
+            .runs
+            .iter()
+            .any(|done| done.folder == planned.folder)
+        {
             continue;
         }
-        progress.stage(format!("run {} of {}: {}", number + 1, todo.len(), planned.folder));
-        run_one(&world, (planned, *policy), &measured, request, &mut progress)?;
+        progress.stage(format!(
+            "run {} of {}: {}",
+            number + 1,
+            todo.len(),
+            planned.folder
+        ));
+        run_one(
+            &world,
+            (planned, *policy),
+            &measured,
+            request,
+            &mut progress,
+        )?;
         experiment.runs.push(planned.clone());
         write_experiment(&request.out, &experiment)?;
     }
@@ -80,14 +118,22 @@ pub fn run(scenario: &Scenario, request: &Request, offer: &Offer, interrupted: &
     let failed = |error: measure::MeasureError| LabError::Measure(error.to_string());
     let measured = measure::write_all(&request.out).map_err(failed)?;
     let report = measure::write_report(&request.out, &measured).map_err(failed)?;
-    Ok(Finished { results: measured.results, report })
+    Ok(Finished {
+        results: measured.results,
+        report,
+    })
 }
 
 /// Measures this machine and writes the profile.
 ///
 /// # Errors
 /// When something fails.
-pub fn calibrate_only(scenario: &Scenario, profile: &Path, offer: &Offer, interrupted: &AtomicBool) -> Result<Profile, LabError> {
+pub fn calibrate_only(
+    scenario: &Scenario,
+    profile: &Path,
+    offer: &Offer,
+    interrupted: &AtomicBool,
+) -> Result<Profile, LabError> {
     let accelerator = offer.require()?;
     let mut progress = Progress::default();
     progress.stage("setting up");
@@ -106,14 +152,20 @@ fn begin(request: &Request) -> Result<Option<Experiment>, LabError> {
             )));
         }
         let text = fs::read_to_string(&path).map_err(file(&path))?;
-        let found = serde_json::from_str(&text).map_err(|error| LabError::Measure(format!("{}: {error}", path.display())))?;
+        let found = serde_json::from_str(&text)
+            .map_err(|error| LabError::Measure(format!("{}: {error}", path.display())))?;
         return Ok(Some(found));
     }
     fs::create_dir_all(request.out.join("runs")).map_err(file(&request.out))?;
     Ok(None)
 }
 
-fn profile_for(world: &World<'_>, request: &Request, accelerator: Accelerator, progress: &mut Progress) -> Result<Profile, LabError> {
+fn profile_for(
+    world: &World<'_>,
+    request: &Request,
+    accelerator: Accelerator,
+    progress: &mut Progress,
+) -> Result<Profile, LabError> {
     let profile = if request.profile.exists() {
         Profile::read(&request.profile)?
     } else {
@@ -131,7 +183,12 @@ fn profile_for(world: &World<'_>, request: &Request, accelerator: Accelerator, p
     Ok(profile)
 }
 
-fn measure_profile(world: &World<'_>, path: &Path, accelerator: Accelerator, progress: &mut Progress) -> Result<Profile, LabError> {
+fn measure_profile(
+    world: &World<'_>,
+    path: &Path,
+    accelerator: Accelerator,
+    progress: &mut Progress,
+) -> Result<Profile, LabError> {
     let folder = world.site().state().join("calibration");
     fs::create_dir_all(&folder).map_err(file(&folder))?;
     let profile = calibrate(world, &folder, &machine(accelerator), progress)?;
@@ -177,23 +234,41 @@ fn run_one(
             fs::remove_dir_all(&folder).map_err(file(&folder))?;
         }
         fs::create_dir_all(&folder).map_err(file(&folder))?;
-        let plan =
-            Plan { policy, profile_name: &planned.profile, load, seed: planned.seed, measured, folder: folder.clone() };
+        let plan = Plan {
+            policy,
+            profile_name: &planned.profile,
+            load,
+            seed: planned.seed,
+            measured,
+            folder: folder.clone(),
+        };
         run::run(world, &plan, progress)?;
         let foreign = foreign_load(&folder)?;
         if foreign <= FOREIGN_LOAD_MAX {
             break;
         }
-        let again = if number < SPOILT_TRIES { "it is made again" } else { "it is kept and marked as spoilt" };
-        progress.note(&format!("{}: {:.0} % of the machine was used by others: {again}", planned.folder, foreign * 100.0));
+        let again = if number < SPOILT_TRIES {
+            "it is made again"
+        } else {
+            "it is kept and marked as spoilt"
+        };
+        progress.note(&format!(
+            "{}: {:.0} % of the machine was used by others: {again}",
+            planned.folder,
+            foreign * 100.0
+        ));
     }
     Ok(())
 }
 
 fn foreign_load(folder: &Path) -> Result<f64, LabError> {
-    let rows: Vec<record::raw::LoadRow> =
-        record::file::read_csv(&folder.join("load.csv")).map_err(|error| LabError::Measure(error.to_string()))?;
-    let foreign: Values = rows.iter().filter(|row| row.host == crate::monitor::MACHINE).filter_map(|row| row.actual).collect();
+    let rows: Vec<record::raw::LoadRow> = record::file::read_csv(&folder.join("load.csv"))
+        .map_err(|error| LabError::Measure(error.to_string()))?;
+    let foreign: Values = rows
+        .iter()
+        .filter(|row| row.host == crate::monitor::MACHINE)
+        .filter_map(|row| row.actual)
+        .collect();
     Ok(foreign.mean().unwrap_or_default())
 }
 
@@ -205,16 +280,26 @@ pub fn folder_name() -> String {
 
 fn write_experiment(out: &Path, experiment: &Experiment) -> Result<(), LabError> {
     let (path, new) = (out.join(EXPERIMENT), out.join("experiment.json.new"));
-    let text = serde_json::to_string_pretty(experiment).map_err(|error| LabError::Measure(error.to_string()))?;
-    fs::write(&new, text).and_then(|()| fs::rename(&new, &path)).map_err(file(&path))
+    let text = serde_json::to_string_pretty(experiment)
+        .map_err(|error| LabError::Measure(error.to_string()))?;
+    fs::write(&new, text)
+        .and_then(|()| fs::rename(&new, &path))
+        .map_err(file(&path))
 }
 
 /// Processor, cores and accelerator.
 fn machine(accelerator: Accelerator) -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, name)| name.trim()));
+    let model = info.lines().find_map(|line| {
+        line.strip_prefix("model name")?
+            .split_once(':')
+            .map(|(_, name)| name.trim())
+    });
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    format!("{} with {cpus} cores, {accelerator}", model.unwrap_or("unknown processor"))
+    format!(
+        "{} with {cpus} cores, {accelerator}",
+        model.unwrap_or("unknown processor")
+    )
 }
 
 fn setting(
@@ -226,17 +311,33 @@ fn setting(
     cores: &str,
 ) -> Setting {
     let video = &scenario.video;
-    let host = |role| scenario.hosts_of(role).next().map_or_else(String::new, |(name, _)| name.to_string());
+    let host = |role| {
+        scenario
+            .hosts_of(role)
+            .next()
+            .map_or_else(String::new, |(name, _)| name.to_string())
+    };
     let source = scenario.function.host.as_ref().to_string();
-    let target = scenario.hosts_of(Role::Edge).map(|(name, _)| name.to_string()).find(|name| *name != source);
+    let target = scenario
+        .hosts_of(Role::Edge)
+        .map(|(name, _)| name.to_string())
+        .find(|name| *name != source);
     let mut more = std::collections::BTreeMap::new();
-    more.insert("cgroup_version".to_owned(), serde_json::json!(offer.cgroup_version));
+    more.insert(
+        "cgroup_version".to_owned(),
+        serde_json::json!(offer.cgroup_version),
+    );
     more.insert("cores".to_owned(), serde_json::json!(cores));
-    more.insert("accelerator_note".to_owned(), serde_json::json!(offer.accelerator_note));
+    more.insert(
+        "accelerator_note".to_owned(),
+        serde_json::json!(offer.accelerator_note),
+    );
     Setting {
         title: scenario.title.clone(),
         scenario: scenario.name.clone(),
-        started_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        started_at: jiff::Timestamp::now()
+            .strftime("%Y-%m-%dT%H:%M:%SZ")
+            .to_string(),
         command: request.command.clone(),
         seed: request.seed,
         environment: Environment {
@@ -251,7 +352,9 @@ fn setting(
         machine: machine(accelerator),
         chain: match video.chain {
             Chain::Forestall => "forestall capture, overlay (in the virtual machine), play".into(),
-            Chain::Ffmpeg => "ffmpeg processes, as in the thesis; Forestall draws and reads the clock".into(),
+            Chain::Ffmpeg => {
+                "ffmpeg processes, as in the thesis; Forestall draws and reads the clock".into()
+            }
         },
         video: format!(
             "{}x{} at {} fps, MPEG-2 at {} kbit/s, an I-frame every {} frames, MPEG-TS over UDP",
@@ -261,10 +364,17 @@ fn setting(
             "one core each; CPU weight of background load to virtual machine {} to 1; the load uses its share of every {} ms in one piece",
             scenario.competition.load_weight, scenario.competition.burst_ms
         ),
-        hosts: Hosts { camera: host(Role::Robot), viewer: host(Role::User), source, target: target.unwrap_or_default() },
+        hosts: Hosts {
+            camera: host(Role::Robot),
+            viewer: host(Role::User),
+            source,
+            target: target.unwrap_or_default(),
+        },
         knee: Some(measured.knee.utilization.share()),
         migration_p95_s: Some(measured.migration.p95_ms / 1e3),
         threshold: Some(scenario.threshold.start_at.share()),
-        limits: record::results::Limits { foreign_load: FOREIGN_LOAD_MAX },
+        limits: record::results::Limits {
+            foreign_load: FOREIGN_LOAD_MAX,
+        },
     }
 }

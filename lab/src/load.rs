@@ -50,11 +50,18 @@ impl Load {
             self.process = None;
             return Ok(());
         }
-        self.groups.limit(&self.group, (share < 1.0).then(|| share.max(SHARE_MIN)), self.period)?;
+        self.groups.limit(
+            &self.group,
+            (share < 1.0).then(|| share.max(SHARE_MIN)),
+            self.period,
+        )?;
         match &mut self.process {
             Some(process) => process.check(),
             None => {
-                let place = Place { netns: netns(&self.host), cgroup: self.group.clone() };
+                let place = Place {
+                    netns: netns(&self.host),
+                    cgroup: self.group.clone(),
+                };
                 // No method is named: all of them in turn, as in the thesis (4.2).
                 let argv = ["stress-ng", "--cpu", "1", "--quiet"].map(String::from);
                 self.process = Some(Process::start(&place, &argv, &self.log)?);

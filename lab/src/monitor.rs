@@ -40,16 +40,22 @@ impl Monitor {
     /// # Errors
     /// When the accounting cannot be read.
     pub fn start(scenario: &Scenario, groups: &Cgroups) -> Result<Self, LabError> {
-        let hosts: Vec<HostName> = scenario.hosts_of(Role::Edge).map(|(name, _)| name.clone()).collect();
+        let hosts: Vec<HostName> = scenario
+            .hosts_of(Role::Edge)
+            .map(|(name, _)| name.clone())
+            .collect();
         let rows = Arc::new(Mutex::new(Vec::new()));
         let (stop, stopped) = std::sync::mpsc::channel();
         let mut last = look(&hosts, groups)?;
         let thread = {
             let (rows, groups) = (Arc::clone(&rows), groups.clone());
             std::thread::spawn(move || {
-                while stopped.recv_timeout(EVERY) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                while stopped.recv_timeout(EVERY) == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
+                {
                     // The groups are gone only when the lab is ending.
-                    let Ok(now) = look(&hosts, &groups) else { break };
+                    let Ok(now) = look(&hosts, &groups) else {
+                        break;
+                    };
                     if let Ok(mut rows) = rows.lock() {
                         rows.extend(difference(&hosts, &last, &now));
                     }
@@ -57,20 +63,36 @@ impl Monitor {
                 }
             })
         };
-        Ok(Self { rows, stop: Some(stop), thread: Some(thread) })
+        Ok(Self {
+            rows,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 
     /// What was seen so far.
     #[must_use]
     pub fn rows(&self) -> Vec<LoadRow> {
-        self.rows.lock().map(|rows| rows.clone()).unwrap_or_default()
+        self.rows
+            .lock()
+            .map(|rows| rows.clone())
+            .unwrap_or_default()
     }
 
     /// Mean of a figure of one host since `since`; `None` when nothing was seen.
     #[must_use]
-    pub fn mean(&self, host: &str, since: Timestamp, figure: impl Fn(&LoadRow) -> Option<f64>) -> Option<f64> {
+    pub fn mean(
+        &self,
+        host: &str,
+        since: Timestamp,
+        figure: impl Fn(&LoadRow) -> Option<f64>,
+    ) -> Option<f64> {
         let rows = self.rows();
-        let values: Vec<f64> = rows.iter().filter(|row| row.host == host && row.time_us > since).filter_map(figure).collect();
+        let values: Vec<f64> = rows
+            .iter()
+            .filter(|row| row.host == host && row.time_us > since)
+            .filter_map(figure)
+            .collect();
         (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
     }
 }
@@ -94,22 +116,45 @@ fn look(hosts: &[HostName], groups: &Cgroups) -> Result<Look, LabError> {
     let stat = std::fs::read_to_string(path).map_err(file(path))?;
     // user nice system idle iowait irq softirq steal (proc(5)); steal is not ours to use, so it counts as busy.
     let line = stat.lines().next().unwrap_or_default();
-    let ticks: Vec<f64> = line.split_whitespace().skip(1).take(8).filter_map(|word| word.parse().ok()).collect();
+    let ticks: Vec<f64> = line
+        .split_whitespace()
+        .skip(1)
+        .take(8)
+        .filter_map(|word| word.parse().ok())
+        .collect();
     let all: f64 = ticks.iter().sum();
     let idle: f64 = ticks.iter().skip(3).take(2).sum();
-    Ok(Look { at: Timestamp::now(), used, lab: groups.used(ROOT)?, machine_busy_ticks: all - idle, machine_ticks: all })
+    Ok(Look {
+        at: Timestamp::now(),
+        used,
+        lab: groups.used(ROOT)?,
+        machine_busy_ticks: all - idle,
+        machine_ticks: all,
+    })
 }
 
 fn difference(hosts: &[HostName], last: &Look, now: &Look) -> Vec<LoadRow> {
     let seconds = now.at.since(last.at).as_secs_f64().max(1e-3);
     let share = |now: Duration, last: Duration| now.saturating_sub(last).as_secs_f64() / seconds;
-    let row = |host: String, actual, vm, background| LoadRow { time_us: now.at, host, snmp: None, actual, vm, background };
+    let row = |host: String, actual, vm, background| LoadRow {
+        time_us: now.at,
+        host,
+        snmp: None,
+        actual,
+        vm,
+        background,
+    };
     let mut rows: Vec<LoadRow> = hosts
         .iter()
         .zip(now.used.iter().zip(&last.used))
         .map(|(host, (now, last))| {
             let [all, vm, background] = [0, 1, 2].map(|i| Some(share(now[i], last[i])));
-            row(host.to_string(), all.map(|all| all.min(1.0)), vm, background)
+            row(
+                host.to_string(),
+                all.map(|all| all.min(1.0)),
+                vm,
+                background,
+            )
         })
         .collect();
     let cpus = std::thread::available_parallelism().map_or(1.0, |n| n.get() as f64);

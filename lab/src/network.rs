@@ -51,7 +51,9 @@ pub fn create(scenario: &Scenario) -> Result<(), LabError> {
         ip(&format!("-n {ns} link set lo up"))?;
         let connect = |interface: &str, bridge: &str| -> Result<(), LabError> {
             let port = format!("{}{index}", &bridge[..1]);
-            ip(&format!("-n {switch} link add {port} type veth peer name {interface} netns {ns}"))?;
+            ip(&format!(
+                "-n {switch} link add {port} type veth peer name {interface} netns {ns}"
+            ))?;
             ip(&format!("-n {switch} link set {port} master {bridge} up"))?;
             ip(&format!("-n {ns} link set {interface} up"))
         };
@@ -69,7 +71,11 @@ pub fn create(scenario: &Scenario) -> Result<(), LabError> {
     Ok(())
 }
 
-fn address(ns: &str, host: &Host, ip: &impl Fn(&str) -> Result<(), LabError>) -> Result<(), LabError> {
+fn address(
+    ns: &str,
+    host: &Host,
+    ip: &impl Fn(&str) -> Result<(), LabError>,
+) -> Result<(), LabError> {
     let edge = *host.role.as_ref() == Role::Edge;
     if edge {
         ip(&format!("-n {ns} link add {BRIDGE} type bridge"))?;
@@ -80,10 +86,15 @@ fn address(ns: &str, host: &Host, ip: &impl Fn(&str) -> Result<(), LabError>) ->
     }
     if let Some(data) = host.data {
         // `brd` is a keyword of `ip`; prefixes are those of a small site.
-        ip(&format!("-n {ns} addr add {data}/24 dev {}", if edge { BRIDGE } else { DATA }))?;
+        ip(&format!(
+            "-n {ns} addr add {data}/24 dev {}",
+            if edge { BRIDGE } else { DATA }
+        ))?;
     }
     if let Some(management) = host.management {
-        ip(&format!("-n {ns} addr add {management}/24 dev {MANAGEMENT}"))?;
+        ip(&format!(
+            "-n {ns} addr add {management}/24 dev {MANAGEMENT}"
+        ))?;
     }
     Ok(())
 }
@@ -91,14 +102,19 @@ fn address(ns: &str, host: &Host, ip: &impl Fn(&str) -> Result<(), LabError>) ->
 /// The management link of an edge server sends at this rate and no faster.
 fn limit_rate(ns: &str, mib_per_s: f64) -> Result<(), LabError> {
     let bits = (mib_per_s * 1024.0 * 1024.0 * 8.0) as u64;
-    let line = format!("-n {ns} qdisc add dev {MANAGEMENT} root tbf rate {bits}bit burst 256kb latency 100ms");
+    let line = format!(
+        "-n {ns} qdisc add dev {MANAGEMENT} root tbf rate {bits}bit burst 256kb latency 100ms"
+    );
     run("tc", &line.split_whitespace().collect::<Vec<_>>()).map(drop)
 }
 
 /// Names of the namespaces that a lab has left.
 #[must_use]
 pub fn leftovers() -> Vec<String> {
-    let entries = std::fs::read_dir(NETNS_FOLDER).into_iter().flatten().flatten();
+    let entries = std::fs::read_dir(NETNS_FOLDER)
+        .into_iter()
+        .flatten()
+        .flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
     names.filter(|name| name.starts_with(PREFIX)).collect()
 }
@@ -108,5 +124,7 @@ pub fn leftovers() -> Vec<String> {
 /// # Errors
 /// When `ip` refuses.
 pub fn destroy() -> Result<(), LabError> {
-    leftovers().iter().try_for_each(|name| run("ip", &["netns", "del", name]).map(drop))
+    leftovers()
+        .iter()
+        .try_for_each(|name| run("ip", &["netns", "del", name]).map(drop))
 }

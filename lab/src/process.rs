@@ -34,7 +34,18 @@ impl Place {
     pub fn command(&self, argv: &[String]) -> Vec<String> {
         let own = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("forestall"));
         let mut line = vec![own.to_string_lossy().into_owned()];
-        line.extend(["lab", "enter", "--netns", &self.netns, "--cgroup", &self.cgroup, "--"].map(String::from));
+        line.extend(
+            [
+                "lab",
+                "enter",
+                "--netns",
+                &self.netns,
+                "--cgroup",
+                &self.cgroup,
+                "--",
+            ]
+            .map(String::from),
+        );
         line.extend_from_slice(argv);
         line
     }
@@ -51,15 +62,22 @@ impl Place {
 
     /// Becomes `argv` in this place; returns only when that fails.
     pub fn enter(&self, argv: &[OsString]) -> LabError {
-        let entered = Cgroups::detect().and_then(|groups| groups.enter(&self.cgroup, std::process::id()));
+        let entered =
+            Cgroups::detect().and_then(|groups| groups.enter(&self.cgroup, std::process::id()));
         if let Err(error) = entered.and_then(|()| self.enter_network()) {
             return error;
         }
         let Some((program, arguments)) = argv.split_first() else {
-            return LabError::Program { what: "lab enter".into(), why: "no program is named".into() };
+            return LabError::Program {
+                what: "lab enter".into(),
+                why: "no program is named".into(),
+            };
         };
         let error = Command::new(program).args(arguments).exec();
-        LabError::Program { what: format!("running {}", program.to_string_lossy()), why: error.to_string() }
+        LabError::Program {
+            what: format!("running {}", program.to_string_lossy()),
+            why: error.to_string(),
+        }
     }
 }
 
@@ -83,9 +101,21 @@ impl Process {
         let errors = out.try_clone().map_err(file(log))?;
         let mut command = Command::new(&line[0]);
         // A group of its own: Ctrl-C at the terminal reaches the lab alone, which then ends things in order.
-        command.args(&line[1..]).stdin(Stdio::null()).stdout(out).stderr(errors).process_group(0);
-        let child = command.spawn().map_err(|error| LabError::Program { what: format!("starting {name}"), why: error.to_string() })?;
-        Ok(Self { name, child, log: log.to_owned() })
+        command
+            .args(&line[1..])
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(errors)
+            .process_group(0);
+        let child = command.spawn().map_err(|error| LabError::Program {
+            what: format!("starting {name}"),
+            why: error.to_string(),
+        })?;
+        Ok(Self {
+            name,
+            child,
+            log: log.to_owned(),
+        })
     }
 
     /// Its number.
@@ -101,10 +131,14 @@ impl Process {
     pub fn check(&mut self) -> Result<(), LabError> {
         match self.child.try_wait() {
             Ok(None) => Ok(()),
-            Ok(Some(status)) => {
-                Err(LabError::Program { what: self.name.clone(), why: format!("{status}; it said: {}", tail(&self.log)) })
-            }
-            Err(error) => Err(LabError::Program { what: self.name.clone(), why: error.to_string() }),
+            Ok(Some(status)) => Err(LabError::Program {
+                what: self.name.clone(),
+                why: format!("{status}; it said: {}", tail(&self.log)),
+            }),
+            Err(error) => Err(LabError::Program {
+                what: self.name.clone(),
+                why: error.to_string(),
+            }),
         }
     }
 
@@ -134,9 +168,15 @@ impl Drop for Process {
 /// The last lines of a log.
 #[must_use]
 pub fn tail(log: &Path) -> String {
-    let text = std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let text = std::fs::read(log)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default();
     let lines: Vec<&str> = text.lines().rev().take(5).collect();
-    if lines.is_empty() { "nothing".into() } else { lines.into_iter().rev().collect::<Vec<_>>().join(" / ") }
+    if lines.is_empty() {
+        "nothing".into()
+    } else {
+        lines.into_iter().rev().collect::<Vec<_>>().join(" / ")
+    }
 }
 
 /// Runs a program to its end on the lab's own host and returns what it printed.
@@ -145,11 +185,20 @@ pub fn tail(log: &Path) -> String {
 /// When it cannot be run or fails, with its words.
 pub fn run(program: &str, arguments: &[&str]) -> Result<String, LabError> {
     let what = || format!("{program} {}", arguments.join(" "));
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
-    let output = output.map_err(|error| LabError::Program { what: what(), why: error.to_string() })?;
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output();
+    let output = output.map_err(|error| LabError::Program {
+        what: what(),
+        why: error.to_string(),
+    })?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let words = String::from_utf8_lossy(&output.stderr);
-    Err(LabError::Program { what: what(), why: format!("{}: {}", output.status, words.trim()) })
+    Err(LabError::Program {
+        what: what(),
+        why: format!("{}: {}", output.status, words.trim()),
+    })
 }

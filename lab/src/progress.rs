@@ -17,7 +17,12 @@ pub struct Progress {
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { stage: String::new(), terminal: stderr().is_terminal(), printed: None, begun: Instant::now() }
+        Self {
+            stage: String::new(),
+            terminal: stderr().is_terminal(),
+            printed: None,
+            begun: Instant::now(),
+        }
     }
 }
 
@@ -32,11 +37,18 @@ impl Progress {
     /// Figures of the moment.
     pub fn now(&mut self, figures: &str) {
         let seconds = self.begun.elapsed().as_secs();
-        let line = format!("[{:>2}:{:02}] {:<34} {figures}", seconds / 60, seconds % 60, self.stage);
+        let line = format!(
+            "[{:>2}:{:02}] {:<34} {figures}",
+            seconds / 60,
+            seconds % 60,
+            self.stage
+        );
         let mut out = stderr().lock();
         // Nobody may be reading; the work goes on.
         if self.terminal {
-            write!(out, "\r\x1b[K{line}").and_then(|()| out.flush()).ok();
+            write!(out, "\r\x1b[K{line}")
+                .and_then(|()| out.flush())
+                .ok();
         } else if self.printed.is_none_or(|at| at.elapsed() >= PRINT_EVERY) {
             self.printed = Some(Instant::now());
             writeln!(out, "{}", line.trim_end()).ok();

@@ -28,23 +28,38 @@ pub struct Relocated {
 ///
 /// # Errors
 /// When the verdict is not `moved`.
-pub fn relocate(settings: &Settings, source: &HostName, driver: Qemu, orchestrator: &Place) -> Result<Relocated, LabError> {
+pub fn relocate(
+    settings: &Settings,
+    source: &HostName,
+    driver: Qemu,
+    orchestrator: &Place,
+) -> Result<Relocated, LabError> {
     let mut settings = settings.clone();
-    settings.policy = Policy::Threshold { start_at: Utilization::FULL };
+    settings.policy = Policy::Threshold {
+        start_at: Utilization::FULL,
+    };
     settings.limits.sustained_samples = 1;
     for function in &mut settings.functions {
         function.host = source.clone();
     }
-    let failed = |why: String| LabError::Program { what: format!("the move away from {source}"), why };
+    let failed = |why: String| LabError::Program {
+        what: format!("the move away from {source}"),
+        why,
+    };
     // A namespace is entered by a thread, and left by its end.
     std::thread::scope(|scope| {
         let work = scope.spawn(|| {
             orchestrator.enter_network()?;
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
             let runtime = runtime.map_err(|error| failed(error.to_string()))?;
-            runtime.block_on(follow(settings, source, driver)).map_err(failed)
+            runtime
+                .block_on(follow(settings, source, driver))
+                .map_err(failed)
         });
-        work.join().unwrap_or_else(|_| Err(failed("it panicked".into())))
+        work.join()
+            .unwrap_or_else(|_| Err(failed("it panicked".into())))
     })
 }
 
@@ -55,23 +70,45 @@ async fn follow(settings: Settings, source: &HostName, driver: Qemu) -> Result<R
     let decided = Timestamp::now();
     let mut figures = (None, None);
     // The targets first: the source's sample is the one that decides.
-    let hosts = settings.hosts.iter().filter(|host| *host != source).chain(std::iter::once(source));
+    let hosts = settings
+        .hosts
+        .iter()
+        .filter(|host| *host != source)
+        .chain(std::iter::once(source));
     for host in hosts {
-        let utilization = if host == source { Utilization::FULL } else { Utilization::IDLE };
-        let sample = Sample { host: host.clone(), utilization, measured_at_us: decided, interval_ms: 1.0 };
+        let utilization = if host == source {
+            Utilization::FULL
+        } else {
+            Utilization::IDLE
+        };
+        let sample = Sample {
+            host: host.clone(),
+            utilization,
+            measured_at_us: decided,
+            interval_ms: 1.0,
+        };
         controller.handle(decided, Input::Sample(sample));
     }
     loop {
         while let Some(decision) = controller.poll_output() {
             mover.act(&decision.event);
-            if let Event::Settled { verdict, failure, .. } = decision.event {
+            if let Event::Settled {
+                verdict, failure, ..
+            } = decision.event
+            {
                 return match verdict {
-                    Verdict::Moved => Ok(Relocated { decided, total_ms: figures.0, downtime_ms: figures.1 }),
+                    Verdict::Moved => Ok(Relocated {
+                        decided,
+                        total_ms: figures.0,
+                        downtime_ms: figures.1,
+                    }),
                     other => Err(format!("verdict {other}: {}", failure.unwrap_or_default())),
                 };
             }
         }
-        let wait = controller.poll_timeout().map_or(Duration::from_secs(1), |at| at.since(Timestamp::now()));
+        let wait = controller
+            .poll_timeout()
+            .map_or(Duration::from_secs(1), |at| at.since(Timestamp::now()));
         let input = tokio::select! {
             Some(news) = news.recv() => match news {
                 News::Input(input) => input,
@@ -86,4 +123,3 @@ async fn follow(settings: Settings, source: &HostName, driver: Qemu) -> Result<R
         controller.handle(Timestamp::now(), input);
     }
 }
-

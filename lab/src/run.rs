@@ -68,11 +68,19 @@ pub fn run(world: &World<'_>, plan: &Plan<'_>, progress: &mut Progress) -> Resul
         let monitor = Monitor::start(scenario, world.site().groups())?;
         let mut load = world.load(first);
         let mut watch = |offered: f64, progress: &mut Progress| -> Result<(), LabError> {
-            agents.iter_mut().try_for_each(|agent| agent.process.check())?;
+            agents
+                .iter_mut()
+                .try_for_each(|agent| agent.process.check())?;
             orchestrator.check()?;
             player.check()?;
             camera.check()?;
-            progress.now(&figures(&monitor, &player, &plan.folder, offered, first.as_str()));
+            progress.now(&figures(
+                &monitor,
+                &player,
+                &plan.folder,
+                offered,
+                first.as_str(),
+            ));
             Ok(())
         };
         let idle_from = Timestamp::now();
@@ -82,7 +90,9 @@ pub fn run(world: &World<'_>, plan: &Plan<'_>, progress: &mut Progress) -> Resul
             world.wait(LOAD_EVERY)?;
         }
         let load_from = Timestamp::now();
-        let demand = monitor.mean(first.as_str(), load_from - DEMAND_OVER, |row| row.vm).unwrap_or_default();
+        let demand = monitor
+            .mean(first.as_str(), load_from - DEMAND_OVER, |row| row.vm)
+            .unwrap_or_default();
         let end = load_from + Duration::from_secs_f64(plan.load.duration_s());
         while Timestamp::now() < end {
             let offered = plan.load.offered(Timestamp::now().seconds_after(load_from));
@@ -102,8 +112,18 @@ pub fn run(world: &World<'_>, plan: &Plan<'_>, progress: &mut Progress) -> Resul
         rows.extend(snmp_rows(&plan.folder)?);
         rows.sort_by_key(|row| row.time_us);
         write_rows(&plan.folder.join("load.csv"), &rows)?;
-        let phase = |phase: &str, start_us, end_us| PhaseRow { phase: phase.into(), start_us, end_us };
-        write_rows(&plan.folder.join("phases.csv"), &[phase("idle", idle_from, load_from), phase("load", load_from, load_to)])?;
+        let phase = |phase: &str, start_us, end_us| PhaseRow {
+            phase: phase.into(),
+            start_us,
+            end_us,
+        };
+        write_rows(
+            &plan.folder.join("phases.csv"),
+            &[
+                phase("idle", idle_from, load_from),
+                phase("load", load_from, load_to),
+            ],
+        )?;
         write_rows(&plan.folder.join("migration.csv"), &migration_rows(plan)?)
     })();
     world.keep_consoles(&plan.folder);
@@ -122,7 +142,10 @@ fn phase(seed: u64) -> Duration {
 fn start_orchestrator(world: &World<'_>, plan: &Plan<'_>) -> Result<Process, LabError> {
     let scenario = world.scenario;
     let agent = |(name, host): (&record::HostName, &scenario::Host)| {
-        Some((name.clone(), std::net::SocketAddr::from((host.management?, agent::PORT))))
+        Some((
+            name.clone(),
+            std::net::SocketAddr::from((host.management?, agent::PORT)),
+        ))
     };
     let config = Config {
         schema: SCHEMA,
@@ -140,16 +163,31 @@ fn start_orchestrator(world: &World<'_>, plan: &Plan<'_>) -> Result<Process, Lab
     let text = toml::to_string(&config).map_err(|error| LabError::Measure(error.to_string()))?;
     fs::write(&path, text).map_err(file(&path))?;
     let own = std::env::current_exe().map_err(file("/proc/self/exe"))?;
-    let argv = [&own.to_string_lossy(), "orchestrate", "--config", &path.to_string_lossy()].map(str::to_owned);
-    Process::start(&world.orchestrator(), &argv, &plan.folder.join("orchestrator.log"))
+    let argv = [
+        &own.to_string_lossy(),
+        "orchestrate",
+        "--config",
+        &path.to_string_lossy(),
+    ]
+    .map(str::to_owned);
+    Process::start(
+        &world.orchestrator(),
+        &argv,
+        &plan.folder.join("orchestrator.log"),
+    )
 }
 
 fn figures(monitor: &Monitor, player: &Player, folder: &Path, offered: f64, first: &str) -> String {
     let now = Timestamp::now();
     let load = monitor.mean(first, now - Duration::from_secs(1), |row| row.actual);
     let age = player.picture_age_ms();
-    let state = decisions(folder).ok().and_then(|all| all.iter().rev().find_map(|d| state(&d.event))).unwrap_or("");
-    let text = |value: Option<f64>, unit: &str| value.map_or_else(|| "-".into(), |v| format!("{v:.0} {unit}"));
+    let state = decisions(folder)
+        .ok()
+        .and_then(|all| all.iter().rev().find_map(|d| state(&d.event)))
+        .unwrap_or("");
+    let text = |value: Option<f64>, unit: &str| {
+        value.map_or_else(|| "-".into(), |v| format!("{v:.0} {unit}"))
+    };
     format!(
         "load {:>5} of {:>3.0} % offered, picture age {:>7}  {state}",
         text(load.map(|l| l * 100.0), "%"),
@@ -161,7 +199,10 @@ fn figures(monitor: &Monitor, player: &Player, folder: &Path, offered: f64, firs
 fn state(event: &Event) -> Option<&'static str> {
     match event {
         Event::Start { .. } => Some("moving"),
-        Event::Settled { verdict: record::Verdict::Moved, .. } => Some("moved"),
+        Event::Settled {
+            verdict: record::Verdict::Moved,
+            ..
+        } => Some("moved"),
         Event::Settled { .. } => Some("not moved"),
         Event::Alarm { .. } => Some("ALARM"),
         _ => None,
@@ -171,7 +212,9 @@ fn state(event: &Event) -> Option<&'static str> {
 fn lines<T: serde::de::DeserializeOwned>(path: &Path, skip: usize) -> Result<Vec<T>, LabError> {
     let text = fs::read_to_string(path).map_err(file(path))?;
     let parse = |(number, line): (usize, &str)| {
-        serde_json::from_str(line).map_err(|error| LabError::Measure(format!("{}:{}: {error}", path.display(), number + 1)))
+        serde_json::from_str(line).map_err(|error| {
+            LabError::Measure(format!("{}:{}: {error}", path.display(), number + 1))
+        })
     };
     // A line that is still being written has no end yet.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
@@ -203,16 +246,35 @@ fn migration_rows(plan: &Plan<'_>) -> Result<Vec<MigrationRow>, LabError> {
     let decisions = decisions(&plan.folder)?;
     let mut rows = Vec::new();
     for decision in &decisions {
-        let Event::Start { migration, source, target, predicted_total_ms, .. } = &decision.event else { continue };
+        let Event::Start {
+            migration,
+            source,
+            target,
+            predicted_total_ms,
+            ..
+        } = &decision.event
+        else {
+            continue;
+        };
         let settled = decisions.iter().find_map(|d| match &d.event {
-            Event::Settled { migration: id, verdict, .. } if id == migration => Some((d.at_us, *verdict)),
+            Event::Settled {
+                migration: id,
+                verdict,
+                ..
+            } if id == migration => Some((d.at_us, *verdict)),
             _ => None,
         });
         let of = |wanted: &dyn Fn(&MoveFact) -> bool| {
-            facts.iter().find(|fact| fact.migration == *migration && wanted(&fact.what)).map(|fact| fact.at_us)
+            facts
+                .iter()
+                .find(|fact| fact.migration == *migration && wanted(&fact.what))
+                .map(|fact| fact.at_us)
         };
         let figures = facts.iter().find_map(|fact| match fact.what {
-            MoveFact::Figures { total_ms, downtime_ms } if fact.migration == *migration => Some((total_ms, downtime_ms)),
+            MoveFact::Figures {
+                total_ms,
+                downtime_ms,
+            } if fact.migration == *migration => Some((total_ms, downtime_ms)),
             _ => None,
         });
         rows.push(MigrationRow {
@@ -233,7 +295,10 @@ fn migration_rows(plan: &Plan<'_>) -> Result<Vec<MigrationRow>, LabError> {
     Ok(rows)
 }
 
-fn write_rows<T: serde::Serialize + serde::de::DeserializeOwned>(path: &Path, rows: &[T]) -> Result<(), LabError> {
+fn write_rows<T: serde::Serialize + serde::de::DeserializeOwned>(
+    path: &Path,
+    rows: &[T],
+) -> Result<(), LabError> {
     record::file::write_csv(path, rows).map_err(|error| LabError::Measure(error.to_string()))
 }
 

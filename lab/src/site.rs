@@ -29,8 +29,13 @@ impl Site {
         let groups = Cgroups::detect()?;
         let folder = Path::new(LOCK).parent().unwrap_or(Path::new("/"));
         fs::create_dir_all(folder).map_err(file(folder))?;
-        let mut lock =
-            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(LOCK).map_err(file(LOCK))?;
+        let mut lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(LOCK)
+            .map_err(file(LOCK))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -41,8 +46,14 @@ impl Site {
             Err(TryLockError::Error(error)) => return Err(file(LOCK)(error)),
         }
         let owner = std::process::id().to_string();
-        lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| lock.write_all(owner.as_bytes())).map_err(file(LOCK))?;
-        let site = Self { _lock: lock, groups };
+        lock.set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| lock.write_all(owner.as_bytes()))
+            .map_err(file(LOCK))?;
+        let site = Self {
+            _lock: lock,
+            groups,
+        };
         let left = site.leftovers();
         if !left.is_empty() {
             eprintln!("Removing what an earlier lab run left: {}", left.join(", "));
@@ -92,7 +103,9 @@ impl Site {
 impl Drop for Site {
     fn drop(&mut self) {
         if let Err(error) = self.clear() {
-            eprintln!("error: the lab could not clear away everything: {error}. The next run tries again");
+            eprintln!(
+                "error: the lab could not clear away everything: {error}. The next run tries again"
+            );
         }
     }
 }

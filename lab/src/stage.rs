@@ -21,15 +21,24 @@ const ROW_BYTES_MAX: u64 = 512;
 /// Place of camera and player: they have precedence over what else is on their cores, so that what is measured is the edge
 /// server's load.
 fn place(host: &HostName) -> Place {
-    Place { netns: netns(host), cgroup: format!("{ROOT}/ends") }
+    Place {
+        netns: netns(host),
+        cgroup: format!("{ROOT}/ends"),
+    }
 }
 
 fn host_of(scenario: &Scenario, role: Role) -> Result<(&HostName, &scenario::Host), LabError> {
-    scenario.hosts_of(role).next().ok_or_else(|| LabError::Missing(format!("the scenario has no host of role {role:?}")))
+    scenario
+        .hosts_of(role)
+        .next()
+        .ok_or_else(|| LabError::Missing(format!("the scenario has no host of role {role:?}")))
 }
 
 fn own() -> String {
-    std::env::current_exe().unwrap_or_else(|_| PathBuf::from("forestall")).to_string_lossy().into_owned()
+    std::env::current_exe()
+        .unwrap_or_else(|_| PathBuf::from("forestall"))
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// The player.
@@ -50,15 +59,37 @@ impl Player {
         let (frames, log) = (folder.join("frames.csv"), folder.join("play.log"));
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let mut argv = vec![own(), "play".into(), format!("udp://0.0.0.0:{PLAYER_PORT}")];
-        argv.extend(["--frames-csv".into(), text(&frames), "--packets-csv".into(), text(&folder.join("packets.csv"))]);
+        argv.extend([
+            "--frames-csv".into(),
+            text(&frames),
+            "--packets-csv".into(),
+            text(&folder.join("packets.csv")),
+        ]);
         argv.extend(["--png".into(), text(&folder.join("last-picture.png"))]);
         if scenario.video.chain == Chain::Ffmpeg {
             let command = "ffmpeg -nostdin -loglevel error -threads 1 -fflags nobuffer -flags low_delay -probesize 32768 \
                            -analyzeduration 200000 -f mpegts -i - -vsync passthrough -f rawvideo -pix_fmt yuv420p -";
-            let (width, height) = (scenario.video.width.to_string(), scenario.video.height.to_string());
-            argv.extend(["--decoder-command", command, "--width", &width, "--height", &height].map(String::from));
+            let (width, height) = (
+                scenario.video.width.to_string(),
+                scenario.video.height.to_string(),
+            );
+            argv.extend(
+                [
+                    "--decoder-command",
+                    command,
+                    "--width",
+                    &width,
+                    "--height",
+                    &height,
+                ]
+                .map(String::from),
+            );
         }
-        Ok(Self { process: Process::start(&place(host), &argv, &log)?, frames, log })
+        Ok(Self {
+            process: Process::start(&place(host), &argv, &log)?,
+            frames,
+            log,
+        })
     }
 
     /// Waits until a picture is on the screen.
@@ -88,12 +119,16 @@ impl Player {
         let mut rows = std::fs::File::open(&self.frames).ok()?;
         let header = "frame,captured_us,shown_us,delay_ms,status,boot,runner\n";
         let length = rows.metadata().ok()?.len();
-        rows.seek(SeekFrom::Start(length.saturating_sub(ROW_BYTES_MAX))).ok()?;
+        rows.seek(SeekFrom::Start(length.saturating_sub(ROW_BYTES_MAX)))
+            .ok()?;
         let mut end = String::new();
         rows.read_to_string(&mut end).ok()?;
         let whole = &end[..=end.rfind('\n')?];
         let row = whole.trim_end().rsplit('\n').next()?;
-        csv::Reader::from_reader(format!("{header}{row}\n").as_bytes()).deserialize().next()?.ok()
+        csv::Reader::from_reader(format!("{header}{row}\n").as_bytes())
+            .deserialize()
+            .next()?
+            .ok()
     }
 
     /// An error when it has ended by itself.
@@ -151,10 +186,20 @@ impl Camera {
                 ),
             ]),
         }
-        argv.extend(["--width".into(), width.to_string(), "--height".into(), height.to_string()]);
+        argv.extend([
+            "--width".into(),
+            width.to_string(),
+            "--height".into(),
+            height.to_string(),
+        ]);
         argv.extend(["--fps".into(), fps.to_string()]);
-        argv.extend(["--sent-csv".into(), folder.join("sent.csv").to_string_lossy().into_owned()]);
-        Ok(Self { process: Process::start(&place(host), &argv, &folder.join("capture.log"))? })
+        argv.extend([
+            "--sent-csv".into(),
+            folder.join("sent.csv").to_string_lossy().into_owned(),
+        ]);
+        Ok(Self {
+            process: Process::start(&place(host), &argv, &folder.join("capture.log"))?,
+        })
     }
 
     /// An error when it has ended by itself.
@@ -167,9 +212,13 @@ impl Camera {
 }
 
 /// The rows of a CSV file that is still being written: those that are whole.
-pub(crate) fn whole_rows<Row: serde::de::DeserializeOwned>(path: &Path) -> Result<Vec<Row>, LabError> {
+pub(crate) fn whole_rows<Row: serde::de::DeserializeOwned>(
+    path: &Path,
+) -> Result<Vec<Row>, LabError> {
     let text = std::fs::read_to_string(path).map_err(file(path))?;
     let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
-    let rows: Result<Vec<Row>, _> = csv::Reader::from_reader(whole.as_bytes()).deserialize().collect();
+    let rows: Result<Vec<Row>, _> = csv::Reader::from_reader(whole.as_bytes())
+        .deserialize()
+        .collect();
     rows.map_err(|error| LabError::Measure(format!("{}: {error}", path.display())))
 }

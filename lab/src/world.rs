@@ -35,7 +35,11 @@ impl<'a> World<'a> {
     ///
     /// # Errors
     /// When something is missing or another lab runs.
-    pub fn build(scenario: &'a Scenario, accelerator: Accelerator, interrupted: &'a AtomicBool) -> Result<Self, LabError> {
+    pub fn build(
+        scenario: &'a Scenario,
+        accelerator: Accelerator,
+        interrupted: &'a AtomicBool,
+    ) -> Result<Self, LabError> {
         let guest = Guest::build(scenario.video.chain)?;
         let site = Site::claim()?;
         let cores = assign_cores(scenario, cpus());
@@ -44,19 +48,36 @@ impl<'a> World<'a> {
         // Over what else runs on the machine, so that foreign load disturbs as little as it can.
         groups.create(ROOT, &all, PRECEDENCE)?;
         // Camera, player and orchestrator share the cores with all edge servers but the one where the function begins.
-        groups.create(&format!("{ROOT}/ends"), &ends_cores(&cores, cpus()), PRECEDENCE)?;
+        groups.create(
+            &format!("{ROOT}/ends"),
+            &ends_cores(&cores, cpus()),
+            PRECEDENCE,
+        )?;
         for (host, core) in &cores {
             let core = core.to_string();
             groups.create(&format!("{ROOT}/{host}"), &core, WEIGHT)?;
             groups.create(&format!("{ROOT}/{host}/vm"), &core, WEIGHT)?;
-            groups.create(&format!("{ROOT}/{host}/load"), &core, scenario.competition.load_weight)?;
+            groups.create(
+                &format!("{ROOT}/{host}/load"),
+                &core,
+                scenario.competition.load_weight,
+            )?;
             groups.create(&format!("{ROOT}/{host}/agent"), &core, PRECEDENCE)?;
         }
         network::create(scenario)?;
         let machine = Machine::new(scenario, guest, accelerator, &site.state());
-        let (_, user) = scenario.hosts_of(Role::User).next().ok_or_else(|| LabError::Missing("no user".into()))?;
+        let (_, user) = scenario
+            .hosts_of(Role::User)
+            .next()
+            .ok_or_else(|| LabError::Missing("no user".into()))?;
         machine.write_config(user.data.unwrap_or(std::net::Ipv4Addr::LOCALHOST))?;
-        Ok(Self { scenario, machine, cores, site, interrupted })
+        Ok(Self {
+            scenario,
+            machine,
+            cores,
+            site,
+            interrupted,
+        })
     }
 
     /// Control groups.
@@ -68,8 +89,16 @@ impl<'a> World<'a> {
     /// Which core each edge server has, in words.
     #[must_use]
     pub fn cores_text(&self) -> String {
-        let edges: Vec<String> = self.cores.iter().map(|(host, core)| format!("{host} on core {core}")).collect();
-        format!("{}; camera, player and orchestrator on core {}", edges.join(", "), ends_cores(&self.cores, cpus()))
+        let edges: Vec<String> = self
+            .cores
+            .iter()
+            .map(|(host, core)| format!("{host} on core {core}"))
+            .collect();
+        format!(
+            "{}; camera, player and orchestrator on core {}",
+            edges.join(", "),
+            ends_cores(&self.cores, cpus())
+        )
     }
 
     /// Starts the agents of all edge servers.
@@ -79,7 +108,11 @@ impl<'a> World<'a> {
     pub fn agents(&self) -> Result<Vec<Agent>, LabError> {
         let state = self.site.state();
         let agent = |(host, _): &(HostName, usize)| {
-            let management = self.scenario.hosts.get(host).and_then(|host| host.management);
+            let management = self
+                .scenario
+                .hosts
+                .get(host)
+                .and_then(|host| host.management);
             let address = management.unwrap_or(std::net::Ipv4Addr::LOCALHOST);
             Agent::start(host, address, 1, self.site.groups(), &state)
         };
@@ -89,7 +122,12 @@ impl<'a> World<'a> {
     /// Background load for an edge server, none yet.
     #[must_use]
     pub fn load(&self, host: &HostName) -> Load {
-        Load::new(host, self.site.groups(), self.scenario.competition.burst_ms, &self.site.state())
+        Load::new(
+            host,
+            self.site.groups(),
+            self.scenario.competition.burst_ms,
+            &self.site.state(),
+        )
     }
 
     /// Ends the virtual machine wherever it is.
@@ -100,7 +138,9 @@ impl<'a> World<'a> {
         for (host, core) in &self.cores {
             let group = format!("{ROOT}/{host}/vm");
             self.site.groups().destroy(&group)?;
-            self.site.groups().create(&group, &core.to_string(), WEIGHT)?;
+            self.site
+                .groups()
+                .create(&group, &core.to_string(), WEIGHT)?;
         }
         Ok(())
     }
@@ -111,7 +151,10 @@ impl<'a> World<'a> {
     /// [`LabError::Interrupted`].
     pub fn wait(&self, duration: Duration) -> Result<(), LabError> {
         let begun = Instant::now();
-        while let Some(left) = duration.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) {
+        while let Some(left) = duration
+            .checked_sub(begun.elapsed())
+            .filter(|left| !left.is_zero())
+        {
             self.check_interrupted()?;
             std::thread::sleep(left.min(Duration::from_millis(50)));
         }
@@ -123,14 +166,22 @@ impl<'a> World<'a> {
     /// # Errors
     /// [`LabError::Interrupted`].
     pub fn check_interrupted(&self) -> Result<(), LabError> {
-        if self.interrupted.load(Ordering::Relaxed) { Err(LabError::Interrupted) } else { Ok(()) }
+        if self.interrupted.load(Ordering::Relaxed) {
+            Err(LabError::Interrupted)
+        } else {
+            Ok(())
+        }
     }
 
     /// Keeps the consoles, which would go with the lab.
     pub fn keep_consoles(&self, folder: &Path) {
         for (host, _) in &self.cores {
             // A host that never had the machine has none.
-            std::fs::copy(self.machine.console(host), folder.join(format!("console-{host}.log"))).ok();
+            std::fs::copy(
+                self.machine.console(host),
+                folder.join(format!("console-{host}.log")),
+            )
+            .ok();
         }
     }
 
@@ -139,7 +190,10 @@ impl<'a> World<'a> {
     pub fn orchestrator(&self) -> process::Place {
         let host = self.scenario.hosts_of(Role::Orchestrator).next();
         let netns = host.map_or_else(String::new, |(name, _)| network::netns(name));
-        process::Place { netns, cgroup: format!("{ROOT}/ends") }
+        process::Place {
+            netns,
+            cgroup: format!("{ROOT}/ends"),
+        }
     }
 }
 
@@ -150,16 +204,31 @@ fn cpus() -> usize {
 /// The host where the function begins has the first core for itself; the others have the next ones, as far as they go.
 fn assign_cores(scenario: &Scenario, cpus: usize) -> Vec<(HostName, usize)> {
     let first = scenario.function.host.as_ref();
-    let others = scenario.hosts_of(Role::Edge).map(|(name, _)| name).filter(|name| *name != first);
+    let others = scenario
+        .hosts_of(Role::Edge)
+        .map(|(name, _)| name)
+        .filter(|name| *name != first);
     let last = cpus.saturating_sub(1);
-    std::iter::once(first).chain(others).enumerate().map(|(index, host)| (host.clone(), index.min(last))).collect()
+    std::iter::once(first)
+        .chain(others)
+        .enumerate()
+        .map(|(index, host)| (host.clone(), index.min(last)))
+        .collect()
 }
 
 /// Cores that no edge server has, or else the last one.
 fn ends_cores(cores: &[(HostName, usize)], cpus: usize) -> String {
-    let free = cores.iter().map(|(_, core)| core + 1).max().unwrap_or_default();
+    let free = cores
+        .iter()
+        .map(|(_, core)| core + 1)
+        .max()
+        .unwrap_or_default();
     let last = cpus.saturating_sub(1);
-    if free < last { format!("{free}-{last}") } else { last.to_string() }
+    if free < last {
+        format!("{free}-{last}")
+    } else {
+        last.to_string()
+    }
 }
 
 #[cfg(test)]

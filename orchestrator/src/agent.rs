@@ -26,7 +26,12 @@ fn oids() -> [Oid; 6] {
 
 /// Asks one agent for ever, and sends a sample whenever it has refreshed. An agent that does not answer gives no samples;
 /// the controller sees that by their age.
-pub(crate) async fn watch(host: HostName, address: SocketAddr, snmp: Snmp, inputs: mpsc::Sender<Input>) {
+pub(crate) async fn watch(
+    host: HostName,
+    address: SocketAddr,
+    snmp: Snmp,
+    inputs: mpsc::Sender<Input>,
+) {
     let poll = Duration::from_millis(snmp.poll_ms);
     let mut counters = Counters::new(host.clone());
     let mut ticks = interval(poll);
@@ -35,7 +40,12 @@ pub(crate) async fn watch(host: HostName, address: SocketAddr, snmp: Snmp, input
     loop {
         // No retry: the next poll is one. The construction itself does not send anything.
         let builder = Client::builder(address, Auth::v2c(snmp.community.clone()));
-        let client = match builder.request_timeout(poll.max(Duration::from_millis(200))).retry(Retry::none()).connect().await {
+        let client = match builder
+            .request_timeout(poll.max(Duration::from_millis(200)))
+            .retry(Retry::none())
+            .connect()
+            .await
+        {
             Ok(client) => client,
             Err(error) => {
                 eprintln!("snmp: {host} at {address}: {error}");
@@ -47,7 +57,13 @@ pub(crate) async fn watch(host: HostName, address: SocketAddr, snmp: Snmp, input
             ticks.tick().await;
             let reading = match client.get_many(&oids()).await {
                 Ok(response) => {
-                    let value = |oid: &Oid| response.varbinds.iter().find(|varbind| varbind.oid == *oid).map(|varbind| &varbind.value);
+                    let value = |oid: &Oid| {
+                        response
+                            .varbinds
+                            .iter()
+                            .find(|varbind| varbind.oid == *oid)
+                            .map(|varbind| &varbind.value)
+                    };
                     reading(value)
                 }
                 Err(error) => Err(error.to_string()),

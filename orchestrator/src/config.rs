@@ -74,15 +74,31 @@ impl Config {
     /// # Errors
     /// With the file and what is wrong in it.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let wrong = |message: String| ConfigError::Wrong { path: path.to_owned(), message };
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let wrong = |message: String| ConfigError::Wrong {
+            path: path.to_owned(),
+            message,
+        };
         let config: Self = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         if config.schema != SCHEMA {
-            return Err(wrong(format!("schema is {}; this program reads {SCHEMA}", config.schema)));
+            return Err(wrong(format!(
+                "schema is {}; this program reads {SCHEMA}",
+                config.schema
+            )));
         }
-        config.control.check().map_err(|error| wrong(format!("control: {error}")))?;
-        if let Some(host) = config.control.hosts.iter().find(|host| !config.snmp.agents.contains_key(*host)) {
+        config
+            .control
+            .check()
+            .map_err(|error| wrong(format!("control: {error}")))?;
+        if let Some(host) = config
+            .control
+            .hosts
+            .iter()
+            .find(|host| !config.snmp.agents.contains_key(*host))
+        {
             return Err(wrong(format!("snmp.agents names no agent for host {host}")));
         }
         if config.snmp.poll_ms == 0 {

@@ -39,7 +39,13 @@ impl Counters {
     /// Of an agent that nothing is known of.
     #[must_use]
     pub const fn new(host: HostName) -> Self {
-        Self { host, last: None, asked_at: None, refreshed_at: None, discard: 1 }
+        Self {
+            host,
+            last: None,
+            asked_at: None,
+            refreshed_at: None,
+            discard: 1,
+        }
     }
 
     /// Takes an answer that came at `now`; returns a sample when the agent has refreshed.
@@ -52,9 +58,15 @@ impl Counters {
             return None;
         }
         let ticks = |now: &[u32], before: &[u32]| -> u64 {
-            now.iter().zip(before).map(|(now, before)| u64::from(now.wrapping_sub(*before))).sum()
+            now.iter()
+                .zip(before)
+                .map(|(now, before)| u64::from(now.wrapping_sub(*before)))
+                .sum()
         };
-        let (busy, idle) = (ticks(&reading.busy, &last.busy), ticks(&reading.idle, &last.idle));
+        let (busy, idle) = (
+            ticks(&reading.busy, &last.busy),
+            ticks(&reading.idle, &last.idle),
+        );
         if busy + idle == 0 {
             return None;
         }
@@ -86,12 +98,19 @@ mod tests {
     use super::*;
 
     fn reading(up_time: u32, busy: u32, idle: u32) -> Reading {
-        Reading { up_time, busy: [busy, 0, 0], idle: [idle, 0] }
+        Reading {
+            up_time,
+            busy: [busy, 0, 0],
+            idle: [idle, 0],
+        }
     }
 
     fn take(counters: &mut Counters, seconds: f64, reading: Reading) -> Option<(f64, f64)> {
         let sample = counters.take(Timestamp::from_secs_f64(seconds), reading)?;
-        Some((sample.utilization.share(), sample.measured_at_us.as_secs_f64()))
+        Some((
+            sample.utilization.share(),
+            sample.measured_at_us.as_secs_f64(),
+        ))
     }
 
     fn counters() -> Counters {
@@ -102,9 +121,20 @@ mod tests {
     fn one_sample_per_refresh_and_the_first_difference_is_discarded() {
         let mut c = counters();
         assert_eq!(take(&mut c, 0.0, reading(100, 1000, 1000)), None);
-        assert_eq!(take(&mut c, 1.0, reading(200, 1100, 1400)), None, "mean over an unknown time");
-        assert_eq!(take(&mut c, 2.0, reading(300, 1100, 1400)), None, "not refreshed");
-        assert_eq!(take(&mut c, 6.0, reading(700, 1500, 1500)), Some((0.8, 4.0)));
+        assert_eq!(
+            take(&mut c, 1.0, reading(200, 1100, 1400)),
+            None,
+            "mean over an unknown time"
+        );
+        assert_eq!(
+            take(&mut c, 2.0, reading(300, 1100, 1400)),
+            None,
+            "not refreshed"
+        );
+        assert_eq!(
+            take(&mut c, 6.0, reading(700, 1500, 1500)),
+            Some((0.8, 4.0))
+        );
         assert_eq!(take(&mut c, 7.0, reading(800, 1500, 1500)), None);
     }
 
@@ -122,7 +152,11 @@ mod tests {
         take(&mut c, 0.0, reading(90_000, 1000, 1000));
         take(&mut c, 5.0, reading(90_500, 1100, 1400));
         assert_eq!(take(&mut c, 10.0, reading(100, 50, 50)), None);
-        assert_eq!(take(&mut c, 15.0, reading(600, 500, 100)), None, "the first difference after a restart");
+        assert_eq!(
+            take(&mut c, 15.0, reading(600, 500, 100)),
+            None,
+            "the first difference after a restart"
+        );
         assert_eq!(take(&mut c, 20.0, reading(1100, 750, 350)).unwrap().0, 0.5);
     }
 }

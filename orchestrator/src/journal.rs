@@ -77,26 +77,59 @@ impl Journal {
     pub(crate) fn create(folder: &Path, settings: &Settings) -> Result<Self, (PathBuf, io::Error)> {
         let open = |name| {
             let path = folder.join(name);
-            OpenOptions::new().create_new(true).append(true).open(&path).map_err(|error| (path, error))
+            OpenOptions::new()
+                .create_new(true)
+                .append(true)
+                .open(&path)
+                .map_err(|error| (path, error))
         };
-        let mut journal = Self { inputs: open(INPUTS)?, decisions: open(DECISIONS)?, moves: open(MOVES)? };
-        let head = Head { schema: SCHEMA, settings: settings.clone() };
+        let mut journal = Self {
+            inputs: open(INPUTS)?,
+            decisions: open(DECISIONS)?,
+            moves: open(MOVES)?,
+        };
+        let head = Head {
+            schema: SCHEMA,
+            settings: settings.clone(),
+        };
         write_line(&mut journal.inputs, &head).map_err(|error| (folder.join(INPUTS), error))?;
         Ok(journal)
     }
 
     pub(crate) fn input(&mut self, now_us: Timestamp, input: &Input) -> io::Result<()> {
-        write_line(&mut self.inputs, &Entry { now_us, input: input.clone() })
+        write_line(
+            &mut self.inputs,
+            &Entry {
+                now_us,
+                input: input.clone(),
+            },
+        )
     }
 
     /// Durable when it returns: a decision is known before it is acted on.
     pub(crate) fn decision(&mut self, decision: &Decision) -> io::Result<()> {
         write_line(&mut self.decisions, decision)?;
-        if matches!(decision.event, record::Event::Hold { .. }) { Ok(()) } else { self.decisions.sync_data() }
+        if matches!(decision.event, record::Event::Hold { .. }) {
+            Ok(())
+        } else {
+            self.decisions.sync_data()
+        }
     }
 
-    pub(crate) fn fact(&mut self, at_us: Timestamp, migration: u64, what: MoveFact) -> io::Result<()> {
-        write_line(&mut self.moves, &MoveEvent { at_us, migration, what })
+    pub(crate) fn fact(
+        &mut self,
+        at_us: Timestamp,
+        migration: u64,
+        what: MoveFact,
+    ) -> io::Result<()> {
+        write_line(
+            &mut self.moves,
+            &MoveEvent {
+                at_us,
+                migration,
+                what,
+            },
+        )
     }
 }
 

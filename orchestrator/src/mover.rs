@@ -31,7 +31,11 @@ pub struct Mover<D> {
 impl<D: Driver> Mover<D> {
     /// No move open yet; what comes of things is told through `news`.
     pub fn new(driver: D, news: mpsc::Sender<News>) -> Self {
-        Self { driver: Arc::new(driver), plans: BTreeMap::new(), news }
+        Self {
+            driver: Arc::new(driver),
+            plans: BTreeMap::new(),
+            news,
+        }
     }
 
     /// Whether a move is open.
@@ -42,7 +46,14 @@ impl<D: Driver> Mover<D> {
     /// Begins to do what was decided; returns at once.
     pub fn act(&mut self, event: &Event) {
         match event {
-            Event::Start { migration, vm, source, target, mode, .. } => {
+            Event::Start {
+                migration,
+                vm,
+                source,
+                target,
+                mode,
+                ..
+            } => {
                 let plan = Plan {
                     migration: *migration,
                     vm: vm.clone(),
@@ -57,11 +68,15 @@ impl<D: Driver> Mover<D> {
             Event::Cancel { migration, .. } => self.spawn(*migration, cancel),
             Event::Run { migration, end } => {
                 let end = *end;
-                self.spawn(*migration, move |driver, plan, news| run(driver, plan, news, end));
+                self.spawn(*migration, move |driver, plan, news| {
+                    run(driver, plan, news, end)
+                });
             }
             Event::Discard { migration, end } => {
                 let end = *end;
-                self.spawn(*migration, move |driver, plan, news| discard(driver, plan, news, end));
+                self.spawn(*migration, move |driver, plan, news| {
+                    discard(driver, plan, news, end)
+                });
             }
             Event::Settled { migration, .. } => {
                 self.plans.remove(migration);
@@ -75,7 +90,9 @@ impl<D: Driver> Mover<D> {
         migration: MigrationId,
         work: impl FnOnce(Arc<D>, Plan, mpsc::Sender<News>) -> F,
     ) {
-        let Some(plan) = self.plans.get(&migration) else { return };
+        let Some(plan) = self.plans.get(&migration) else {
+            return;
+        };
         let future = work(Arc::clone(&self.driver), plan.clone(), self.news.clone());
         let news = self.news.clone();
         tokio::spawn(async move {
@@ -87,7 +104,9 @@ impl<D: Driver> Mover<D> {
 }
 
 async fn tell(news: &mpsc::Sender<News>, migration: MigrationId, fact: MoveFact) {
-    news.send(News::Fact(Timestamp::now(), migration, fact)).await.ok();
+    news.send(News::Fact(Timestamp::now(), migration, fact))
+        .await
+        .ok();
 }
 
 async fn copy<D: Driver>(driver: Arc<D>, plan: Plan, news: mpsc::Sender<News>) -> Input {
@@ -100,17 +119,30 @@ async fn copy<D: Driver>(driver: Arc<D>, plan: Plan, news: mpsc::Sender<News>) -
         }
     };
     match driver.copy(&plan, begun).await {
-        Ok(()) => Input::CopyEnded { migration, outcome: CopyOutcome::Completed },
-        Err(error @ DriverError::Refused { .. }) => Input::Refused { migration, reason: error.to_string() },
-        Err(error @ DriverError::Uncertain { .. }) => {
-            Input::CopyEnded { migration, outcome: CopyOutcome::Failed { reason: error.to_string() } }
-        }
+        Ok(()) => Input::CopyEnded {
+            migration,
+            outcome: CopyOutcome::Completed,
+        },
+        Err(error @ DriverError::Refused { .. }) => Input::Refused {
+            migration,
+            reason: error.to_string(),
+        },
+        Err(error @ DriverError::Uncertain { .. }) => Input::CopyEnded {
+            migration,
+            outcome: CopyOutcome::Failed {
+                reason: error.to_string(),
+            },
+        },
     }
 }
 
 async fn inspect<D: Driver>(driver: Arc<D>, plan: Plan, _: mpsc::Sender<News>) -> Input {
     let (target, source) = driver.inspect(&plan).await;
-    Input::Residency { migration: plan.migration, target, source }
+    Input::Residency {
+        migration: plan.migration,
+        target,
+        source,
+    }
 }
 
 async fn cancel<D: Driver>(driver: Arc<D>, plan: Plan, _: mpsc::Sender<News>) -> Input {
@@ -120,21 +152,36 @@ async fn cancel<D: Driver>(driver: Arc<D>, plan: Plan, _: mpsc::Sender<News>) ->
 async fn run<D: Driver>(driver: Arc<D>, plan: Plan, news: mpsc::Sender<News>, end: End) -> Input {
     let result = driver.run(&plan, end).await;
     if result.is_ok() {
-        let fact = if end == End::Target { MoveFact::RunsAtTarget } else { MoveFact::RunsAtSource };
+        let fact = if end == End::Target {
+            MoveFact::RunsAtTarget
+        } else {
+            MoveFact::RunsAtSource
+        };
         tell(&news, plan.migration, fact).await;
     }
     acted(&plan, result)
 }
 
-async fn discard<D: Driver>(driver: Arc<D>, plan: Plan, news: mpsc::Sender<News>, end: End) -> Input {
+async fn discard<D: Driver>(
+    driver: Arc<D>,
+    plan: Plan,
+    news: mpsc::Sender<News>,
+    end: End,
+) -> Input {
     if end == End::Source {
         let figures = driver.figures(&plan).await;
-        let fact = MoveFact::Figures { total_ms: figures.total_ms, downtime_ms: figures.downtime_ms };
+        let fact = MoveFact::Figures {
+            total_ms: figures.total_ms,
+            downtime_ms: figures.downtime_ms,
+        };
         tell(&news, plan.migration, fact).await;
     }
     acted(&plan, driver.discard(&plan, end).await)
 }
 
 fn acted(plan: &Plan, result: Result<(), DriverError>) -> Input {
-    Input::Acted { migration: plan.migration, failure: result.err().map(|error| error.to_string()) }
+    Input::Acted {
+        migration: plan.migration,
+        failure: result.err().map(|error| error.to_string()),
+    }
 }

@@ -50,14 +50,26 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), O
         .snmp
         .agents
         .iter()
-        .map(|(host, address)| tokio::spawn(agent::watch(host.clone(), *address, config.snmp.clone(), samples_in.clone())))
+        .map(|(host, address)| {
+            tokio::spawn(agent::watch(
+                host.clone(),
+                *address,
+                config.snmp.clone(),
+                samples_in.clone(),
+            ))
+        })
         .collect();
     let mut mover = Mover::new(Qemu::new(config.qemu.clone()), news_in);
-    let journal_failed = |source| OrchestratorError::Journal { path: config.journal.clone(), source };
+    let journal_failed = |source| OrchestratorError::Journal {
+        path: config.journal.clone(),
+        source,
+    };
     let mut end_at: Option<tokio::time::Instant> = None;
     tokio::pin!(stop);
     loop {
-        let wait = controller.poll_timeout().map(|at| at.since(Timestamp::now()));
+        let wait = controller
+            .poll_timeout()
+            .map(|at| at.since(Timestamp::now()));
         let input = tokio::select! {
             Some(input) = samples.recv(), if end_at.is_none() => input,
             Some(news) = news.recv() => match news {
@@ -74,7 +86,14 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), O
             }
             () = async { tokio::time::sleep_until(end_at.unwrap_or_else(tokio::time::Instant::now)).await }, if end_at.is_some() => break,
         };
-        handle(&mut controller, &mut journal, &mut mover, input, end_at.is_some()).map_err(journal_failed)?;
+        handle(
+            &mut controller,
+            &mut journal,
+            &mut mover,
+            input,
+            end_at.is_some(),
+        )
+        .map_err(journal_failed)?;
         if end_at.is_some() && !mover.busy() {
             break;
         }

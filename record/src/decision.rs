@@ -24,7 +24,11 @@ impl Decision {
     /// A line of today's schema.
     #[must_use]
     pub const fn new(at_us: Timestamp, event: Event) -> Self {
-        Self { schema: SCHEMA, at_us, event }
+        Self {
+            schema: SCHEMA,
+            at_us,
+            event,
+        }
     }
 }
 

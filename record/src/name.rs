@@ -10,18 +10,25 @@ pub const NAME_BYTES_MAX: usize = 63;
 
 /// Why a text is no name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a name: 1 to {NAME_BYTES_MAX} of a-z, A-Z, 0-9, '.', '_' and '-', beginning with a letter or a digit")]
+#[error(
+    "{text:?} is not a name: 1 to {NAME_BYTES_MAX} of a-z, A-Z, 0-9, '.', '_' and '-', beginning with a letter or a digit"
+)]
 pub struct NameError {
     text: String,
 }
 
 fn check(text: &str) -> Result<(), NameError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let begins_well = text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
+    let begins_well = text
+        .chars()
+        .next()
+        .is_some_and(|c| c.is_ascii_alphanumeric());
     if begins_well && text.len() <= NAME_BYTES_MAX && text.chars().all(allowed) {
         Ok(())
     } else {
-        Err(NameError { text: text.chars().take(80).collect() })
+        Err(NameError {
+            text: text.chars().take(80).collect(),
+        })
     }
 }
 
@@ -101,7 +108,16 @@ mod tests {
         for good in ["a", "edge-user", "vm_1.2", &"x".repeat(NAME_BYTES_MAX)] {
             assert_eq!(HostName::new(good).unwrap().as_str(), good);
         }
-        for bad in ["", "-a", "..", "a/b", "a b", "a\n", "é", &"x".repeat(NAME_BYTES_MAX + 1)] {
+        for bad in [
+            "",
+            "-a",
+            "..",
+            "a/b",
+            "a b",
+            "a\n",
+            "é",
+            &"x".repeat(NAME_BYTES_MAX + 1),
+        ] {
             assert!(HostName::new(bad).is_err(), "{bad:?}");
         }
     }

@@ -113,7 +113,9 @@ pub enum ProfileError {
         message: String,
     },
     /// It is of another version.
-    #[error("{path} has schema {found}; this program reads {SCHEMA}: measure again with `forestall lab calibrate`")]
+    #[error(
+        "{path} has schema {found}; this program reads {SCHEMA}: measure again with `forestall lab calibrate`"
+    )]
     Schema {
         /// The file.
         path: String,
@@ -129,12 +131,19 @@ impl Profile {
     /// When the file cannot be read, is not a profile, or is one of another version.
     pub fn read(path: &Path) -> Result<Self, ProfileError> {
         let name = path.display().to_string();
-        let text =
-            std::fs::read_to_string(path).map_err(|source| ProfileError::Read { path: name.clone(), source })?;
-        let profile: Self =
-            toml::from_str(&text).map_err(|error| ProfileError::Format { path: name.clone(), message: error.to_string() })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ProfileError::Read {
+            path: name.clone(),
+            source,
+        })?;
+        let profile: Self = toml::from_str(&text).map_err(|error| ProfileError::Format {
+            path: name.clone(),
+            message: error.to_string(),
+        })?;
         if profile.schema != SCHEMA {
-            return Err(ProfileError::Schema { path: name, found: profile.schema });
+            return Err(ProfileError::Schema {
+                path: name,
+                found: profile.schema,
+            });
         }
         Ok(profile)
     }

@@ -85,7 +85,11 @@ mod tests {
             (Unreachable, Running, Verdict::Unknown),
             (Running, Unreachable, Verdict::Unknown),
         ] {
-            assert_eq!(Verdict::of(target, source), verdict, "{target:?} {source:?}");
+            assert_eq!(
+                Verdict::of(target, source),
+                verdict,
+                "{target:?} {source:?}"
+            );
         }
     }
 }

@@ -25,13 +25,21 @@ impl Utilization {
     /// # Errors
     /// When it is not a number or lies outside `0..=1`.
     pub fn new(share: f64) -> Result<Self, UtilizationError> {
-        if (0.0..=1.0).contains(&share) { Ok(Self(share)) } else { Err(UtilizationError(share)) }
+        if (0.0..=1.0).contains(&share) {
+            Ok(Self(share))
+        } else {
+            Err(UtilizationError(share))
+        }
     }
 
     /// The nearest utilization; not-a-number becomes idle.
     #[must_use]
     pub fn clamped(share: f64) -> Self {
-        Self(if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) })
+        Self(if share.is_nan() {
+            0.0
+        } else {
+            share.clamp(0.0, 1.0)
+        })
     }
 
     /// The share, `0..=1`.

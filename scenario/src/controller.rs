@@ -47,7 +47,9 @@ impl Scenario {
         let limits = &self.limits;
         let policy = match policy {
             PolicyName::None => Policy::None,
-            PolicyName::Threshold => Policy::Threshold { start_at: self.threshold.start_at },
+            PolicyName::Threshold => Policy::Threshold {
+                start_at: self.threshold.start_at,
+            },
             PolicyName::Deadline => Policy::Deadline {
                 knee: figures.knee,
                 copying_extra: figures.copying_extra,
@@ -56,8 +58,15 @@ impl Scenario {
             },
         };
         // The thesis' rule acts on the first sample that is over its threshold.
-        let sustained_samples = if matches!(policy, Policy::Threshold { .. }) { 1 } else { limits.sustained_samples };
-        let hosts: Vec<HostName> = self.hosts_of(Role::Edge).map(|(name, _)| name.clone()).collect();
+        let sustained_samples = if matches!(policy, Policy::Threshold { .. }) {
+            1
+        } else {
+            limits.sustained_samples
+        };
+        let hosts: Vec<HostName> = self
+            .hosts_of(Role::Edge)
+            .map(|(name, _)| name.clone())
+            .collect();
         let function = &self.function;
         Settings {
             hosts,
@@ -75,7 +84,10 @@ impl Scenario {
                 target_load_max: limits.target_load_max,
                 gain_min: limits.gain_min,
                 cooldown_ms: limits.cooldown_ms,
-                migration_ms_max: self.migration.timeout_s_per_gib * 1e3 * f64::from(function.memory_mib) / 1024.0,
+                migration_ms_max: self.migration.timeout_s_per_gib
+                    * 1e3
+                    * f64::from(function.memory_mib)
+                    / 1024.0,
                 inspect_again_ms: limits.inspect_again_ms,
             },
             mode: self.migration.mode,

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     /// There is no such file.
-    #[error("cannot read {path}: {source}. A scenario is a folder with a scenario.toml; `forestall lab list` shows those that are here")]
+    #[error(
+        "cannot read {path}: {source}. A scenario is a folder with a scenario.toml; `forestall lab list` shows those that are here"
+    )]
     Read {
         /// The file.
         path: PathBuf,
@@ -27,7 +29,16 @@ pub enum ScenarioError {
 
 impl ScenarioError {
     pub(crate) fn at(path: &Path, text: &str, offset: usize, message: impl Into<String>) -> Self {
-        let line = text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1;
-        Self::Wrong { path: path.to_owned(), line, message: message.into() }
+        let line = text
+            .bytes()
+            .take(offset)
+            .filter(|byte| *byte == b'\n')
+            .count()
+            + 1;
+        Self::Wrong {
+            path: path.to_owned(),
+            line,
+            message: message.into(),
+        }
     }
 }

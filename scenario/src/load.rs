@@ -31,10 +31,14 @@ impl TryFrom<Vec<(f64, f64)>> for Points {
         let mut before = 0.0;
         for (time, load) in &points {
             if !(*time >= before && time.is_finite()) {
-                return Err(format!("a profile goes forward in time: {time} s stands after {before} s"));
+                return Err(format!(
+                    "a profile goes forward in time: {time} s stands after {before} s"
+                ));
             }
             if !(0.0..=OFFERED_MAX).contains(load) {
-                return Err(format!("offered load is a share of 0 to {OFFERED_MAX} (0.85 for 85 %), not {load}"));
+                return Err(format!(
+                    "offered load is a share of 0 to {OFFERED_MAX} (0.85 for 85 %), not {load}"
+                ));
             }
             before = *time;
         }
@@ -66,7 +70,10 @@ impl LoadProfile {
             return 0.0;
         }
         let after = points.partition_point(|point| point.0 <= time_s);
-        match (after.checked_sub(1).and_then(|i| points.get(i)), points.get(after)) {
+        match (
+            after.checked_sub(1).and_then(|i| points.get(i)),
+            points.get(after),
+        ) {
             (Some(a), Some(b)) => a.1 + (b.1 - a.1) * (time_s - a.0) / (b.0 - a.0),
             (Some(a), None) => a.1,
             (None, _) => 0.0,
@@ -79,13 +86,24 @@ mod tests {
     use super::*;
 
     fn profile(points: &[(f64, f64)]) -> Result<LoadProfile, String> {
-        Ok(LoadProfile { idle_s: 0.0, points: points.to_vec().try_into()? })
+        Ok(LoadProfile {
+            idle_s: 0.0,
+            points: points.to_vec().try_into()?,
+        })
     }
 
     #[test]
     fn lines_and_steps() {
         let p = profile(&[(0.0, 0.2), (10.0, 0.4), (10.0, 0.8), (20.0, 1.0)]).unwrap();
-        for (time, load) in [(-1.0, 0.0), (0.0, 0.2), (5.0, 0.3), (10.0, 0.8), (15.0, 0.9), (20.0, 1.0), (99.0, 1.0)] {
+        for (time, load) in [
+            (-1.0, 0.0),
+            (0.0, 0.2),
+            (5.0, 0.3),
+            (10.0, 0.8),
+            (15.0, 0.9),
+            (20.0, 1.0),
+            (99.0, 1.0),
+        ] {
             assert!((p.offered(time) - load).abs() < 1e-12, "{time}");
         }
         assert_eq!(p.duration_s(), 20.0);

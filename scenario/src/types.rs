@@ -236,7 +236,9 @@ pub struct Model {
 impl Scenario {
     /// Hosts of one role, in order of name.
     pub fn hosts_of(&self, role: Role) -> impl Iterator<Item = (&HostName, &Host)> {
-        self.hosts.iter().filter(move |(_, host)| *host.role.as_ref() == role)
+        self.hosts
+            .iter()
+            .filter(move |(_, host)| *host.role.as_ref() == role)
     }
 
     /// Everything that the measured figures of a profile depend on, as one line: a profile measured for another line is of

@@ -43,25 +43,36 @@ impl Qemu {
 
     fn end(&self, plan: &Plan, host: &HostName) -> Result<&QemuEnd, DriverError> {
         let ends = self.config.vms.get(&plan.vm);
-        ends.and_then(|ends| ends.get(host)).ok_or_else(|| DriverError::Refused {
-            what: format!("move {} to {host}", plan.vm),
-            why: "the configuration of the QEMU driver names no such end".into(),
-        })
+        ends.and_then(|ends| ends.get(host))
+            .ok_or_else(|| DriverError::Refused {
+                what: format!("move {} to {host}", plan.vm),
+                why: "the configuration of the QEMU driver names no such end".into(),
+            })
     }
 
     async fn prepare(&self, plan: &Plan, target: &QemuEnd) -> Result<Monitor, DriverError> {
-        let refused = |why: String| DriverError::Refused { what: format!("start a held target on {}", plan.target), why };
+        let refused = |why: String| DriverError::Refused {
+            what: format!("start a held target on {}", plan.target),
+            why,
+        };
         match Monitor::connect(&target.monitor).await {
             Err(MonitorError::NoProcess(_)) => {}
             Err(error) => return Err(refused(error.to_string())),
-            Ok(_) => return Err(refused(format!("a QEMU is there already, at {}", target.monitor))),
+            Ok(_) => {
+                return Err(refused(format!(
+                    "a QEMU is there already, at {}",
+                    target.monitor
+                )));
+            }
         }
         launch(&target.launch).await.map_err(refused)?;
         let begun = Instant::now();
         loop {
             match Monitor::connect(&target.monitor).await {
                 Ok(monitor) => return Ok(monitor),
-                Err(MonitorError::NoProcess(_)) if begun.elapsed() < MONITOR_WITHIN => sleep(MONITOR_RETRY).await,
+                Err(MonitorError::NoProcess(_)) if begun.elapsed() < MONITOR_WITHIN => {
+                    sleep(MONITOR_RETRY).await
+                }
                 Err(error) => return Err(refused(error.to_string())),
             }
         }
@@ -70,26 +81,40 @@ impl Qemu {
     async fn configure(&self, monitor: &mut Monitor) -> Result<(), MonitorError> {
         let on = |name: &str| json!({ "capability": name, "state": true });
         let capabilities = json!({ "capabilities": [on("events"), on("return-path")] });
-        monitor.execute("migrate-set-capabilities", capabilities).await?;
+        monitor
+            .execute("migrate-set-capabilities", capabilities)
+            .await?;
         let parameters = json!({
             "downtime-limit": self.config.downtime_limit_ms,
             "max-bandwidth": self.config.bandwidth_bytes_per_s,
         });
-        monitor.execute("migrate-set-parameters", parameters).await.map(drop)
+        monitor
+            .execute("migrate-set-parameters", parameters)
+            .await
+            .map(drop)
     }
 
     async fn residency(&self, plan: &Plan, host: &HostName) -> Residency {
-        let Ok(end) = self.end(plan, host) else { return Residency::Unreachable };
+        let Ok(end) = self.end(plan, host) else {
+            return Residency::Unreachable;
+        };
         let status = async {
             let mut monitor = Monitor::connect(&end.monitor).await?;
             monitor.execute("query-status", json!({})).await
         };
         match status.await {
-            Ok(status) => residency_of(status.get("status").and_then(Value::as_str).unwrap_or_default()),
+            Ok(status) => residency_of(
+                status
+                    .get("status")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default(),
+            ),
             Err(MonitorError::NoProcess(_) | MonitorError::Closed(_)) => Residency::Absent,
-            Err(MonitorError::Unreachable { .. } | MonitorError::Refused { .. } | MonitorError::NotQmp { .. }) => {
-                Residency::Unreachable
-            }
+            Err(
+                MonitorError::Unreachable { .. }
+                | MonitorError::Refused { .. }
+                | MonitorError::NotQmp { .. },
+            ) => Residency::Unreachable,
         }
     }
 }
@@ -100,28 +125,43 @@ fn residency_of(status: &str) -> Residency {
         "running" => Residency::Running,
         // Waiting for the guest's memory, or never given one: no whole guest is here.
         "inmigrate" | "prelaunch" | "shutdown" => Residency::Absent,
-        "paused" | "postmigrate" | "finish-migrate" | "suspended" | "io-error" | "watchdog" | "guest-panicked" => {
-            Residency::Paused
-        }
+        "paused" | "postmigrate" | "finish-migrate" | "suspended" | "io-error" | "watchdog"
+        | "guest-panicked" => Residency::Paused,
         // Unheard of: claim nothing.
         _ => Residency::Unreachable,
     }
 }
 
 async fn launch(argv: &[String]) -> Result<(), String> {
-    let Some((program, arguments)) = argv.split_first() else { return Err("no launch program is configured".into()) };
+    let Some((program, arguments)) = argv.split_first() else {
+        return Err("no launch program is configured".into());
+    };
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
     let output = match timeout(LAUNCH_WITHIN, command.output()).await {
         Ok(Ok(output)) => output,
         Ok(Err(error)) => return Err(format!("cannot run {program}: {error}")),
-        Err(_) => return Err(format!("{program} has not returned after {} s", LAUNCH_WITHIN.as_secs())),
+        Err(_) => {
+            return Err(format!(
+                "{program} has not returned after {} s",
+                LAUNCH_WITHIN.as_secs()
+            ));
+        }
     };
     if output.status.success() {
         return Ok(());
     }
     let words = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{program} failed ({}): {}", output.status, words.trim().chars().take(500).collect::<String>()))
+    Err(format!(
+        "{program} failed ({}): {}",
+        output.status,
+        words.trim().chars().take(500).collect::<String>()
+    ))
 }
 
 /// Waits until the source says that copying has ended; `Ok` for `completed`.
@@ -129,11 +169,17 @@ async fn copy_end(source: &mut Monitor) -> Result<(), MonitorError> {
     loop {
         source.event(STATUS_EVERY).await?;
         let info = source.execute("query-migrate", json!({})).await?;
-        let status = info.get("status").and_then(Value::as_str).unwrap_or_default();
+        let status = info
+            .get("status")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         match status {
             "completed" => return Ok(()),
             "failed" | "cancelled" => {
-                let why = info.get("error-desc").and_then(Value::as_str).unwrap_or("QEMU gave no reason");
+                let why = info
+                    .get("error-desc")
+                    .and_then(Value::as_str)
+                    .unwrap_or("QEMU gave no reason");
                 return Err(MonitorError::Refused {
                     address: "the source".into(),
                     command: "migrate".into(),
@@ -152,10 +198,19 @@ impl Driver for Qemu {
 
     async fn copy(&self, plan: &Plan, copying: impl FnOnce() + Send) -> Result<(), DriverError> {
         let Mode::PreCopy = plan.mode;
-        let what = format!("migrate {} from {} to {}", plan.vm, plan.source, plan.target);
-        let refused = |error: MonitorError| DriverError::Refused { what: what.clone(), why: error.to_string() };
-        let (source_end, target_end) = (self.end(plan, &plan.source)?, self.end(plan, &plan.target)?);
-        let mut source = Monitor::connect(&source_end.monitor).await.map_err(refused)?;
+        let what = format!(
+            "migrate {} from {} to {}",
+            plan.vm, plan.source, plan.target
+        );
+        let refused = |error: MonitorError| DriverError::Refused {
+            what: what.clone(),
+            why: error.to_string(),
+        };
+        let (source_end, target_end) =
+            (self.end(plan, &plan.source)?, self.end(plan, &plan.target)?);
+        let mut source = Monitor::connect(&source_end.monitor)
+            .await
+            .map_err(refused)?;
         self.configure(&mut source).await.map_err(refused)?;
         let mut target = self.prepare(plan, target_end).await?;
         let uri = json!({ "uri": format!("tcp:{}", target_end.incoming) });
@@ -171,20 +226,32 @@ impl Driver for Qemu {
         }
         drop(target);
         copying();
-        let uncertain = |error: MonitorError| DriverError::Uncertain { what: what.clone(), why: error.to_string() };
+        let uncertain = |error: MonitorError| DriverError::Uncertain {
+            what: what.clone(),
+            why: error.to_string(),
+        };
         source.execute("migrate", uri).await.map_err(uncertain)?;
         copy_end(&mut source).await.map_err(uncertain)
     }
 
     async fn figures(&self, plan: &Plan) -> Figures {
         let none = Figures::default();
-        let Ok(end) = self.end(plan, &plan.source) else { return none };
-        let Ok(mut source) = Monitor::connect(&end.monitor).await else { return none };
+        let Ok(end) = self.end(plan, &plan.source) else {
+            return none;
+        };
+        let Ok(mut source) = Monitor::connect(&end.monitor).await else {
+            return none;
+        };
         for _ in 0..FIGURES_TRIES {
-            let Ok(info) = source.execute("query-migrate", json!({})).await else { break };
+            let Ok(info) = source.execute("query-migrate", json!({})).await else {
+                break;
+            };
             let figure = |key: &str| info.get(key).and_then(Value::as_f64);
             if let Some(total) = figure("total-time").filter(|total| *total > 0.0) {
-                return Figures { total_ms: Some(total), downtime_ms: figure("downtime") };
+                return Figures {
+                    total_ms: Some(total),
+                    downtime_ms: figure("downtime"),
+                };
             }
             sleep(FIGURES_AGAIN).await;
         }
@@ -199,20 +266,34 @@ impl Driver for Qemu {
 
     async fn run(&self, plan: &Plan, end: End) -> Result<(), DriverError> {
         let host = plan.host(end);
-        let uncertain =
-            |error: MonitorError| DriverError::Uncertain { what: format!("run {} on {host}", plan.vm), why: error.to_string() };
-        let mut monitor = Monitor::connect(&self.end(plan, host)?.monitor).await.map_err(uncertain)?;
-        monitor.execute("cont", json!({})).await.map_err(uncertain)?;
+        let uncertain = |error: MonitorError| DriverError::Uncertain {
+            what: format!("run {} on {host}", plan.vm),
+            why: error.to_string(),
+        };
+        let mut monitor = Monitor::connect(&self.end(plan, host)?.monitor)
+            .await
+            .map_err(uncertain)?;
+        monitor
+            .execute("cont", json!({}))
+            .await
+            .map_err(uncertain)?;
         // The switches between viewer and guest must learn the new way at once: QEMU announces the guest's address by itself
         // when copying ends, which may be before anything can be sent from here.
         let announce = json!({ "initial": 20, "max": 500, "rounds": 8, "step": 60 });
-        monitor.execute("announce-self", announce).await.map(drop).map_err(uncertain)
+        monitor
+            .execute("announce-self", announce)
+            .await
+            .map(drop)
+            .map_err(uncertain)
     }
 
     async fn discard(&self, plan: &Plan, end: End) -> Result<(), DriverError> {
         let host = plan.host(end);
         let what = format!("end QEMU of {} on {host}", plan.vm);
-        let uncertain = |error: MonitorError| DriverError::Uncertain { what: what.clone(), why: error.to_string() };
+        let uncertain = |error: MonitorError| DriverError::Uncertain {
+            what: what.clone(),
+            why: error.to_string(),
+        };
         let address = &self.end(plan, host)?.monitor;
         match Monitor::connect(address).await {
             Err(MonitorError::NoProcess(_)) => return Ok(()),
@@ -229,7 +310,10 @@ impl Driver for Qemu {
             }
             sleep(MONITOR_RETRY).await;
         }
-        Err(DriverError::Uncertain { what, why: format!("it is still there {} s after `quit`", QUIT_WITHIN.as_secs()) })
+        Err(DriverError::Uncertain {
+            what,
+            why: format!("it is still there {} s after `quit`", QUIT_WITHIN.as_secs()),
+        })
     }
 
     async fn cancel(&self, plan: &Plan) -> Result<(), DriverError> {
@@ -237,7 +321,13 @@ impl Driver for Qemu {
             what: format!("cancel the migration of {}", plan.vm),
             why: error.to_string(),
         };
-        let mut source = Monitor::connect(&self.end(plan, &plan.source)?.monitor).await.map_err(uncertain)?;
-        source.execute("migrate_cancel", json!({})).await.map(drop).map_err(uncertain)
+        let mut source = Monitor::connect(&self.end(plan, &plan.source)?.monitor)
+            .await
+            .map_err(uncertain)?;
+        source
+            .execute("migrate_cancel", json!({}))
+            .await
+            .map(drop)
+            .map_err(uncertain)
     }
 }

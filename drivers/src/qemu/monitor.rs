@@ -81,11 +81,22 @@ impl Monitor {
         };
         let (reader, writer) = stream.into_split();
         let reader = BufReader::new(reader);
-        let mut monitor =
-            Self { address: address.to_owned(), reader, writer, next_id: 0, line: Vec::new(), events: Vec::new() };
+        let mut monitor = Self {
+            address: address.to_owned(),
+            reader,
+            writer,
+            next_id: 0,
+            line: Vec::new(),
+            events: Vec::new(),
+        };
         let greeting = match timeout(ANSWER_WITHIN, monitor.read()).await {
             Ok(read) => read?,
-            Err(_) => return Err(unreachable(address, "no greeting (another client may hold the monitor)")),
+            Err(_) => {
+                return Err(unreachable(
+                    address,
+                    "no greeting (another client may hold the monitor)",
+                ));
+            }
         };
         if greeting.get("QMP").is_none() {
             return Err(monitor.not_qmp(&greeting.to_string()));
@@ -98,31 +109,54 @@ impl Monitor {
     ///
     /// # Errors
     /// When QEMU refuses it or does not answer in [`ANSWER_WITHIN`].
-    pub async fn execute(&mut self, command: &str, arguments: Value) -> Result<Value, MonitorError> {
+    pub async fn execute(
+        &mut self,
+        command: &str,
+        arguments: Value,
+    ) -> Result<Value, MonitorError> {
         self.next_id += 1;
         let id = self.next_id;
         let mut line = json!({ "execute": command, "arguments": arguments, "id": id }).to_string();
         line.push('\n');
         let exchange = async {
-            self.writer.write_all(line.as_bytes()).await.map_err(|_| MonitorError::Closed(self.address.clone()))?;
+            self.writer
+                .write_all(line.as_bytes())
+                .await
+                .map_err(|_| MonitorError::Closed(self.address.clone()))?;
             loop {
                 let answer = self.read().await?;
                 if answer.get("event").is_some() {
                     self.events.push(answer);
-                } else if answer.get("id").and_then(Value::as_u64) == Some(id) || answer.get("id").is_none() {
+                } else if answer.get("id").and_then(Value::as_u64) == Some(id)
+                    || answer.get("id").is_none()
+                {
                     return Ok(answer);
                 }
             }
         };
         let Ok(answer) = timeout(ANSWER_WITHIN, exchange).await else {
-            return Err(unreachable(&self.address, &format!("no answer to {command}")));
+            return Err(unreachable(
+                &self.address,
+                &format!("no answer to {command}"),
+            ));
         };
         let answer = answer?;
         if let Some(error) = answer.get("error") {
-            let why = error.get("desc").and_then(Value::as_str).unwrap_or("no reason given").to_owned();
-            return Err(MonitorError::Refused { address: self.address.clone(), command: command.to_owned(), why });
+            let why = error
+                .get("desc")
+                .and_then(Value::as_str)
+                .unwrap_or("no reason given")
+                .to_owned();
+            return Err(MonitorError::Refused {
+                address: self.address.clone(),
+                command: command.to_owned(),
+                why,
+            });
         }
-        answer.get("return").cloned().ok_or_else(|| self.not_qmp(&answer.to_string()))
+        answer
+            .get("return")
+            .cloned()
+            .ok_or_else(|| self.not_qmp(&answer.to_string()))
     }
 
     /// Waits for the next event for at most `within`; `None` when none came.
@@ -156,18 +190,25 @@ impl Monitor {
             }
             if end.is_some() {
                 let line = std::mem::take(&mut self.line);
-                return serde_json::from_slice(&line).map_err(|error| self.not_qmp(&error.to_string()));
+                return serde_json::from_slice(&line)
+                    .map_err(|error| self.not_qmp(&error.to_string()));
             }
         }
     }
 
     fn not_qmp(&self, why: &str) -> MonitorError {
-        MonitorError::NotQmp { address: self.address.clone(), why: why.chars().take(200).collect() }
+        MonitorError::NotQmp {
+            address: self.address.clone(),
+            why: why.chars().take(200).collect(),
+        }
     }
 }
 
 fn unreachable(address: &str, why: &str) -> MonitorError {
-    MonitorError::Unreachable { address: address.to_owned(), why: why.to_owned() }
+    MonitorError::Unreachable {
+        address: address.to_owned(),
+        why: why.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -198,17 +239,33 @@ mod tests {
 
     #[tokio::test]
     async fn answers_events_and_refusals_are_told_apart() {
-        let address = peer(GREETING, &[
-            "{\"return\":{},\"id\":1}\n",
-            "{\"event\":\"STOP\"}\n{\"return\":{\"status\":\"running\"},\"id\":2}\n",
-            "{\"error\":{\"class\":\"GenericError\",\"desc\":\"no\"},\"id\":3}\n",
-        ])
+        let address = peer(
+            GREETING,
+            &[
+                "{\"return\":{},\"id\":1}\n",
+                "{\"event\":\"STOP\"}\n{\"return\":{\"status\":\"running\"},\"id\":2}\n",
+                "{\"error\":{\"class\":\"GenericError\",\"desc\":\"no\"},\"id\":3}\n",
+            ],
+        )
         .await;
         let mut monitor = Monitor::connect(&address).await.unwrap();
-        assert_eq!(monitor.execute("query-status", json!({})).await.unwrap()["status"], "running");
+        assert_eq!(
+            monitor.execute("query-status", json!({})).await.unwrap()["status"],
+            "running"
+        );
         let refused = monitor.execute("cont", json!({})).await.unwrap_err();
-        assert!(matches!(refused, MonitorError::Refused { ref why, .. } if why == "no"), "{refused}");
-        assert_eq!(monitor.event(Duration::from_secs(1)).await.unwrap().unwrap()["event"], "STOP");
+        assert!(
+            matches!(refused, MonitorError::Refused { ref why, .. } if why == "no"),
+            "{refused}"
+        );
+        assert_eq!(
+            monitor
+                .event(Duration::from_secs(1))
+                .await
+                .unwrap()
+                .unwrap()["event"],
+            "STOP"
+        );
     }
 
     #[tokio::test]
@@ -225,7 +282,10 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let silent = Monitor::connect(&address).await.unwrap_err();
-        assert!(matches!(silent, MonitorError::Unreachable { .. }), "{silent}");
+        assert!(
+            matches!(silent, MonitorError::Unreachable { .. }),
+            "{silent}"
+        );
         drop(listener);
         let nobody = Monitor::connect(&address).await.unwrap_err();
         assert!(matches!(nobody, MonitorError::NoProcess(_)), "{nobody}");

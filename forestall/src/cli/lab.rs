@@ -101,9 +101,16 @@ impl Arguments {
             Command::Check { json } => check(json),
             Command::List { folder } => list(&folder),
             Command::Run(arguments) => run(arguments),
-            Command::Calibrate { scenario, machine_profile } => calibrate(&scenario, &machine_profile),
+            Command::Calibrate {
+                scenario,
+                machine_profile,
+            } => calibrate(&scenario, &machine_profile),
             Command::Verify { dir } => verify(&dir),
-            Command::Enter { netns, cgroup, argv } => Err(failure(Place { netns, cgroup }.enter(&argv))),
+            Command::Enter {
+                netns,
+                cgroup,
+                argv,
+            } => Err(failure(Place { netns, cgroup }.enter(&argv))),
         }
     }
 }
@@ -115,19 +122,27 @@ fn failure(error: LabError) -> Failure {
         LabError::Profile(_) | LabError::OtherProfile { .. } => FailureKind::Configuration,
         _ => FailureKind::Work,
     };
-    Failure { kind, error: error.into() }
+    Failure {
+        kind,
+        error: error.into(),
+    }
 }
 
 fn read(path: &Path) -> Result<Scenario, Failure> {
-    Scenario::read(path).map_err(|error| Failure { kind: FailureKind::Configuration, error: error.into() })
+    Scenario::read(path).map_err(|error| Failure {
+        kind: FailureKind::Configuration,
+        error: error.into(),
+    })
 }
 
 /// Set by Ctrl-C and by SIGTERM.
 fn interruption() -> Result<Arc<AtomicBool>, Failure> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&interrupted))
-            .map_err(|error| Failure { kind: FailureKind::Work, error: anyhow!(error).context("cannot watch for Ctrl-C") })?;
+        signal_hook::flag::register(signal, Arc::clone(&interrupted)).map_err(|error| Failure {
+            kind: FailureKind::Work,
+            error: anyhow!(error).context("cannot watch for Ctrl-C"),
+        })?;
     }
     Ok(interrupted)
 }
@@ -135,7 +150,10 @@ fn interruption() -> Result<Arc<AtomicBool>, Failure> {
 fn check(json: bool) -> Result<Outcome, Failure> {
     let offer = lab::check::look();
     if json {
-        let text = serde_json::to_string_pretty(&offer).map_err(|error| Failure { kind: FailureKind::Work, error: error.into() })?;
+        let text = serde_json::to_string_pretty(&offer).map_err(|error| Failure {
+            kind: FailureKind::Work,
+            error: error.into(),
+        })?;
         println!("{text}");
     } else {
         println!("This machine:\n{offer}");
@@ -143,20 +161,34 @@ fn check(json: bool) -> Result<Outcome, Failure> {
     if offer.ready {
         return Ok(Outcome::Done);
     }
-    Err(Failure { kind: FailureKind::Missing, error: anyhow!("the lab cannot run here yet: see what is missing above") })
+    Err(Failure {
+        kind: FailureKind::Missing,
+        error: anyhow!("the lab cannot run here yet: see what is missing above"),
+    })
 }
 
 fn list(folder: &Path) -> Result<Outcome, Failure> {
     let entries = std::fs::read_dir(folder)
         .with_context(|| format!("cannot list scenarios in {}", folder.display()))
-        .map_err(|error| Failure { kind: FailureKind::Configuration, error })?;
+        .map_err(|error| Failure {
+            kind: FailureKind::Configuration,
+            error,
+        })?;
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.sort();
-    for path in paths.iter().filter(|path| path.join(scenario::read::FILE_NAME).exists()) {
+    for path in paths
+        .iter()
+        .filter(|path| path.join(scenario::read::FILE_NAME).exists())
+    {
         match Scenario::read(path) {
             Ok(scenario) => {
                 let profiles: Vec<&str> = scenario.profiles.keys().map(String::as_str).collect();
-                println!("{}\n    {}\n    profiles: {}", path.display(), scenario.title, profiles.join(", "));
+                println!(
+                    "{}\n    {}\n    profiles: {}",
+                    path.display(),
+                    scenario.title,
+                    profiles.join(", ")
+                );
             }
             Err(error) => println!("{}\n    cannot be used: {error}", path.display()),
         }
@@ -172,12 +204,21 @@ fn run(arguments: RunArguments) -> Result<Outcome, Failure> {
         Some("all") => all,
         Some(name) if scenario.profiles.contains_key(name) => vec![name.to_owned()],
         Some(name) => {
-            let error = anyhow!("there is no load profile {name:?} in {}; there are {}", arguments.scenario.display(), all.join(", "));
-            return Err(Failure { kind: FailureKind::Configuration, error });
+            let error = anyhow!(
+                "there is no load profile {name:?} in {}; there are {}",
+                arguments.scenario.display(),
+                all.join(", ")
+            );
+            return Err(Failure {
+                kind: FailureKind::Configuration,
+                error,
+            });
         }
     };
     let out = arguments.out.unwrap_or_else(|| {
-        Path::new("out").join(&scenario.name).join(lab::experiment::folder_name())
+        Path::new("out")
+            .join(&scenario.name)
+            .join(lab::experiment::folder_name())
     });
     let request = Request {
         profiles,
@@ -186,7 +227,10 @@ fn run(arguments: RunArguments) -> Result<Outcome, Failure> {
         out,
         resume: arguments.resume,
         profile: arguments.machine_profile,
-        command: std::iter::once("forestall".to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" "),
+        command: std::iter::once("forestall".to_owned())
+            .chain(std::env::args().skip(1))
+            .collect::<Vec<_>>()
+            .join(" "),
     };
     let interrupted = interruption()?;
     let offer = lab::check::look();
@@ -200,7 +244,8 @@ fn calibrate(path: &Path, profile: &Path) -> Result<Outcome, Failure> {
     let scenario = read(path)?;
     let interrupted = interruption()?;
     let offer = lab::check::look();
-    let measured = experiment::calibrate_only(&scenario, profile, &offer, &interrupted).map_err(failure)?;
+    let measured =
+        experiment::calibrate_only(&scenario, profile, &offer, &interrupted).map_err(failure)?;
     println!(
         "knee {}, a move takes up to {:.1} s: written to {}",
         measured.knee.utilization,
@@ -211,7 +256,10 @@ fn calibrate(path: &Path, profile: &Path) -> Result<Outcome, Failure> {
 }
 
 fn verify(dir: &Path) -> Result<Outcome, Failure> {
-    let differences = measure::verify(dir).map_err(|error| Failure { kind: FailureKind::Work, error: error.into() })?;
+    let differences = measure::verify(dir).map_err(|error| Failure {
+        kind: FailureKind::Work,
+        error: error.into(),
+    })?;
     if differences.is_empty() {
         println!("{}: every figure is that of the raw data", dir.display());
         return Ok(Outcome::Done);
@@ -219,5 +267,8 @@ fn verify(dir: &Path) -> Result<Outcome, Failure> {
     for difference in &differences {
         println!("{difference}");
     }
-    Err(Failure { kind: FailureKind::Work, error: anyhow!("{} figures differ from the raw data", differences.len()) })
+    Err(Failure {
+        kind: FailureKind::Work,
+        error: anyhow!("{} figures differ from the raw data", differences.len()),
+    })
 }

@@ -25,9 +25,14 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     pub(crate) fn run(self) -> Result<Outcome, Failure> {
-        let work = |error: anyhow::Error| Failure { kind: FailureKind::Work, error };
-        let config = Config::read(&self.config)
-            .map_err(|error| Failure { kind: FailureKind::Configuration, error: error.into() })?;
+        let work = |error: anyhow::Error| Failure {
+            kind: FailureKind::Work,
+            error,
+        };
+        let config = Config::read(&self.config).map_err(|error| Failure {
+            kind: FailureKind::Configuration,
+            error: error.into(),
+        })?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -35,15 +40,21 @@ impl Arguments {
             .context("cannot start the runtime")
             .map_err(work)?;
         runtime.block_on(async {
-            let mut end = signal(SignalKind::terminate()).context("cannot watch for SIGTERM").map_err(work)?;
-            let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for Ctrl-C").map_err(work)?;
+            let mut end = signal(SignalKind::terminate())
+                .context("cannot watch for SIGTERM")
+                .map_err(work)?;
+            let mut interrupt = signal(SignalKind::interrupt())
+                .context("cannot watch for Ctrl-C")
+                .map_err(work)?;
             let stop = async {
                 tokio::select! {
                     _ = end.recv() => {}
                     _ = interrupt.recv() => {}
                 }
             };
-            orchestrator::run(config, stop).await.map_err(|error| work(error.into()))
+            orchestrator::run(config, stop)
+                .await
+                .map_err(|error| work(error.into()))
         })?;
         Ok(Outcome::Done)
     }

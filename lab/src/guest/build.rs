@@ -60,8 +60,11 @@ impl Guest {
             files.extend(libraries(program)?);
         }
         let folder = cache.join(format!("guest-{:016x}", digest(&files)?));
-        let guest =
-            Self { kernel: folder.join("vmlinuz"), initramfs: folder.join("initramfs"), root: folder.join("root.squashfs") };
+        let guest = Self {
+            kernel: folder.join("vmlinuz"),
+            initramfs: folder.join("initramfs"),
+            root: folder.join("root.squashfs"),
+        };
         if folder.exists() {
             return Ok(guest);
         }
@@ -79,15 +82,26 @@ impl Guest {
 
 fn cache() -> Result<PathBuf, LabError> {
     let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let base = base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
-    let folder = base.unwrap_or_else(|| "/var/cache".into()).join("forestall");
+    let base =
+        base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
+    let folder = base
+        .unwrap_or_else(|| "/var/cache".into())
+        .join("forestall");
     fs::create_dir_all(&folder).map_err(file(&folder))?;
     Ok(folder)
 }
 
-fn build_in(work: &Path, cache: &Path, files: &BTreeSet<PathBuf>, own: &Path) -> Result<(), LabError> {
+fn build_in(
+    work: &Path,
+    cache: &Path,
+    files: &BTreeSet<PathBuf>,
+    own: &Path,
+) -> Result<(), LabError> {
     let package = kernel(cache)?;
-    let (kernel, modules) = (find(&package.join("boot"), "vmlinuz")?, find(&package.join("lib/modules"), "")?);
+    let (kernel, modules) = (
+        find(&package.join("boot"), "vmlinuz")?,
+        find(&package.join("lib/modules"), "")?,
+    );
     fs::copy(&kernel, work.join("vmlinuz")).map_err(file(&kernel))?;
 
     let tree = work.join("initramfs.tree");
@@ -104,7 +118,10 @@ fn build_in(work: &Path, cache: &Path, files: &BTreeSet<PathBuf>, own: &Path) ->
             copy(&from, &tree.join("lib").join(name))?;
         }
     }
-    let pack = format!("cd {} && find . | cpio --quiet -o -H newc | gzip -1 > ../initramfs", quoted(&tree));
+    let pack = format!(
+        "cd {} && find . | cpio --quiet -o -H newc | gzip -1 > ../initramfs",
+        quoted(&tree)
+    );
     run("sh", &["-c", &pack])?;
 
     let root = work.join("root.tree");
@@ -112,28 +129,55 @@ fn build_in(work: &Path, cache: &Path, files: &BTreeSet<PathBuf>, own: &Path) ->
         make(&root.join(folder))?;
     }
     for source in files {
-        let to = if source == own { Path::new("/bin/forestall") } else { source };
+        let to = if source == own {
+            Path::new("/bin/forestall")
+        } else {
+            source
+        };
         copy(source, &root.join(to.strip_prefix("/").unwrap_or(to)))?;
     }
     symlink("busybox", root.join("bin/sh")).map_err(file(&root))?;
     let (from, to) = (text(&root), text(&work.join("root.squashfs")));
     // Not compressed: reading it costs the emulated CPU nothing then.
-    run("mksquashfs", &[&from, &to, "-noI", "-noD", "-noF", "-noX", "-all-root", "-quiet", "-no-progress"])?;
-    fs::remove_dir_all(&root).and_then(|()| fs::remove_dir_all(&tree)).map_err(file(work))
+    run(
+        "mksquashfs",
+        &[
+            &from,
+            &to,
+            "-noI",
+            "-noD",
+            "-noF",
+            "-noX",
+            "-all-root",
+            "-quiet",
+            "-no-progress",
+        ],
+    )?;
+    fs::remove_dir_all(&root)
+        .and_then(|()| fs::remove_dir_all(&tree))
+        .map_err(file(work))
 }
 
 /// The unpacked kernel package; fetched once.
 fn kernel(cache: &Path) -> Result<PathBuf, LabError> {
     let depends = run("apt-cache", &["depends", KERNEL_PACKAGE])?;
-    let name = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: ")).filter(|n| n.starts_with("linux-image-"));
+    let name = depends
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Depends: "))
+        .filter(|n| n.starts_with("linux-image-"));
     let name = name.ok_or_else(|| {
-        LabError::Missing(format!("Debian's package {KERNEL_PACKAGE} is not known here: run `apt-get update`"))
+        LabError::Missing(format!(
+            "Debian's package {KERNEL_PACKAGE} is not known here: run `apt-get update`"
+        ))
     })?;
     let folder = cache.join(name);
     if !folder.exists() {
         let work = cache.join(format!("fetching-{}", std::process::id()));
         make(&work)?;
-        let fetch = format!("cd {} && apt-get download -qq {name} && dpkg-deb -x {name}_*.deb tree", quoted(&work));
+        let fetch = format!(
+            "cd {} && apt-get download -qq {name} && dpkg-deb -x {name}_*.deb tree",
+            quoted(&work)
+        );
         let fetched = run("sh", &["-c", &fetch]).and_then(|_| {
             let tree = work.join("tree");
             fs::rename(&tree, &folder).map_err(file(&folder))
@@ -149,15 +193,24 @@ fn libraries(program: &Path) -> Result<Vec<PathBuf>, LabError> {
     let name = text(program);
     let listing = match run("ldd", &[&name]) {
         Ok(listing) => listing,
-        Err(LabError::Program { why, .. }) if why.contains("not a dynamic executable") => return Ok(Vec::new()),
+        Err(LabError::Program { why, .. }) if why.contains("not a dynamic executable") => {
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(error),
     };
     let mut found = Vec::new();
     for line in listing.lines() {
         if line.contains("not found") {
-            return Err(LabError::Missing(format!("{name} needs a library that is not here: {}", line.trim())));
+            return Err(LabError::Missing(format!(
+                "{name} needs a library that is not here: {}",
+                line.trim()
+            )));
         }
-        found.extend(line.split_whitespace().find(|word| word.starts_with('/')).map(PathBuf::from));
+        found.extend(
+            line.split_whitespace()
+                .find(|word| word.starts_with('/'))
+                .map(PathBuf::from),
+        );
     }
     Ok(found)
 }
@@ -176,7 +229,10 @@ fn digest(files: &BTreeSet<PathBuf>) -> Result<u64, LabError> {
 fn find(folder: &Path, prefix: &str) -> Result<PathBuf, LabError> {
     let entries = fs::read_dir(folder).map_err(file(folder))?;
     let mut paths = entries.flatten().map(|entry| entry.path());
-    let found = paths.find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix)));
+    let found = paths.find(|path| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(prefix))
+    });
     found.ok_or_else(|| LabError::Missing(format!("{} has no {prefix}", folder.display())))
 }
 
