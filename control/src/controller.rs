@@ -136,15 +136,12 @@ impl Controller {
     fn on_sample(&mut self, now: Timestamp, sample: Sample) {
         let limits = &self.settings.limits;
         let name = sample.host.clone();
-        let interval = sample.interval_ms.max(0.0);
         let Some(host) = self.hosts.get_mut(&name) else {
             return;
         };
         if host.take(sample, limits) {
             let judged = self.settings.policy.judge(now, host, limits);
-            // A move that becomes due between two samples must not have to wait for the next ones to agree.
-            let soon = now + milliseconds(interval * f64::from(limits.sustained_samples));
-            host.count_due(judged.due.is_ok() || judged.due_at.is_some_and(|at| at <= soon));
+            host.count_due(judged.due.is_ok());
         }
         self.evaluate(now, &name);
     }
@@ -219,7 +216,9 @@ impl Controller {
         if let Err(reason) = &judged.due {
             return hold(reason.clone());
         }
-        if host.due_in_a_row() < limits.sustained_samples {
+        // A trend that is believed rests on several samples already; a level by itself may be a passing spike.
+        let trend = judged.evidence.forecast.is_some_and(|forecast| forecast.trusted);
+        if !trend && host.due_in_a_row() < limits.sustained_samples {
             let (samples, needed) = (host.due_in_a_row(), limits.sustained_samples);
             return hold(HoldReason::NotSustained { samples, needed });
         }

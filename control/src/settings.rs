@@ -79,7 +79,7 @@ impl Policy {
 pub struct Limits {
     /// A sample older than this decides nothing.
     pub sample_age_ms_max: f64,
-    /// So many samples in a row must agree that a move is due.
+    /// So many samples in a row must agree that a move is due, unless a trend is believed.
     pub sustained_samples: u32,
     /// Samples that a forecast is made from.
     pub forecast_samples: usize,

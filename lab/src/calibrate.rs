@@ -8,7 +8,7 @@ use measure::span::Span;
 use measure::statistics::Values;
 use measure::{intervals, picture_age};
 use record::profile::{FunctionLoad, Knee, MeasuredMove, MigrationTimes, SweepCell};
-use record::raw::FrameRow;
+use record::raw::{FrameRow, LoadRow};
 use record::{HostName, Profile, SCHEMA, Timestamp, Utilization};
 use scenario::controller::Figures;
 use scenario::{PolicyName, Role, Scenario};
@@ -23,6 +23,8 @@ use crate::world::World;
 
 /// Settling of the chain before anything is measured, and time over which the function's own demand is measured.
 const IDLE: Duration = Duration::from_secs(6);
+/// The peak of what copying costs is a mean over so many looks of the monitor, 2 s.
+const PEAK_LOOKS: usize = 4;
 /// The first frame from the target is on the screen within this after a move, or the move failed.
 const FIRST_FRAME_WITHIN: Duration = Duration::from_secs(10);
 /// A backlog has drained and the picture is back within this after a move or a sweep.
@@ -247,22 +249,8 @@ fn moves(
             &world.orchestrator(),
         )?;
         let copied = Timestamp::now();
-        // The first looks fall into the start of the target, the last into its end: leave them out.
-        let vm_while = {
-            let rows = monitor.rows();
-            let inside = |row: &&record::raw::LoadRow| {
-                row.host == source.as_str()
-                    && row.time_us > before + Duration::from_secs(1)
-                    && row.time_us < copied - Duration::from_millis(500)
-            };
-            rows.iter()
-                .filter(inside)
-                .filter_map(|row| row.vm)
-                .collect::<Values>()
-                .mean()
-        };
-        if let (Some(vm_before), Some(vm_while)) = (vm_before, vm_while) {
-            extra.push(vm_while - vm_before);
+        if let (Some(before_it), Some(peak)) = (vm_before, peak(&monitor.rows(), &source, before, copied)) {
+            extra.push(peak - before_it);
         }
         let shown = first_frame_after(world, player, moved.decided, runner)?;
         let one = MeasuredMove {
@@ -305,6 +293,15 @@ fn other(scenario: &Scenario, source: &HostName) -> Result<HostName, LabError> {
     found
         .cloned()
         .ok_or_else(|| LabError::Missing("a second edge host".into()))
+}
+
+/// Highest mean over [`PEAK_LOOKS`] looks of what the virtual machine used on `host` between two instants. A guest that is
+/// copied needs most in the first seconds, when its every first write to a page is caught.
+fn peak(rows: &[LoadRow], host: &HostName, from: Timestamp, to: Timestamp) -> Option<f64> {
+    let inside = |row: &&LoadRow| row.host == host.as_str() && row.time_us > from && row.time_us < to;
+    let used: Vec<f64> = rows.iter().filter(inside).filter_map(|row| row.vm).collect();
+    let means = used.windows(PEAK_LOOKS).map(|looks| looks.iter().sum::<f64>() / PEAK_LOOKS as f64);
+    means.reduce(f64::max)
 }
 
 /// When the viewer was first served by another QEMU than `runner`; where the picture does not say who drew it, when the

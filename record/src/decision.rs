@@ -181,7 +181,7 @@ pub enum HoldReason {
     BelowThreshold,
     /// The forecast gives time still.
     NotDue,
-    /// It would be time, but not for enough samples in a row.
+    /// It would be time by the load as it is, with no trend to believe, but not for enough samples in a row.
     NotSustained {
         /// Samples in a row so far.
         samples: u32,
