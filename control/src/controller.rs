@@ -74,7 +74,12 @@ impl Controller {
             moves: BTreeMap::new(),
             moves_begun: 0,
             output: VecDeque::new(),
-            look_again_at: BTreeMap::new(),
+            // Every host is looked at once at the start, so that the log also says of one that never answers.
+            look_again_at: settings
+                .hosts
+                .iter()
+                .map(|name| (name.clone(), Timestamp::default()))
+                .collect(),
             settings,
         })
     }
@@ -214,7 +219,8 @@ impl Controller {
             return hold(HoldReason::NothingToMove);
         };
         if let Some(reason) = host.unusable(now, limits) {
-            return hold(reason);
+            // Nothing may ever come in of it: it is said again all the same.
+            return Err((reason, Some(now + HOLD_LOGGED_EVERY)));
         }
         if let Err(reason) = &judged.due {
             return hold(reason.clone());
