@@ -146,8 +146,8 @@ fn every_scenario_can_be_read() {
     assert!(count > 0);
 }
 
-/// Command lines of `forestall` in the code blocks of a page: the words that name a command.
-fn commands(page: &str) -> Vec<Vec<String>> {
+/// Command lines of `forestall` in the code blocks of a page: the words that name a command, and its options.
+fn commands(page: &str) -> Vec<(Vec<String>, Vec<String>)> {
     let mut inside = false;
     let mut found = Vec::new();
     for line in page.lines() {
@@ -155,7 +155,8 @@ fn commands(page: &str) -> Vec<Vec<String>> {
             inside = !inside;
             continue;
         }
-        if !inside {
+        // Fenced, or indented.
+        if !inside && !line.starts_with("    ") {
             continue;
         }
         let line = line.trim_start().trim_start_matches("$ ");
@@ -170,8 +171,16 @@ fn commands(page: &str) -> Vec<Vec<String>> {
         }
         // The words of a command are letters; its arguments are paths, addresses and options.
         let name = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
-        let words = words.take_while(|word| !word.starts_with('-') && name(word));
-        found.push(words.map(str::to_owned).collect());
+        let words: Vec<String> = words
+            .take_while(|word| !word.starts_with('#'))
+            .map(str::to_owned)
+            .collect();
+        let command = words
+            .iter()
+            .take_while(|word| !word.starts_with('-') && name(&word.as_str()));
+        let options = words.iter().filter(|word| word.starts_with("--"));
+        let options = options.map(|word| word.split('=').next().unwrap_or(word).to_owned());
+        found.push((command.cloned().collect(), options.collect()));
     }
     found
 }
@@ -184,13 +193,21 @@ fn forestall(words: &[&str]) -> std::process::Output {
 /// Whether the words are a command: one that is not makes the command line's parser say so before it says its help.
 fn check_commands(page: &str) -> Result<usize, String> {
     let commands = commands(page);
-    for command in &commands {
+    for (command, options) in &commands {
         let mut words: Vec<&str> = command.iter().map(String::as_str).collect();
         words.push("--help");
         let output = forestall(&words);
         if output.status.code() != Some(0) {
             let error = String::from_utf8_lossy(&output.stderr).into_owned();
             return Err(format!("forestall {}: {error}", command.join(" ")));
+        }
+        let help = String::from_utf8_lossy(&output.stdout).into_owned();
+        let known = |option: &&String| {
+            let mut words = help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+            words.any(|word| word == *option)
+        };
+        if let Some(option) = options.iter().find(|option| !known(option)) {
+            return Err(format!("forestall {} has no {option}", command.join(" ")));
         }
     }
     Ok(commands.len())
@@ -206,9 +223,13 @@ fn the_commands_of_the_readme_exist() {
 
 #[test]
 fn a_command_that_does_not_exist_is_found() {
-    let page = "forestall outside\n```sh\n$ forestall lab run scenarios/x\nA=1 ./forestall sim replay DIR\n```\n";
-    assert_eq!(check_commands(page), Ok(2));
-    for wrong in ["forestall juggle", "forestall lab juggle --fast"] {
+    let page = "forestall outside\n```sh\n$ forestall lab run scenarios/x\nA=1 ./forestall sim replay DIR\n```\n\n    forestall sim run x --log # y\n";
+    assert_eq!(check_commands(page), Ok(3));
+    for wrong in [
+        "forestall juggle",
+        "forestall lab juggle --fast",
+        "forestall sim run x --fast",
+    ] {
         assert!(
             check_commands(&format!("```\n{wrong}\n```\n")).is_err(),
             "{wrong}"
