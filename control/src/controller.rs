@@ -215,7 +215,10 @@ impl Controller {
         }
         let here =
             |(_, function): &(&VmName, &Function)| function.host == *name && !function.given_up;
-        let Some((vm, function)) = self.functions.iter().find(here) else {
+        // The one that may move soonest, so that a function that cools down does not keep another from moving.
+        let candidates = self.functions.iter().filter(here);
+        let Some((vm, function)) = candidates.min_by_key(|(_, function)| function.cooldown_until)
+        else {
             return hold(HoldReason::NothingToMove);
         };
         if let Some(reason) = host.unusable(now, limits) {

@@ -227,3 +227,17 @@ fn cooldown_doubles_after_failures() {
         at += expected;
     }
 }
+
+#[test]
+fn a_function_that_cools_down_does_not_keep_another_from_moving() {
+    let mut told = settings();
+    let mut second = told.functions[0].clone();
+    second.vm = VmName::new("g").unwrap();
+    told.functions.push(second);
+    let mut bench = Bench::copying(told);
+    bench.copy_failed(1);
+    bench.seen(1, Absent, Running);
+    let events = bench.acted(1);
+    assert_eq!(words(&events), ["settled stayed", "start a>b"]);
+    assert!(matches!(&events[1], Event::Start { vm, .. } if vm.as_str() == "g"));
+}
