@@ -74,7 +74,12 @@ impl Controller {
             moves: BTreeMap::new(),
             moves_begun: 0,
             output: VecDeque::new(),
-            look_again_at: BTreeMap::new(),
+            // Every host is looked at once at the start, so that the log also says of one that never answers.
+            look_again_at: settings
+                .hosts
+                .iter()
+                .map(|name| (name.clone(), Timestamp::default()))
+                .collect(),
             settings,
         })
     }
@@ -207,11 +212,15 @@ impl Controller {
         }
         let here =
             |(_, function): &(&VmName, &Function)| function.host == *name && !function.given_up;
-        let Some((vm, function)) = self.functions.iter().find(here) else {
+        // The one that may move soonest, so that a function that cools down does not keep another from moving.
+        let candidates = self.functions.iter().filter(here);
+        let Some((vm, function)) = candidates.min_by_key(|(_, function)| function.cooldown_until)
+        else {
             return hold(HoldReason::NothingToMove);
         };
         if let Some(reason) = host.unusable(now, limits) {
-            return hold(reason);
+            // Nothing may ever come in of it: it is said again all the same.
+            return Err((reason, Some(now + HOLD_LOGGED_EVERY)));
         }
         if let Err(reason) = &judged.due {
             return hold(reason.clone());

@@ -4,14 +4,15 @@
 //! decision goes out as one. The orchestrator, the lab and the simulator drive this same code.
 //!
 //! Read in this order: [`input`] (what comes in), [`settings`], [`forecast`], [`policy`] (is it time?), [`placement`]
-//! (where to?), [`reallocation`] (one move, from plan to verdict), [`controller`] (all of it together). What goes out
-//! is [`record::Event`].
+//! (where to?), [`reallocation`] (one move, from plan to verdict), [`controller`] (all of it together), [`journal`] (how
+//! inputs are kept for a replay). What goes out is [`record::Event`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod controller;
 pub mod forecast;
 pub mod host;
 pub mod input;
+pub mod journal;
 pub mod placement;
 pub mod policy;
 pub mod reallocation;

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use control::Input;
+use control::journal::{Entry, INPUTS};
 use orchestrator::config::{Config, Snmp, SnmpVersion};
-use orchestrator::journal::{DECISIONS, Entry, INPUTS, MOVES, MoveEvent, MoveFact};
+use orchestrator::journal::{DECISIONS, MOVES, MoveEvent, MoveFact};
 use record::raw::{LoadRow, MigrationRow, PhaseRow};
 use record::{Decision, Event, Profile, SCHEMA, Timestamp};
 use scenario::controller::Figures;

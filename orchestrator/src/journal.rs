@@ -4,35 +4,15 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use control::journal::{Entry, Head, INPUTS};
 use control::{Input, Settings};
 use record::{Decision, SCHEMA, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// File of the inputs: a [`Head`], then [`Entry`]s.
-pub const INPUTS: &str = "inputs.jsonl";
 /// File of the decisions: [`Decision`]s.
 pub const DECISIONS: &str = "decisions.jsonl";
 /// File of the moves: [`MoveEvent`]s.
 pub const MOVES: &str = "moves.jsonl";
-
-/// First line of [`INPUTS`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Head {
-    /// [`SCHEMA`].
-    pub schema: u32,
-    /// What the controller was told.
-    pub settings: Settings,
-}
-
-/// An input and when it was handled.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
-    /// When.
-    pub now_us: Timestamp,
-    /// What.
-    #[serde(flatten)]
-    pub input: Input,
-}
 
 /// What a driver saw of a move, beside what the controller needs to know.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -23,18 +23,43 @@ impl Sample {
     /// Middle of the interval: the instant that its mean stands for when the load changes steadily.
     #[must_use]
     pub fn centre(&self) -> Timestamp {
-        self.measured_at_us - Duration::from_secs_f64(self.interval_ms.max(0.0) / 2e3)
+        self.measured_at_us - seconds(self.interval_ms / 2e3)
     }
 
     /// Beginning of the interval.
     #[must_use]
     pub fn begin(&self) -> Timestamp {
-        self.measured_at_us - Duration::from_secs_f64(self.interval_ms.max(0.0) / 1e3)
+        self.measured_at_us - seconds(self.interval_ms / 1e3)
     }
 
     /// How old it is.
     #[must_use]
     pub fn age(&self, now: Timestamp) -> Duration {
         now.since(self.measured_at_us)
+    }
+}
+
+/// A length of time that may have come from a file: less than nothing is none, too long is as long as can be said.
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_interval_panics() {
+        for interval_ms in [f64::NAN, -1.0, 1e300, f64::INFINITY] {
+            let sample = Sample {
+                host: HostName::new("a").unwrap(),
+                utilization: Utilization::IDLE,
+                measured_at_us: Timestamp(7),
+                interval_ms,
+            };
+            let begin = if interval_ms > 0.0 { 0 } else { 7 };
+            assert_eq!(sample.begin(), Timestamp(begin), "{interval_ms}");
+            assert_eq!(sample.centre(), Timestamp(begin), "{interval_ms}");
+        }
     }
 }

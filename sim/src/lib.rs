@@ -1,1 +1,14 @@
-//! placeholder
+//! A scenario in virtual time: the same file as in the lab, the very same `control`, and a model in place of machines.
+//!
+//! Read in this order: [`world`] (what the machines are taken to do), [`run`] (controller and world, event by event),
+//! [`replay`](mod@replay) (a recorded run's inputs through the same code once more), [`error`].
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod error;
+pub mod replay;
+pub mod run;
+pub mod world;
+
+pub use error::SimError;
+pub use replay::replay;
+pub use run::{LoadPoint, MoveTimes, SimRun, run, run_with};

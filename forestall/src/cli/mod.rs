@@ -8,6 +8,7 @@ mod orchestrate;
 mod overlay;
 #[cfg(feature = "media")]
 mod play;
+mod sim;
 #[cfg(feature = "media")]
 mod video;
 
@@ -32,6 +33,8 @@ missing, 130 interrupted (Ctrl-C or SIGTERM; files are whole).";
 pub(crate) enum Command {
     /// Run experiments for real on this machine: namespaces, virtual machines, agents, load, video
     Lab(lab::Arguments),
+    /// Run a scenario in virtual time, or a recorded run's inputs once more
+    Sim(sim::Arguments),
     /// Watch hosts, and move functions before their hosts get too busy
     Orchestrate(orchestrate::Arguments),
     /// Be the camera: send a moving picture with a clock
@@ -49,6 +52,7 @@ impl Command {
     pub(crate) fn run(self) -> Result<Outcome, Failure> {
         match self {
             Self::Lab(arguments) => arguments.run(),
+            Self::Sim(arguments) => arguments.run(),
             Self::Orchestrate(arguments) => arguments.run(),
             #[cfg(feature = "media")]
             Self::Capture(arguments) => arguments.run(),

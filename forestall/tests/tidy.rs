@@ -1,0 +1,269 @@
+//! What can be counted about the house is kept by counting it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Lines of a source file; longer ones are two things.
+const LINES_MAX: usize = 700;
+/// What a room without IO and clock has no use for.
+const OUTSIDE: [&str; 9] = [
+    "SystemTime::now",
+    "Instant::now",
+    "Timestamp::now",
+    "std::fs",
+    "std::net",
+    "std::process",
+    "std::env",
+    "tokio",
+    "thread::sleep",
+];
+/// Rooms without IO and clock, and all that they may depend on.
+const PURE: [(&str, &[&str]); 2] = [
+    ("control", &["record", "serde", "thiserror"]),
+    ("wire", &["serde", "thiserror"]),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn toml(path: &Path) -> toml::Table {
+    let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    text.parse()
+        .unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// The rooms: name and `Cargo.toml` of each.
+fn rooms() -> Vec<(String, toml::Table)> {
+    let workspace = toml(&root().join("Cargo.toml"));
+    let members = workspace["workspace"]["members"].as_array().unwrap();
+    let room = |name: &toml::Value| {
+        let name = name.as_str().unwrap().to_owned();
+        let manifest = toml(&root().join(&name).join("Cargo.toml"));
+        (name, manifest)
+    };
+    members.iter().map(room).collect()
+}
+
+/// Names under one kind of dependencies.
+fn dependencies(manifest: &toml::Table, kind: &str) -> Vec<String> {
+    let table = manifest.get(kind).and_then(toml::Value::as_table);
+    table.map_or_else(Vec::new, |table| table.keys().cloned().collect())
+}
+
+fn files(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, extension, found);
+        } else if path.extension().is_some_and(|e| e == extension) {
+            found.push(path);
+        }
+    }
+}
+
+fn sources(room: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    files(&root().join(room).join("src"), "rs", &mut found);
+    assert!(!found.is_empty(), "{room} has no sources");
+    found
+}
+
+/// Lines of code that speak to the outside; comments may.
+fn outside(text: &str) -> Vec<&str> {
+    let code = |line: &&str| !line.trim_start().starts_with("//");
+    text.lines()
+        .filter(code)
+        .filter(|line| OUTSIDE.iter().any(|word| line.contains(word)))
+        .collect()
+}
+
+#[test]
+fn pure_rooms_have_no_io_and_no_clock() {
+    for (room, allowed) in PURE {
+        for path in sources(room) {
+            let text = fs::read_to_string(&path).unwrap();
+            let found = outside(&text);
+            assert!(found.is_empty(), "{}: {found:?}", path.display());
+        }
+        let manifest = toml(&root().join(room).join("Cargo.toml"));
+        for name in dependencies(&manifest, "dependencies") {
+            assert!(allowed.contains(&name.as_str()), "{room} depends on {name}");
+        }
+        assert!(dependencies(&manifest, "build-dependencies").is_empty());
+    }
+    // The checker is checked.
+    assert_eq!(outside("// std::fs\nlet now = Timestamp::now();").len(), 1);
+}
+
+#[test]
+fn nothing_but_the_command_line_depends_on_the_lab() {
+    for (room, manifest) in rooms().iter().filter(|(room, _)| room != "forestall") {
+        for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let names = dependencies(manifest, kind);
+            assert!(!names.iter().any(|name| name == "lab"), "{room}: {kind}");
+        }
+    }
+}
+
+#[test]
+fn every_room_has_the_house_rules() {
+    for (room, manifest) in rooms() {
+        let inherits = manifest
+            .get("lints")
+            .and_then(|lints| lints.get("workspace"))
+            .and_then(toml::Value::as_bool);
+        assert_eq!(inherits, Some(true), "{room}/Cargo.toml: [lints]");
+    }
+}
+
+#[test]
+fn no_file_is_two_things() {
+    for (room, _) in rooms() {
+        for path in sources(&room) {
+            let lines = fs::read_to_string(&path).unwrap().lines().count();
+            let what = path.display();
+            assert!(lines <= LINES_MAX, "{what} has {lines} lines");
+        }
+    }
+}
+
+#[test]
+fn every_scenario_can_be_read() {
+    let mut count = 0;
+    for entry in fs::read_dir(root().join("scenarios")).unwrap() {
+        let path = entry.unwrap().path();
+        let scenario = scenario::Scenario::read(&path).unwrap();
+        assert_eq!(
+            Some(scenario.name.as_str()),
+            path.file_name().and_then(|name| name.to_str())
+        );
+        assert!(path.join("README.md").exists(), "{}", path.display());
+        count += 1;
+    }
+    assert!(count > 0);
+}
+
+/// Command lines of `forestall` in the code blocks of a page: the words that name a command, and its options.
+fn commands(page: &str) -> Vec<(Vec<String>, Vec<String>)> {
+    let mut inside = false;
+    let mut found = Vec::new();
+    for line in page.lines() {
+        if line.trim_start().starts_with("```") {
+            inside = !inside;
+            continue;
+        }
+        // Fenced, or indented.
+        if !inside && !line.starts_with("    ") {
+            continue;
+        }
+        let line = line.trim_start().trim_start_matches("$ ");
+        let mut words = line
+            .split_whitespace()
+            .skip_while(|word| *word == "sudo" || word.contains('='));
+        let is_ours = words
+            .next()
+            .is_some_and(|program| program == "forestall" || program.ends_with("/forestall"));
+        if !is_ours {
+            continue;
+        }
+        // The words of a command are letters; its arguments are paths, addresses and options.
+        let name = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+        let words: Vec<String> = words
+            .take_while(|word| !word.starts_with('#'))
+            .map(str::to_owned)
+            .collect();
+        let command = words
+            .iter()
+            .take_while(|word| !word.starts_with('-') && name(&word.as_str()));
+        let options = words.iter().filter(|word| word.starts_with("--"));
+        let options = options.map(|word| word.split('=').next().unwrap_or(word).to_owned());
+        found.push((command.cloned().collect(), options.collect()));
+    }
+    found
+}
+
+fn forestall(words: &[&str]) -> std::process::Output {
+    let program = env!("CARGO_BIN_EXE_forestall");
+    Command::new(program).args(words).output().unwrap()
+}
+
+/// Whether the words are a command: one that is not makes the command line's parser say so before it says its help.
+fn check_commands(page: &str) -> Result<usize, String> {
+    let commands = commands(page);
+    for (command, options) in &commands {
+        let mut words: Vec<&str> = command.iter().map(String::as_str).collect();
+        words.push("--help");
+        let output = forestall(&words);
+        if output.status.code() != Some(0) {
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(format!("forestall {}: {error}", command.join(" ")));
+        }
+        let help = String::from_utf8_lossy(&output.stdout).into_owned();
+        let known = |option: &&String| {
+            let mut words = help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+            words.any(|word| word == *option)
+        };
+        if let Some(option) = options.iter().find(|option| !known(option)) {
+            return Err(format!("forestall {} has no {option}", command.join(" ")));
+        }
+    }
+    Ok(commands.len())
+}
+
+#[test]
+#[cfg(feature = "media")]
+fn the_commands_of_the_readme_exist() {
+    let page = fs::read_to_string(root().join("README.md")).expect("README.md");
+    let count = check_commands(&page).unwrap();
+    assert!(count > 0, "README.md shows no command in a code block");
+}
+
+#[test]
+fn a_command_that_does_not_exist_is_found() {
+    let page = "forestall outside\n```sh\n$ forestall lab run scenarios/x\nA=1 ./forestall sim replay DIR\n```\n\n    forestall sim run x --log # y\n";
+    assert_eq!(check_commands(page), Ok(3));
+    for wrong in [
+        "forestall juggle",
+        "forestall lab juggle --fast",
+        "forestall sim run x --fast",
+    ] {
+        assert!(
+            check_commands(&format!("```\n{wrong}\n```\n")).is_err(),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
+fn a_simulation_and_the_replay_of_its_record() {
+    let scenario = scenario::Scenario::read(&root().join("scenarios/reallocation")).unwrap();
+    let profile = &scenario.profiles["fast"];
+    let run = sim::run(&scenario, scenario::PolicyName::Deadline, profile).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let decisions = folder.path().join("decisions.jsonl");
+    fs::write(folder.path().join("inputs.jsonl"), run.input_log().unwrap()).unwrap();
+    let log = run.decision_log().unwrap();
+    let check = |log: &str, code, expected: &str| {
+        fs::write(&decisions, log).unwrap();
+        let output = forestall(&["sim", "replay", folder.path().to_str().unwrap()]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(text.contains(expected), "{text}");
+    };
+    let count = run.decisions.len();
+    check(&log, 0, &format!("{count} decisions, equal"));
+    check(&log.replace("\"start\"", "\"begin\""), 1, "differs");
+    let (shorter, _) = log.trim_end().rsplit_once('\n').unwrap();
+    check(
+        &format!("{shorter}\n"),
+        1,
+        &format!("decision {count} differs"),
+    );
+    assert_eq!(
+        forestall(&["sim", "replay", "/no/such"]).status.code(),
+        Some(2)
+    );
+}

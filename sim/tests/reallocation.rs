@@ -1,0 +1,109 @@
+//! The scenario `reallocation` in virtual time, against its golden decision logs.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+
+use forestall_sim as sim;
+use record::Verdict;
+use scenario::{PolicyName, Scenario};
+
+const POLICIES: [PolicyName; 3] = [
+    PolicyName::None,
+    PolicyName::Threshold,
+    PolicyName::Deadline,
+];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/reallocation")
+}
+
+fn each(mut check: impl FnMut(&str, PolicyName, &sim::SimRun)) {
+    let scenario = Scenario::read(&folder()).unwrap();
+    for (name, profile) in &scenario.profiles {
+        for policy in POLICIES {
+            check(name, policy, &sim::run(&scenario, policy, profile).unwrap());
+        }
+    }
+}
+
+/// `FORESTALL_BLESS=1 cargo test -p forestall-sim` writes the logs anew; the diff is for a person to judge.
+#[test]
+fn decisions_are_those_of_the_golden_logs() {
+    each(|profile, policy, run| {
+        let path = folder()
+            .join("expected")
+            .join(format!("{profile}-{}.jsonl", policy.as_str()));
+        let log = run.decision_log().unwrap();
+        if std::env::var_os("FORESTALL_BLESS").is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &log).unwrap();
+        }
+        let expected = std::fs::read_to_string(&path).unwrap();
+        for (number, (line, expected)) in log.lines().zip(expected.lines()).enumerate() {
+            assert_eq!(line, expected, "{}:{}", path.display(), number + 1);
+        }
+        assert_eq!(log, expected, "{}", path.display());
+    });
+}
+
+#[test]
+fn two_runs_are_equal_to_the_byte() {
+    let scenario = Scenario::read(&folder()).unwrap();
+    let profile = &scenario.profiles["fast"];
+    let log = || sim::run(&scenario, PolicyName::Deadline, profile).unwrap();
+    assert_eq!(log().decision_log().unwrap(), log().decision_log().unwrap());
+    assert_eq!(log().input_log().unwrap(), log().input_log().unwrap());
+}
+
+#[test]
+fn a_replay_of_the_inputs_decides_the_same() {
+    each(|_, _, run| {
+        let again = sim::replay(&run.input_log().unwrap()).unwrap();
+        assert_eq!(again, run.decisions);
+    });
+}
+
+#[test]
+fn what_each_policy_comes_to() {
+    each(|profile, policy, run| {
+        let what = format!("{profile} {}", policy.as_str());
+        assert!(run.knee_reached.is_some(), "{what}");
+        let verdicts: Vec<_> = run.moves.iter().map(|m| m.settled.unwrap().1).collect();
+        if policy == PolicyName::None {
+            assert!(verdicts.is_empty() && run.moved_at.is_none(), "{what}");
+            assert!(run.above_knee_s > 20.0, "{what}: {}", run.above_knee_s);
+            return;
+        }
+        assert_eq!(
+            verdicts,
+            [Verdict::Moved],
+            "{what}: one move and no way back"
+        );
+        let margin = run.margin_s.unwrap();
+        let in_time = margin >= 0.0;
+        // The fixed threshold of the thesis holds only while the load rises slowly; the forecast holds for both.
+        let expected = policy == PolicyName::Deadline || profile == "slow";
+        assert_eq!(in_time, expected, "{what}: margin {margin} s");
+        // After a flat phase the forecast learns a slope over several samples, so the slow rise is met late: in time for
+        // the knee, but not for the knee that copying itself brings nearer.
+        let untouched = policy == PolicyName::Deadline && profile == "fast";
+        assert_eq!(
+            run.above_knee_s == 0.0,
+            untouched,
+            "{what}: {} s",
+            run.above_knee_s
+        );
+    });
+}
+
+#[test]
+fn nonsense_is_refused() {
+    for (inputs, expected) in [
+        ("", "there are no inputs"),
+        ("{", "line 1"),
+        ("{\"schema\":1}\n", "line 1"),
+    ] {
+        let error = sim::replay(inputs).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
