@@ -22,6 +22,8 @@ else
   AS_ROOT := $(if $(SUDO),CARGO_TARGET_$(TRIPLE)_RUNNER="$(SUDO) env FORESTALL_LAB_TESTS=1",)
 endif
 
+# Steps follow each other, whatever -j says.
+.NOTPARALLEL:
 .PHONY: help demo build test setup setup-tests format lint without-media unit end-to-end fuzz calibrate check
 
 help: ## this list

@@ -21,7 +21,11 @@ for argument in "$@"; do
         *) echo "error: unknown argument $argument; see scripts/setup.sh --help" >&2; exit 2 ;;
     esac
 done
-[ "${FORESTALL_INSTALL:-yes}" = no ] && check_only=yes
+nothing_done="Nothing was installed. As root:"
+case "${FORESTALL_INSTALL:-yes}" in
+    no) check_only=yes ;;
+    done) check_only=yes; nothing_done="Still missing after the installation. By hand, as root:" ;; # this script, see its end
+esac
 
 # Debian keeps some of what is looked for where only root's PATH leads.
 PATH=$PATH:/usr/sbin:/sbin
@@ -117,7 +121,7 @@ by_hand() {
     exit 3
 }
 
-[ "$check_only" = yes ] && by_hand "Nothing was installed. As root:"
+[ "$check_only" = yes ] && by_hand "$nothing_done"
 # Nothing can be built without it, so nothing else is installed before it is there.
 [ -n "$rust" ] && by_hand "Nothing was installed. Get Rust as above, then start again. The rest, as root, if you do not want it done then:"
 program apt-get || by_hand "There is no apt-get here. On Debian 12 it would be, as root:"
@@ -156,4 +160,5 @@ if [ ${#missing[@]} -gt 0 ]; then
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" \
         || failed "apt-get install"
 fi
-echo "Everything that Forestall needs is installed."
+# Look again instead of trusting that it worked.
+FORESTALL_INSTALL=done "$0" "$@"
