@@ -1,0 +1,83 @@
+# The two commands of the README are `make demo` and `make test`; `make help` lists the rest.
+#
+# Everything is built with one profile, `release`: the lab's guest emulates a CPU and has no time for unoptimised code, and
+# a second profile would build every dependency twice. Clippy checks with the same profile, so that it shares procedural
+# macros and build scripts (bindgen over FFmpeg's headers is the longest) with the build.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+FORESTALL := target/release/forestall
+SCENARIO ?= scenarios/reallocation
+FUZZ_SECONDS ?= 600
+
+# The lab makes namespaces, control groups and mounts: it runs as root, the build does not. Where there is no sudo, the
+# lab itself says what it needs and exits 3.
+ifeq ($(shell id -u),0)
+  SUDO :=
+  AS_ROOT :=
+else
+  SUDO := $(shell command -v sudo)
+  # cargo lets this program start the test's binary.
+  TRIPLE := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
+  AS_ROOT := $(if $(SUDO),CARGO_TARGET_$(TRIPLE)_RUNNER="$(SUDO) env FORESTALL_LAB_TESTS=1",)
+endif
+
+# Steps follow each other, whatever -j says.
+.NOTPARALLEL:
+.PHONY: help demo build test setup setup-tests format lint without-media unit end-to-end fuzz calibrate check
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 16
+
+demo: setup build ## install what is missing, build, run the experiment, say where the report is
+	$(SUDO) $(FORESTALL) lab run $(SCENARIO)
+
+# One after the other, cheapest first: what fails early fails soon.
+test: ## install what is missing, run all tests
+	$(MAKE) setup-tests
+	$(MAKE) format
+	$(MAKE) lint
+	$(MAKE) without-media
+	$(MAKE) unit
+	$(MAKE) end-to-end
+
+setup: ## install what is missing (says what first; FORESTALL_INSTALL=no only says)
+	scripts/setup.sh
+
+setup-tests:
+	scripts/setup.sh --tests
+
+build: ## build the program
+	$(CARGO) build --release
+
+format:
+	$(CARGO) fmt --all --check
+
+lint:
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+
+# All but the video commands has to build where FFmpeg's libraries are not. Shares the dependencies with the other builds;
+# the next step puts the whole program back in its place.
+without-media:
+	$(CARGO) build --release -p forestall --no-default-features
+	@if ldd $(FORESTALL) | grep -E 'lib(av|sw)[a-z]+\.so'; then \
+	    echo "error: the program without the feature media needs FFmpeg's libraries" >&2; exit 1; \
+	fi
+
+# Unit, property and tidy tests, and about a second of fuzzing of each parser.
+unit: ## all tests that need neither root nor virtual machines
+	env -u FORESTALL_LAB_TESTS $(CARGO) test --release --workspace
+
+# `--workspace` here too: with `-p forestall` cargo would choose other features and build dependencies anew.
+end-to-end: ## tests on real QEMU, snmpd and video (root)
+	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(CARGO) test --release --workspace --test lab -- --test-threads=1 --nocapture
+
+fuzz: ## fuzz each parser for FUZZ_SECONDS (600)
+	BOLERO_RANDOM_TEST_TIME_MS=$$(( $(FUZZ_SECONDS) * 1000 )) BOLERO_RANDOM_ITERATIONS=1000000000 \
+	    $(CARGO) test --release --workspace --test fuzz
+
+calibrate: setup build ## measure the knee and the time of a move again, into profile.toml
+	$(SUDO) $(FORESTALL) lab calibrate $(SCENARIO)
+
+check: build ## say what this machine offers to the lab
+	$(SUDO) $(FORESTALL) lab check
