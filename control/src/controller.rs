@@ -226,7 +226,10 @@ impl Controller {
             return hold(reason.clone());
         }
         // A trend that is believed rests on several samples already; a level by itself may be a passing spike.
-        let trend = judged.evidence.forecast.is_some_and(|forecast| forecast.trusted);
+        let trend = judged
+            .evidence
+            .forecast
+            .is_some_and(|forecast| forecast.trusted);
         if !trend && host.due_in_a_row() < limits.sustained_samples {
             let (samples, needed) = (host.due_in_a_row(), limits.sustained_samples);
             return hold(HoldReason::NotSustained { samples, needed });

@@ -247,9 +247,12 @@ fn moves(
             &source,
             Qemu::new(world.machine.driver_config()),
             &world.orchestrator(),
+            world.interrupted(),
         )?;
         let copied = Timestamp::now();
-        if let (Some(before_it), Some(peak)) = (vm_before, peak(&monitor.rows(), &source, before, copied)) {
+        if let (Some(before_it), Some(peak)) =
+            (vm_before, peak(&monitor.rows(), &source, before, copied))
+        {
             extra.push(peak - before_it);
         }
         let shown = first_frame_after(world, player, moved.decided, runner)?;
@@ -298,9 +301,16 @@ fn other(scenario: &Scenario, source: &HostName) -> Result<HostName, LabError> {
 /// Highest mean over [`PEAK_LOOKS`] looks of what the virtual machine used on `host` between two instants. A guest that is
 /// copied needs most in the first seconds, when its every first write to a page is caught.
 fn peak(rows: &[LoadRow], host: &HostName, from: Timestamp, to: Timestamp) -> Option<f64> {
-    let inside = |row: &&LoadRow| row.host == host.as_str() && row.time_us > from && row.time_us < to;
-    let used: Vec<f64> = rows.iter().filter(inside).filter_map(|row| row.vm).collect();
-    let means = used.windows(PEAK_LOOKS).map(|looks| looks.iter().sum::<f64>() / PEAK_LOOKS as f64);
+    let inside =
+        |row: &&LoadRow| row.host == host.as_str() && row.time_us > from && row.time_us < to;
+    let used: Vec<f64> = rows
+        .iter()
+        .filter(inside)
+        .filter_map(|row| row.vm)
+        .collect();
+    let means = used
+        .windows(PEAK_LOOKS)
+        .map(|looks| looks.iter().sum::<f64>() / PEAK_LOOKS as f64);
     means.reduce(f64::max)
 }
 

@@ -65,7 +65,7 @@ pub fn create(scenario: &Scenario) -> Result<(), LabError> {
         }
         address(&ns, host, &ip)?;
         if *host.role.as_ref() == Role::Edge {
-            limit_rate(&ns, scenario.migration.bandwidth_mib_s)?;
+            limit_rate(&ns, scenario.migration.link_mbit_s)?;
         }
     }
     Ok(())
@@ -100,10 +100,10 @@ fn address(
 }
 
 /// The management link of an edge server sends at this rate and no faster.
-fn limit_rate(ns: &str, mib_per_s: f64) -> Result<(), LabError> {
-    let bits = (mib_per_s * 1024.0 * 1024.0 * 8.0) as u64;
+fn limit_rate(ns: &str, mbit_per_s: f64) -> Result<(), LabError> {
+    let bits = (mbit_per_s * 1e6) as u64;
     let line = format!(
-        "-n {ns} qdisc add dev {MANAGEMENT} root tbf rate {bits}bit burst 256kb latency 100ms"
+        "-n {ns} qdisc add dev {MANAGEMENT} root tbf rate {bits}bit burst 512kb latency 50ms"
     );
     run("tc", &line.split_whitespace().collect::<Vec<_>>()).map(drop)
 }

@@ -1,6 +1,7 @@
 //! One move at once, for calibration: the same control core and the same driver as in the orchestrator, told that the
 //! source is full.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use control::{Controller, Input, Policy, Settings};
@@ -33,6 +34,7 @@ pub fn relocate(
     source: &HostName,
     driver: Qemu,
     orchestrator: &Place,
+    interrupted: &AtomicBool,
 ) -> Result<Relocated, LabError> {
     let mut settings = settings.clone();
     settings.policy = Policy::Threshold {
@@ -54,13 +56,23 @@ pub fn relocate(
                 .enable_all()
                 .build();
             let runtime = runtime.map_err(|error| failed(error.to_string()))?;
-            runtime
-                .block_on(follow(settings, source, driver))
-                .map_err(failed)
+            runtime.block_on(async {
+                tokio::select! {
+                    moved = follow(settings, source, driver) => moved.map_err(failed),
+                    () = set(interrupted) => Err(LabError::Interrupted),
+                }
+            })
         });
         work.join()
             .unwrap_or_else(|_| Err(failed("it panicked".into())))
     })
+}
+
+/// Waits until it is set.
+async fn set(flag: &AtomicBool) {
+    while !flag.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 async fn follow(settings: Settings, source: &HostName, driver: Qemu) -> Result<Relocated, String> {

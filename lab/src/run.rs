@@ -64,14 +64,15 @@ pub fn run(world: &World<'_>, plan: &Plan<'_>, progress: &mut Progress) -> Resul
         let mut player = Player::start(scenario, &plan.folder)?;
         let mut camera = Camera::start(scenario, &plan.folder)?;
         player.wait_for_picture()?;
+        // Later an agent may end or freeze: that is for the orchestrator to notice.
+        agents
+            .iter_mut()
+            .try_for_each(|agent| agent.process.check())?;
         world.wait(SETTLE)?;
 
         let monitor = Monitor::start(scenario, world.site().groups())?;
         let mut load = world.load(first);
         let mut watch = |offered: f64, progress: &mut Progress| -> Result<(), LabError> {
-            agents
-                .iter_mut()
-                .try_for_each(|agent| agent.process.check())?;
             orchestrator.check()?;
             player.check()?;
             camera.check()?;

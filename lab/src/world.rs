@@ -161,6 +161,12 @@ impl<'a> World<'a> {
         self.check_interrupted()
     }
 
+    /// Set when the person pressed Ctrl-C.
+    #[must_use]
+    pub const fn interrupted(&self) -> &AtomicBool {
+        self.interrupted
+    }
+
     /// An error when the person pressed Ctrl-C.
     ///
     /// # Errors

@@ -180,6 +180,7 @@ impl Scenario {
                 0.1,
                 100_000.0,
             ),
+            ("link_mbit_s", self.migration.link_mbit_s, 1.0, 400_000.0),
             ("decision_ms", self.limits.decision_ms, 0.0, 60_000.0),
             ("cell_s", self.calibration.cell_s, 1.0, 3600.0),
             ("settle_s", self.calibration.settle_s, 0.0, 3600.0),

@@ -174,8 +174,10 @@ pub struct Migration {
     pub downtime_limit_ms: f64,
     /// Copying is given up after this time per GiB of the machine's memory.
     pub timeout_s_per_gib: f64,
-    /// Rate of the management link that copying may use.
+    /// What copying may use of the management link.
     pub bandwidth_mib_s: f64,
+    /// Rate of the management link.
+    pub link_mbit_s: f64,
 }
 
 /// The threshold policy.

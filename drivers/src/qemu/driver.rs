@@ -1,13 +1,16 @@
 //! The [`Driver`] of QEMU.
 
+use std::collections::BTreeMap;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use control::HandOver;
-use record::decision::{End, Mode};
+use record::decision::{End, MigrationId, Mode};
 use record::{HostName, Residency};
 use serde_json::{Value, json};
 use tokio::process::Command;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::config::{QemuConfig, QemuEnd};
@@ -25,20 +28,43 @@ const STATUS_EVERY: Duration = Duration::from_millis(250);
 /// `total-time` may read 0 just after `completed`: ask again after this, at most [`FIGURES_TRIES`] times.
 const FIGURES_AGAIN: Duration = Duration::from_millis(100);
 const FIGURES_TRIES: u32 = 5;
+/// QEMU ends copying within this once it was told to.
+const CANCEL_WITHIN: Duration = Duration::from_secs(5);
 /// A QEMU that was told to quit is gone within this.
 const QUIT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Moves virtual machines from QEMU to QEMU.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Qemu {
     config: QemuConfig,
+    /// What copies now. QEMU's monitor serves one connection at a time, and copying holds the source's: so a cancel goes
+    /// through it.
+    copies: std::sync::Mutex<BTreeMap<MigrationId, Arc<Copying>>>,
+}
+
+/// A copy under way.
+#[derive(Debug, Default)]
+struct Copying {
+    cancel: Notify,
+    /// Held until copying has ended and the monitor is free again.
+    under_way: tokio::sync::Mutex<()>,
 }
 
 impl Qemu {
     /// A driver with these settings.
     #[must_use]
     pub const fn new(config: QemuConfig) -> Self {
-        Self { config }
+        Self {
+            config,
+            copies: std::sync::Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    fn copies(&self) -> std::sync::MutexGuard<'_, BTreeMap<MigrationId, Arc<Copying>>> {
+        // The map is whole whatever a panicking holder was about to do with it.
+        self.copies
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn end(&self, plan: &Plan, host: &HostName) -> Result<&QemuEnd, DriverError> {
@@ -165,9 +191,12 @@ async fn launch(argv: &[String]) -> Result<(), String> {
 }
 
 /// Waits until the source says that copying has ended; `Ok` for `completed`.
-async fn copy_end(source: &mut Monitor) -> Result<(), MonitorError> {
+async fn copy_end(source: &mut Monitor, cancel: &Notify) -> Result<(), MonitorError> {
     loop {
-        source.event(STATUS_EVERY).await?;
+        tokio::select! {
+            event = source.event(STATUS_EVERY) => drop(event?),
+            () = cancel.notified() => drop(source.execute("migrate_cancel", json!({})).await?),
+        }
         let info = source.execute("query-migrate", json!({})).await?;
         let status = info
             .get("status")
@@ -225,13 +254,21 @@ impl Driver for Qemu {
             return Err(refused(error));
         }
         drop(target);
+        let copy = Arc::new(Copying::default());
+        let _under_way = copy.under_way.lock().await;
+        self.copies().insert(plan.migration, Arc::clone(&copy));
         copying();
         let uncertain = |error: MonitorError| DriverError::Uncertain {
             what: what.clone(),
             why: error.to_string(),
         };
-        source.execute("migrate", uri).await.map_err(uncertain)?;
-        copy_end(&mut source).await.map_err(uncertain)
+        let copied = async {
+            source.execute("migrate", uri).await?;
+            copy_end(&mut source, &copy.cancel).await
+        };
+        let copied = copied.await.map_err(uncertain);
+        self.copies().remove(&plan.migration);
+        copied
     }
 
     async fn figures(&self, plan: &Plan) -> Figures {
@@ -317,17 +354,17 @@ impl Driver for Qemu {
     }
 
     async fn cancel(&self, plan: &Plan) -> Result<(), DriverError> {
-        let uncertain = |error: MonitorError| DriverError::Uncertain {
+        let uncertain = |why: &str| DriverError::Uncertain {
             what: format!("cancel the migration of {}", plan.vm),
-            why: error.to_string(),
+            why: why.to_owned(),
         };
-        let mut source = Monitor::connect(&self.end(plan, &plan.source)?.monitor)
-            .await
-            .map_err(uncertain)?;
-        source
-            .execute("migrate_cancel", json!({}))
-            .await
-            .map(drop)
-            .map_err(uncertain)
+        let copy = self.copies().get(&plan.migration).cloned();
+        // What is not copying any more needs no cancel: looking says what came of it.
+        let Some(copy) = copy else { return Ok(()) };
+        copy.cancel.notify_one();
+        match timeout(CANCEL_WITHIN, copy.under_way.lock()).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(uncertain("QEMU has not ended copying")),
+        }
     }
 }
