@@ -23,8 +23,10 @@ use crate::world::World;
 
 /// Settling of the chain before anything is measured, and time over which the function's own demand is measured.
 const IDLE: Duration = Duration::from_secs(6);
-/// The peak of what copying costs is a mean over so many looks of the monitor, 2 s.
-const PEAK_LOOKS: usize = 4;
+/// The peak of what copying costs is a mean over so many looks of the monitor, 1 s.
+const PEAK_LOOKS: usize = 2;
+/// Before a move the load stands for this long; the second half is what the move is compared with.
+const BEFORE_MOVE: Duration = Duration::from_secs(5);
 /// The first frame from the target is on the screen within this after a move, or the move failed.
 const FIRST_FRAME_WITHIN: Duration = Duration::from_secs(10);
 /// A backlog has drained and the picture is back within this after a move or a sweep.
@@ -223,17 +225,17 @@ fn moves(
         let target = other(scenario, &source)?;
         let mut load: Load = world.load(&source);
         load.set(scenario.calibration.move_at - demand)?;
-        world.wait(Duration::from_secs(2))?;
+        world.wait(BEFORE_MOVE)?;
         let before = Timestamp::now();
         let vm_before = monitor.mean(
             source.as_str(),
-            before - Duration::from_millis(1500),
+            before - BEFORE_MOVE / 2,
             |row| row.vm,
         );
         let used = monitor
             .mean(
                 source.as_str(),
-                before - Duration::from_millis(1500),
+                before - BEFORE_MOVE / 2,
                 |row| row.actual,
             )
             .unwrap_or_default();

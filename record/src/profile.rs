@@ -62,7 +62,7 @@ pub struct SweepCell {
 pub struct FunctionLoad {
     /// Share of a host's CPU, with no other load.
     pub idle: Utilization,
-    /// What it needs more while it is copied: the highest mean over 2 s of a move.
+    /// What it needs more while it is copied: the highest mean over 1 s of a move.
     pub copying_extra: f64,
 }
 
