@@ -227,17 +227,9 @@ fn moves(
         load.set(scenario.calibration.move_at - demand)?;
         world.wait(BEFORE_MOVE)?;
         let before = Timestamp::now();
-        let vm_before = monitor.mean(
-            source.as_str(),
-            before - BEFORE_MOVE / 2,
-            |row| row.vm,
-        );
+        let vm_before = monitor.mean(source.as_str(), before - BEFORE_MOVE / 2, |row| row.vm);
         let used = monitor
-            .mean(
-                source.as_str(),
-                before - BEFORE_MOVE / 2,
-                |row| row.actual,
-            )
+            .mean(source.as_str(), before - BEFORE_MOVE / 2, |row| row.actual)
             .unwrap_or_default();
         progress.now(&format!(
             "{number} of {}: {source} to {target}",

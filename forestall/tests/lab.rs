@@ -1,0 +1,403 @@
+//! End to end: real QEMU, real snmpd, real load, real video, and the faults that a user may meet. Needs root and the programs
+//! that `make test` installs; it runs when `FORESTALL_LAB_TESTS` is set, as `make test` does.
+//!
+//! Nothing in here asserts how fast this machine is.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const CGROUPS: [&str; 2] = ["/sys/fs/cgroup/cpu/forestall", "/sys/fs/cgroup/forestall"];
+/// A lab run of these tests is over within this, on a slow machine too.
+const RUN_WITHIN: Duration = Duration::from_secs(300);
+
+/// Whether these tests may run; says how when not.
+fn enabled() -> bool {
+    let enabled = std::env::var_os("FORESTALL_LAB_TESTS").is_some();
+    if !enabled {
+        println!(
+            "skipped: needs root, QEMU, snmpd and more; `make test` installs them and runs this"
+        );
+    }
+    enabled
+}
+
+fn forestall(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_forestall"));
+    command
+        .args(arguments)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    command
+}
+
+fn said(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    format!(
+        "{}\n{}\n{}",
+        output.status,
+        text(&output.stdout),
+        text(&output.stderr)
+    )
+}
+
+/// A short form of the shipped scenario: the load stands at once over the threshold of one policy.
+struct Lab {
+    folder: tempfile::TempDir,
+}
+
+impl Lab {
+    fn new(idle_s: u32) -> Self {
+        let shipped = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../scenarios/reallocation/scenario.toml"
+        );
+        let mut text = String::new();
+        for line in fs::read_to_string(shipped).unwrap().lines() {
+            let key = line.split('=').next().unwrap_or_default().trim();
+            let short = match key {
+                "policies" => "policies = [\"threshold\"]".to_owned(),
+                "start_at" => "start_at = 0.5".to_owned(),
+                "idle_s" => format!("idle_s = {idle_s}"),
+                "points" => "points = [[0, 0.75], [32, 0.75]]".to_owned(),
+                "levels" => "levels = [0.6, 1.2]".to_owned(),
+                "settle_s" => "settle_s = 1".to_owned(),
+                "cell_s" => "cell_s = 2".to_owned(),
+                "moves" => "moves = 1".to_owned(),
+                _ => line.to_owned(),
+            };
+            text.push_str(&short);
+            text.push('\n');
+        }
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("scenario.toml"), text).unwrap();
+        Self { folder }
+    }
+
+    fn out(&self) -> PathBuf {
+        self.folder.path().join("out")
+    }
+
+    fn run_folder(&self) -> PathBuf {
+        self.out().join("runs/fast-threshold-1")
+    }
+
+    fn start(&self) -> Child {
+        let profile = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lab-tests-profile.toml");
+        let (scenario, out) = (self.folder.path().to_str().unwrap(), self.out());
+        let log = fs::File::create(self.folder.path().join("log")).unwrap();
+        forestall(&["lab", "run", scenario, "--out", out.to_str().unwrap()])
+            .arg("--machine-profile")
+            .arg(profile)
+            .stdout(Stdio::from(log.try_clone().unwrap()))
+            .stderr(Stdio::from(log))
+            .spawn()
+            .unwrap()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Waits for the end of a run and returns its exit code.
+    fn finish(&self, mut child: Child) -> Option<i32> {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                return status.code();
+            }
+            if begun.elapsed() > RUN_WITHIN {
+                child.kill().unwrap();
+                panic!("the run did not end:\n{}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Waits until `what` is there.
+    fn wait_for<T>(&self, name: &str, child: &mut Child, mut what: impl FnMut() -> Option<T>) -> T {
+        let begun = Instant::now();
+        loop {
+            if let Some(found) = what() {
+                return found;
+            }
+            let ended = child.try_wait().unwrap();
+            assert!(
+                ended.is_none() && begun.elapsed() < RUN_WITHIN,
+                "{name} never came ({ended:?}):\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn lines(&self, name: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.run_folder().join(name)).unwrap_or_default();
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    fn decision(&self, wanted: impl Fn(&Value) -> bool) -> Option<Value> {
+        self.lines("decisions.jsonl").into_iter().find(wanted)
+    }
+
+    fn results(&self) -> Value {
+        serde_json::from_str(&fs::read_to_string(self.out().join("results.json")).unwrap()).unwrap()
+    }
+}
+
+fn kind(wanted: &'static str) -> impl Fn(&Value) -> bool {
+    move |line| line["kind"] == wanted
+}
+
+/// Processes of a host's part, as the lab's control group has them.
+fn processes(part: &str) -> Vec<String> {
+    let files = CGROUPS
+        .iter()
+        .map(|root| Path::new(root).join(part).join("cgroup.procs"));
+    let text: String = files
+        .filter_map(|file| fs::read_to_string(file).ok())
+        .collect();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn signal(name: &str, pids: &[String]) {
+    assert!(!pids.is_empty(), "nobody to send {name} to");
+    assert!(
+        Command::new("kill")
+            .arg(format!("-{name}"))
+            .args(pids)
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+fn assert_nothing_left() {
+    let namespaces = fs::read_dir("/run/netns").into_iter().flatten().flatten();
+    let names: Vec<String> = namespaces
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    assert!(
+        names.iter().all(|name| !name.starts_with("forestall-")),
+        "namespaces: {names:?}"
+    );
+    assert!(
+        CGROUPS.iter().all(|root| !Path::new(root).exists()),
+        "a control group is left"
+    );
+    assert!(!Path::new("/run/forestall/lab").exists(), "state is left");
+    let mounts = fs::read_to_string("/proc/mounts").unwrap();
+    assert!(!mounts.contains("forestall"), "a mount is left:\n{mounts}");
+}
+
+#[test]
+fn a_function_is_moved_and_the_record_proves_it() {
+    if !enabled() {
+        return;
+    }
+    let lab = Lab::new(2);
+    let child = lab.start();
+    assert_eq!(lab.finish(child), Some(0), "{}", lab.log());
+    assert_nothing_left();
+    let results = lab.results();
+    let run = &results["runs"][0];
+    assert_eq!(run["migration"]["verdict"], "moved", "{run:#}");
+    let drawn = &run["drawn_by"];
+    assert_eq!(drawn["runners_before"], serde_json::json!([1]), "{drawn:#}");
+    assert_eq!(
+        drawn["runners_after"],
+        serde_json::json!([2]),
+        "another QEMU process: {drawn:#}"
+    );
+    assert_eq!(
+        drawn["boots"].as_array().map(Vec::len),
+        Some(1),
+        "one guest: {drawn:#}"
+    );
+    assert!(fs::metadata(lab.out().join("report.html")).unwrap().len() > 10_000);
+    samples_age_from_0_to_5_s(&lab);
+
+    let out = lab.out();
+    let out = out.to_str().unwrap();
+    let folder = lab.run_folder();
+    let replayed = forestall(&["sim", "replay", folder.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert!(replayed.status.success(), "{}", said(&replayed));
+    let verified = forestall(&["lab", "verify", out]).output().unwrap();
+    assert!(verified.status.success(), "{}", said(&verified));
+    let path = lab.out().join("results.json");
+    let mut edited = results.clone();
+    edited["runs"][0]["picture_age_ms"]["median"] = 1.0.into();
+    fs::write(&path, edited.to_string()).unwrap();
+    let verified = forestall(&["lab", "verify", out]).output().unwrap();
+    assert_eq!(verified.status.code(), Some(1), "{}", said(&verified));
+    assert!(said(&verified).contains("median"), "{}", said(&verified));
+}
+
+/// net-snmp refreshes every 5 s: a sample is young when it comes, and the newest one is 5 s old before the next.
+fn samples_age_from_0_to_5_s(lab: &Lab) {
+    let samples: Vec<(f64, f64)> = lab
+        .lines("inputs.jsonl")
+        .iter()
+        .filter(|line| line["input"] == "sample" && line["host"] == "edge-user")
+        .map(|line| {
+            (
+                line["now_us"].as_f64().unwrap() / 1e6,
+                line["measured_at_us"].as_f64().unwrap() / 1e6,
+            )
+        })
+        .collect();
+    assert!(samples.len() >= 4, "{samples:?}");
+    for two in samples.windows(2) {
+        let (young, old) = (two[1].0 - two[1].1, two[1].0 - two[0].1);
+        assert!(
+            (0.0..2.0).contains(&young),
+            "a sample comes soon after its refresh: {samples:?}"
+        );
+        assert!(
+            (4.0..8.0).contains(&old),
+            "and stays the newest for 5 s: {samples:?}"
+        );
+    }
+}
+
+#[test]
+fn a_frozen_agent_decides_nothing() {
+    if !enabled() {
+        return;
+    }
+    let lab = Lab::new(15);
+    let mut child = lab.start();
+    lab.wait_for("the first sample", &mut child, || {
+        lab.decision(|d| d["host"] == "edge-user" && d["reason"] == "below_threshold")
+    });
+    signal("STOP", &processes("edge-user/agent"));
+    lab.wait_for("stale_sample", &mut child, || {
+        lab.decision(|d| d["host"] == "edge-user" && d["reason"] == "stale_sample")
+    });
+    assert_eq!(lab.finish(child), Some(0), "{}", lab.log());
+    assert_eq!(
+        lab.decision(kind("start")),
+        None,
+        "nothing is decided on old samples"
+    );
+    assert_nothing_left();
+}
+
+#[test]
+fn a_target_killed_while_copying_leaves_the_function_at_its_source() {
+    if !enabled() {
+        return;
+    }
+    let lab = Lab::new(2);
+    let mut child = lab.start();
+    lab.wait_for("copying", &mut child, || {
+        lab.lines("moves.jsonl")
+            .into_iter()
+            .find(|line| line["fact"] == "copying_began")
+    });
+    std::thread::sleep(Duration::from_secs(1));
+    signal("KILL", &processes("edge-robot/vm"));
+    assert_eq!(lab.finish(child), Some(0), "{}", lab.log());
+    let settled = lab.decision(kind("settled")).unwrap();
+    assert_eq!(settled["verdict"], "stayed", "{settled}");
+    assert_eq!(settled["source"], "running", "{settled}");
+    let results = lab.results();
+    assert_eq!(results["runs"][0]["migration"]["verdict"], "stayed");
+    let frames = fs::read_to_string(lab.run_folder().join("frames.csv")).unwrap();
+    assert!(
+        frames.trim_end().ends_with(",1"),
+        "the function goes on at the source: {:?}",
+        frames.lines().last()
+    );
+    assert_nothing_left();
+}
+
+#[test]
+fn a_target_that_cannot_start_is_no_move() {
+    if !enabled() {
+        return;
+    }
+    let lab = Lab::new(2);
+    let mut child = lab.start();
+    lab.wait_for("the run", &mut child, || {
+        lab.run_folder()
+            .join("orchestrator.toml")
+            .exists()
+            .then_some(())
+    });
+    // Something else has the place of the target's monitor.
+    let place = [
+        "lab",
+        "enter",
+        "--netns",
+        "forestall-edge-robot",
+        "--cgroup",
+        "forestall/edge-robot/agent",
+        "--",
+    ];
+    let mut squatter = forestall(&place)
+        .args(["busybox", "nc", "-l", "-s", "10.20.0.12", "-p", "4460"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let code = lab.finish(child);
+    squatter.kill().ok();
+    squatter.wait().unwrap();
+    assert_eq!(code, Some(0), "{}", lab.log());
+    let settled = lab.decision(kind("settled")).unwrap();
+    assert_eq!(settled["verdict"], "stayed", "{settled}");
+    assert!(
+        settled["failure"]
+            .as_str()
+            .is_some_and(|failure| failure.contains("edge-robot")),
+        "{settled}"
+    );
+    assert_nothing_left();
+}
+
+#[test]
+fn a_killed_run_is_cleared_by_the_next_and_ctrl_c_leaves_nothing() {
+    if !enabled() {
+        return;
+    }
+    let killed = Lab::new(2);
+    let mut child = killed.start();
+    killed.wait_for("the virtual machine", &mut child, || {
+        (!processes("edge-user/vm").is_empty()).then_some(())
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(
+        !processes("edge-user/vm").is_empty(),
+        "kill -9 leaves things, or this test shows nothing"
+    );
+
+    let interrupted = Lab::new(2);
+    let mut child = interrupted.start();
+    interrupted.wait_for("clearing", &mut child, || {
+        interrupted
+            .log()
+            .contains("earlier lab run left")
+            .then_some(())
+    });
+    interrupted.wait_for("the virtual machine", &mut child, || {
+        (!processes("edge-user/vm").is_empty()).then_some(())
+    });
+    signal("INT", &[child.id().to_string()]);
+    assert_eq!(
+        interrupted.finish(child),
+        Some(130),
+        "{}",
+        interrupted.log()
+    );
+    assert_nothing_left();
+}
