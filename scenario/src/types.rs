@@ -247,11 +247,27 @@ impl Scenario {
     /// no use here.
     #[must_use]
     pub fn service(&self) -> String {
-        let (v, m, c) = (&self.video, &self.migration, &self.competition);
+        let (v, m, c, f) = (
+            &self.video,
+            &self.migration,
+            &self.competition,
+            &self.function,
+        );
+        let chain = match v.chain {
+            Chain::Forestall => "forestall",
+            Chain::Ffmpeg => "ffmpeg",
+        };
+        let video = format!(
+            "{chain} {}x{}@{} {} kbit/s gop {}",
+            v.width, v.height, v.fps, v.bitrate_kbps, v.gop
+        );
+        let copying = format!(
+            "downtime {} ms, copying {} MiB/s, link {} Mbit/s",
+            m.downtime_limit_ms, m.bandwidth_mib_s, m.link_mbit_s
+        );
         format!(
-            "{:?} {}x{}@{} {} kbit/s, VM {} MiB, weight 1:{} burst {} ms, budget {} ms, link {} MiB/s",
-            v.chain, v.width, v.height, v.fps, v.bitrate_kbps, self.function.memory_mib, c.load_weight, c.burst_ms, self.budget_ms, m.bandwidth_mib_s
+            "{video}, VM {} MiB, weight 1:{} burst {} ms, budget {} ms, {copying}, text {:?}",
+            f.memory_mib, c.load_weight, c.burst_ms, self.budget_ms, f.text
         )
-        .to_lowercase()
     }
 }
