@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Why the lab could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +62,15 @@ pub enum LabError {
     /// The person pressed Ctrl-C.
     #[error("interrupted; everything that was started has been ended")]
     Interrupted,
+}
+
+/// For loops that wait: an error when the person pressed Ctrl-C.
+pub(crate) fn unless_interrupted(interrupted: &AtomicBool) -> Result<(), LabError> {
+    if interrupted.load(Ordering::Relaxed) {
+        Err(LabError::Interrupted)
+    } else {
+        Ok(())
+    }
 }
 
 /// For `map_err`: names the file.
