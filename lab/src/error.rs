@@ -56,6 +56,9 @@ pub enum LabError {
         /// What is wanted.
         wanted: String,
     },
+    /// Results would go where an experiment is already.
+    #[error("{0} holds an experiment already: take another --out, or --resume to go on with it")]
+    OutExists(PathBuf),
     /// The figures could not be computed.
     #[error("{0}")]
     Measure(String),
