@@ -271,3 +271,38 @@ impl Scenario {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_of_another_service_has_another_line() {
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../scenarios/reallocation/scenario.toml"
+        );
+        let scenario = Scenario::read(std::path::Path::new(file)).unwrap();
+        let changes: [fn(&mut Scenario); 14] = [
+            |s| s.video.chain = Chain::Ffmpeg,
+            |s| s.video.width += 2,
+            |s| s.video.height += 2,
+            |s| s.video.fps += 1,
+            |s| s.video.bitrate_kbps += 1,
+            |s| s.video.gop += 1,
+            |s| s.function.memory_mib += 1,
+            |s| s.function.text = s.function.text.to_uppercase(),
+            |s| s.competition.load_weight += 1,
+            |s| s.competition.burst_ms += 1.0,
+            |s| s.budget_ms += 1.0,
+            |s| s.migration.downtime_limit_ms += 1.0,
+            |s| s.migration.bandwidth_mib_s += 1.0,
+            |s| s.migration.link_mbit_s += 1.0,
+        ];
+        for (number, change) in changes.iter().enumerate() {
+            let mut other = scenario.clone();
+            change(&mut other);
+            assert_ne!(other.service(), scenario.service(), "change {number}");
+        }
+    }
+}
