@@ -102,10 +102,10 @@ impl Controller {
             Input::Sample(sample) => self.on_sample(now, sample),
             Input::Timeout => self.on_timeout(now),
             Input::Refused { migration, reason } => {
-                self.step(now, migration, |m, _| m.refused(reason))
+                self.step(now, migration, |m, _| m.refused(now, reason))
             }
             Input::CopyEnded { migration, outcome } => {
-                self.step(now, migration, |m, _| m.copy_ended(outcome))
+                self.step(now, migration, |m, _| m.copy_ended(now, outcome))
             }
             Input::Residency {
                 migration,
@@ -117,7 +117,7 @@ impl Controller {
                 });
             }
             Input::Acted { migration, failure } => {
-                self.step(now, migration, |m, _| m.acted(failure))
+                self.step(now, migration, |m, _| m.acted(now, failure))
             }
         }
     }
@@ -130,7 +130,7 @@ impl Controller {
     /// When [`Input::Timeout`] is wanted.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        let moves = self.moves.values().filter_map(Reallocation::timeout);
+        let moves = self.moves.values().map(Reallocation::timeout);
         moves.chain(self.look_again_at.values().copied()).min()
     }
 
@@ -155,11 +155,11 @@ impl Controller {
         let due: Vec<_> = self
             .moves
             .values()
-            .filter(|m| m.timeout().is_some_and(|at| at <= now))
+            .filter(|m| m.timeout() <= now)
             .map(|m| m.id)
             .collect();
         for id in due {
-            self.step(now, id, |m, _| m.timed_out(now));
+            self.step(now, id, |m, settings| m.timed_out(now, &settings.limits));
         }
         let hosts: Vec<_> = self
             .look_again_at

@@ -12,7 +12,7 @@ pub enum Input {
     Sample(Sample),
     /// Time has passed: the instant that `poll_timeout` named has come.
     Timeout,
-    /// A driver refused to start a move: nothing happened.
+    /// A driver refused to start a move: it changed nothing. Where the guest is, is inspected next all the same.
     Refused {
         /// Number of the move.
         migration: MigrationId,

@@ -1,20 +1,24 @@
 //! One move, from its plan to its verdict.
 //!
 //! ```text
-//!            Refused                            (nothing happened)
-//!   Copying ───────────────────────────────────────────────► over: stayed
-//!      │ CopyEnded, or too long: Cancel
+//!   Copying
+//!      │ Refused, CopyEnded, or too long: Cancel ─► Acting
 //!      ▼
-//!   Inspecting ◄───────────────┐ an end does not answer: ask again (alarm once), do nothing else
-//!      │ Residency             │
+//!   Inspecting ─► Waiting ─► Inspecting: an end, or the driver, does not answer: ask again (alarm once), do nothing else
+//!      │ Residency
+//!      ├─ refused: over, with the verdict of what was seen; nothing is run or discarded
 //!      ├─ target paused (a whole guest, held): Run target ─► Acting ─► Inspecting
 //!      ├─ target absent, source paused:     Run source ─► Acting ─► Inspecting
 //!      ├─ runs at one end only: Discard the other ─► Acting ─► over: moved / stayed
 //!      └─ split, lost, or a blackout that nothing safe can end: alarm, over
 //! ```
 //!
+//! A driver that does not answer an `Acting` in time is not waited for: where the guest is now is inspected.
+//!
 //! What makes it safe: copying that "completed" is a hint, never a proof; an end is run only after the other was *seen*
 //! not to run; nothing is run, cancelled or destroyed while an end does not answer.
+
+use std::time::Duration;
 
 use record::decision::{CancelReason, End, MigrationId};
 use record::{Event, HostName, Residency, Timestamp, Verdict, VmName};
@@ -22,18 +26,28 @@ use record::{Event, HostName, Residency, Timestamp, Verdict, VmName};
 use crate::input::CopyOutcome;
 use crate::settings::{HandOver, Limits, milliseconds};
 
+/// A driver answers an action or an inspection within this, or is not waited for any longer. Over the sum of the limits
+/// that a driver has for its own steps, so that an answer is late only when none will come.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
 /// What a move waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Copying {
         give_up_at: Timestamp,
     },
+    /// Waits for the driver to say where the guest is.
     Inspecting {
-        again_at: Option<Timestamp>,
+        answer_by: Timestamp,
+    },
+    /// Waits until it is time to ask again.
+    Waiting {
+        again_at: Timestamp,
     },
     /// Waits for the driver to run or discard an end. `then` is the verdict when that ends the move.
     Acting {
         then: Option<Verdict>,
+        answer_by: Timestamp,
     },
 }
 
@@ -47,8 +61,13 @@ pub(crate) struct Reallocation {
     hand_over: HandOver,
     state: State,
     failure: Option<String>,
+    /// The driver says that nothing happened: what is seen at either end is not of this move's making, so it is looked at
+    /// and left alone.
+    refused: bool,
     /// Ends that were already told to run: once each.
     ran: Vec<End>,
+    /// Ends that were already told to be discarded: once each.
+    discarded: Vec<End>,
     alarmed: Option<Verdict>,
     seen: (Residency, Residency),
 }
@@ -84,7 +103,9 @@ impl Reallocation {
             hand_over,
             state,
             failure: None,
+            refused: false,
             ran: Vec::new(),
+            discarded: Vec::new(),
             alarmed: None,
             seen,
         }
@@ -94,11 +115,12 @@ impl Reallocation {
         self.source == *host || self.target == *host
     }
 
-    pub(crate) const fn timeout(&self) -> Option<Timestamp> {
+    /// Every state has one: no driver can keep two hosts busy for ever without a word.
+    pub(crate) const fn timeout(&self) -> Timestamp {
         match self.state {
-            State::Copying { give_up_at } => Some(give_up_at),
-            State::Inspecting { again_at } => again_at,
-            State::Acting { .. } => None,
+            State::Copying { give_up_at } => give_up_at,
+            State::Waiting { again_at } => again_at,
+            State::Inspecting { answer_by } | State::Acting { answer_by, .. } => answer_by,
         }
     }
 
@@ -110,43 +132,58 @@ impl Reallocation {
         self.failure.as_deref()
     }
 
-    pub(crate) fn refused(&mut self, reason: String) -> Step {
+    pub(crate) fn refused(&mut self, now: Timestamp, reason: String) -> Step {
         if !matches!(self.state, State::Copying { .. }) {
             return Step::Nothing;
         }
         self.failure = Some(reason);
-        self.seen = (Residency::Absent, Residency::Running);
-        Step::Over(Verdict::Stayed)
+        self.refused = true;
+        self.inspect(now)
     }
 
-    pub(crate) fn copy_ended(&mut self, outcome: CopyOutcome) -> Step {
+    pub(crate) fn copy_ended(&mut self, now: Timestamp, outcome: CopyOutcome) -> Step {
         if !matches!(self.state, State::Copying { .. }) {
             return Step::Nothing;
         }
         if let CopyOutcome::Failed { reason } = outcome {
             self.failure = Some(reason);
         }
-        self.inspect()
+        self.inspect(now)
     }
 
-    pub(crate) fn timed_out(&mut self, now: Timestamp) -> Step {
+    pub(crate) fn timed_out(&mut self, now: Timestamp, limits: &Limits) -> Step {
+        if now < self.timeout() {
+            return Step::Nothing;
+        }
         match self.state {
-            State::Copying { give_up_at } if now >= give_up_at => {
+            State::Copying { .. } => {
                 self.failure = Some("copying took too long".into());
                 // A cancel is answered like a failed copy: with `Acted`, after which is looked.
-                self.state = State::Acting { then: None };
-                Step::Do(Box::new(Event::Cancel {
+                let cancel = Event::Cancel {
                     migration: self.id,
                     why: CancelReason::TimedOut,
-                }))
+                };
+                self.act(now, cancel, None)
             }
-            State::Inspecting { again_at: Some(at) } if now >= at => self.inspect(),
-            _ => Step::Nothing,
+            State::Waiting { .. } => self.inspect(now),
+            // No word of either end is no more than an end that does not answer.
+            State::Inspecting { .. } => {
+                self.residency(now, Residency::Unreachable, Residency::Unreachable, limits)
+            }
+            State::Acting { .. } => {
+                self.failure.get_or_insert_with(|| {
+                    format!(
+                        "the driver did not answer within {} s",
+                        ANSWER_WITHIN.as_secs()
+                    )
+                });
+                self.inspect(now)
+            }
         }
     }
 
-    pub(crate) fn acted(&mut self, failure: Option<String>) -> Step {
-        let State::Acting { then } = self.state else {
+    pub(crate) fn acted(&mut self, now: Timestamp, failure: Option<String>) -> Step {
+        let State::Acting { then, .. } = self.state else {
             return Step::Nothing;
         };
         match (then, failure) {
@@ -158,7 +195,7 @@ impl Reallocation {
             }
             (None, failure) => {
                 self.failure = self.failure.take().or(failure);
-                self.inspect()
+                self.inspect(now)
             }
         }
     }
@@ -170,32 +207,19 @@ impl Reallocation {
         source: Residency,
         limits: &Limits,
     ) -> Step {
-        if !matches!(self.state, State::Inspecting { .. }) {
+        if !matches!(self.state, State::Inspecting { .. } | State::Waiting { .. }) {
             return Step::Nothing;
         }
         self.seen = (target, source);
         let verdict = Verdict::of(target, source);
         match verdict {
-            Verdict::Moved => self.act(
-                Event::Discard {
-                    migration: self.id,
-                    end: End::Source,
-                },
-                Some(verdict),
-            ),
-            Verdict::Stayed => self.act(
-                Event::Discard {
-                    migration: self.id,
-                    end: End::Target,
-                },
-                Some(verdict),
-            ),
             Verdict::Unknown => {
-                self.state = State::Inspecting {
-                    again_at: Some(now + milliseconds(limits.inspect_again_ms)),
-                };
+                self.wait(now, limits);
                 self.alarm_once(verdict)
             }
+            _ if self.refused => Step::Over(verdict),
+            Verdict::Moved => self.discard(now, End::Source, verdict),
+            Verdict::Stayed => self.discard(now, End::Target, verdict),
             Verdict::Blackout => self.end_blackout(now, target, source, limits),
             Verdict::Split | Verdict::Lost => Step::Over(verdict),
         }
@@ -218,31 +242,52 @@ impl Reallocation {
         let by_engine = end == End::Target && self.hand_over == HandOver::ByEngine;
         if by_engine {
             // The engine is about to run it: look again, say so once.
-            self.state = State::Inspecting {
-                again_at: Some(now + milliseconds(limits.inspect_again_ms)),
-            };
+            self.wait(now, limits);
             return self.alarm_once(Verdict::Blackout);
         }
         if self.ran.contains(&end) {
             return Step::Over(Verdict::Blackout);
         }
         self.ran.push(end);
-        self.act(
-            Event::Run {
-                migration: self.id,
-                end,
-            },
-            None,
-        )
+        let run = Event::Run {
+            migration: self.id,
+            end,
+        };
+        self.act(now, run, None)
     }
 
-    fn inspect(&mut self) -> Step {
-        self.state = State::Inspecting { again_at: None };
+    /// Clears an end away at which the guest was seen not to run, and ends the move. An end that the driver was told of
+    /// before and never answered for is left: the guest runs at the other.
+    fn discard(&mut self, now: Timestamp, end: End, verdict: Verdict) -> Step {
+        if self.discarded.contains(&end) {
+            return Step::Over(verdict);
+        }
+        self.discarded.push(end);
+        let discard = Event::Discard {
+            migration: self.id,
+            end,
+        };
+        self.act(now, discard, Some(verdict))
+    }
+
+    fn inspect(&mut self, now: Timestamp) -> Step {
+        self.state = State::Inspecting {
+            answer_by: now + ANSWER_WITHIN,
+        };
         Step::Do(Box::new(Event::Inspect { migration: self.id }))
     }
 
-    fn act(&mut self, event: Event, then: Option<Verdict>) -> Step {
-        self.state = State::Acting { then };
+    fn wait(&mut self, now: Timestamp, limits: &Limits) {
+        self.state = State::Waiting {
+            again_at: now + milliseconds(limits.inspect_again_ms),
+        };
+    }
+
+    fn act(&mut self, now: Timestamp, event: Event, then: Option<Verdict>) -> Step {
+        self.state = State::Acting {
+            then,
+            answer_by: now + ANSWER_WITHIN,
+        };
         Step::Do(Box::new(event))
     }
 

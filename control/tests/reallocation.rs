@@ -75,7 +75,84 @@ fn moved() {
 
 #[test]
 fn refused() {
-    check(&[(Refused, &["settled stayed"]), (Copied, &[])], "a");
+    let mut bench = check(&[(Refused, &["inspect"]), (Copied, &[])], "a");
+    // What is held at the target is not of this move's making: it is left alone.
+    let events = bench.seen(1, Paused, Running);
+    assert_eq!(words(&events), ["settled stayed"]);
+    let Some(Event::Settled {
+        target,
+        source,
+        failure,
+        ..
+    }) = events.first()
+    else {
+        panic!("{events:?}");
+    };
+    assert_eq!((*target, *source), (Paused, Running), "as it was seen");
+    assert_eq!(failure.as_deref(), Some("no room"));
+}
+
+#[test]
+fn refused_runs_and_discards_nothing() {
+    for (target, source, expected, residence) in [
+        (Absent, Absent, &["alarm lost", "settled lost"][..], "a"),
+        (Paused, Paused, &["alarm blackout", "settled blackout"], "a"),
+        (Absent, Paused, &["alarm blackout", "settled blackout"], "a"),
+        (Running, Paused, &["settled moved"], "b"),
+    ] {
+        check(
+            &[
+                (Refused, &["inspect"]),
+                (Seen(Absent, Unreachable), &["alarm unknown"]),
+                (Until(0.5), &["inspect"]),
+                (Seen(target, source), expected),
+            ],
+            residence,
+        );
+    }
+}
+
+#[test]
+fn a_driver_that_never_answers_an_action() {
+    check(
+        &[
+            (CopyFailed, &["inspect"]),
+            (Seen(Absent, Running), &["discard target"]),
+            (Until(29.9), &[]),
+            (Until(30.0), &["inspect"]),
+            // It was told once to clear away the target; the guest runs at the source, so the move is over.
+            (Seen(Absent, Running), &["settled stayed"]),
+        ],
+        "a",
+    );
+    check(
+        &[
+            (Copied, &["inspect"]),
+            (Seen(Paused, Paused), &["run target"]),
+            (Until(30.0), &["inspect"]),
+            (
+                Seen(Paused, Paused),
+                &["alarm blackout", "settled blackout"],
+            ),
+        ],
+        "a",
+    );
+}
+
+#[test]
+fn a_driver_that_never_answers_an_inspection() {
+    check(
+        &[
+            (Copied, &["inspect"]),
+            (Until(30.0), &["alarm unknown"]),
+            (Until(30.5), &["inspect"]),
+            (Until(60.5), &[]),
+            (Until(61.0), &["inspect"]),
+            (Seen(Running, Absent), &["discard source"]),
+            (Acted, &["settled moved"]),
+        ],
+        "b",
+    );
 }
 
 #[test]

@@ -57,10 +57,10 @@ fn measure_all(
     let scenario = world.scenario;
     let first = scenario.function.host.as_ref().clone();
     progress.stage("calibration: start");
-    world.machine.boot(&first)?;
+    world.machine.boot(&first, world.interrupted())?;
     let mut player = Player::start(scenario, folder)?;
     let _camera = Camera::start(scenario, folder)?;
-    player.wait_for_picture()?;
+    player.wait_for_picture(world.interrupted())?;
     let monitor = Monitor::start(scenario, world.site().groups())?;
     world.wait(IDLE)?;
     let since = Timestamp::now() - IDLE / 2;

@@ -82,7 +82,8 @@ pub struct Offer {
     pub install: Option<String>,
 }
 
-/// Looks at everything; changes nothing but the guest's cache.
+/// Looks at everything. Only when nothing is missing does it try KVM with a guest, which is built for that when there is none
+/// in the cache yet: that downloads a kernel, which is of no use to a person who has to install something first.
 #[must_use]
 pub fn look() -> Offer {
     let mut missing = Vec::new();
@@ -90,14 +91,16 @@ pub fn look() -> Offer {
     for (program, package, purpose) in PROGRAMS {
         if !in_path(program) {
             missing.push(format!("{program} ({purpose})"));
-            packages.push(package);
+            // Two programs of one package need not stand side by side.
+            if !packages.contains(&package) {
+                packages.push(package);
+            }
         }
     }
     if !Path::new(FONT.0).exists() {
         missing.push("the font DejaVu Sans Mono (clock and inserted text)".into());
         packages.push(FONT.1);
     }
-    packages.dedup();
     let root = nix::unistd::geteuid().is_root();
     let groups = Cgroups::detect();
     if let Err(error) = &groups {
@@ -109,15 +112,16 @@ pub fn look() -> Offer {
     if !Path::new("/dev/net/tun").exists() {
         missing.push("/dev/net/tun (a virtual machine's port): load the kernel module tun".into());
     }
-    let (accelerator, accelerator_note) = match Guest::build(scenario::Chain::Forestall) {
-        Ok(guest) if missing.is_empty() => accelerator(&guest),
-        Ok(_) => (None, "not tried".into()),
-        Err(error) => {
-            if missing.is_empty() {
+    let (accelerator, accelerator_note) = if missing.is_empty() {
+        match Guest::build(scenario::Chain::Forestall) {
+            Ok(guest) => accelerator(&guest),
+            Err(error) => {
                 missing.push(format!("the guest could not be built: {error}"));
+                (None, "not tried".into())
             }
-            (None, "not tried".into())
         }
+    } else {
+        (None, "not tried".into())
     };
     Offer {
         ready: missing.is_empty(),
@@ -129,7 +133,7 @@ pub fn look() -> Offer {
         cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         install: (!packages.is_empty()).then(|| {
             format!(
-                "apt-get install --no-install-recommends {}",
+                "apt-get update && apt-get install --no-install-recommends {}",
                 packages.join(" ")
             )
         }),

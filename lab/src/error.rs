@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Why the lab could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -55,12 +56,24 @@ pub enum LabError {
         /// What is wanted.
         wanted: String,
     },
+    /// Results would go where an experiment is already.
+    #[error("{0} holds an experiment already: take another --out, or --resume to go on with it")]
+    OutExists(PathBuf),
     /// The figures could not be computed.
     #[error("{0}")]
     Measure(String),
     /// The person pressed Ctrl-C.
     #[error("interrupted; everything that was started has been ended")]
     Interrupted,
+}
+
+/// For loops that wait: an error when the person pressed Ctrl-C.
+pub(crate) fn unless_interrupted(interrupted: &AtomicBool) -> Result<(), LabError> {
+    if interrupted.load(Ordering::Relaxed) {
+        Err(LabError::Interrupted)
+    } else {
+        Ok(())
+    }
 }
 
 /// For `map_err`: names the file.

@@ -146,10 +146,7 @@ fn begin(request: &Request) -> Result<Option<Experiment>, LabError> {
     let path = request.out.join(EXPERIMENT);
     if path.exists() {
         if !request.resume {
-            return Err(LabError::Measure(format!(
-                "{} holds an experiment already: take another --out, or --resume to go on with it",
-                request.out.display()
-            )));
+            return Err(LabError::OutExists(request.out.clone()));
         }
         let text = fs::read_to_string(&path).map_err(file(&path))?;
         let found = serde_json::from_str(&text)

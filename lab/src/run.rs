@@ -60,10 +60,10 @@ pub fn run(world: &World<'_>, plan: &Plan<'_>, progress: &mut Progress) -> Resul
         progress.now("starting the guest");
         let mut agents = world.agents()?;
         let mut orchestrator = start_orchestrator(world, plan)?;
-        world.machine.boot(first)?;
+        world.machine.boot(first, world.interrupted())?;
         let mut player = Player::start(scenario, &plan.folder)?;
         let mut camera = Camera::start(scenario, &plan.folder)?;
-        player.wait_for_picture()?;
+        player.wait_for_picture(world.interrupted())?;
         // Later an agent may end or freeze: that is for the orchestrator to notice.
         agents
             .iter_mut()

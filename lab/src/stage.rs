@@ -1,6 +1,7 @@
 //! Camera and player as processes on their hosts.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use record::raw::FrameRow;
@@ -8,7 +9,7 @@ use record::{HostName, Timestamp};
 use scenario::{Chain, Role, Scenario};
 
 use crate::cgroup::ROOT;
-use crate::error::{LabError, file};
+use crate::error::{LabError, file, unless_interrupted};
 use crate::network::netns;
 use crate::process::{Place, Process, tail};
 use crate::vm::{FUNCTION_PORT, PLAYER_PORT};
@@ -95,10 +96,11 @@ impl Player {
     /// Waits until a picture is on the screen.
     ///
     /// # Errors
-    /// When none comes, or the player ends.
-    pub fn wait_for_picture(&mut self) -> Result<(), LabError> {
+    /// When none comes, or the player ends; [`LabError::Interrupted`].
+    pub fn wait_for_picture(&mut self, interrupted: &AtomicBool) -> Result<(), LabError> {
         let begun = Instant::now();
         while begun.elapsed() < FIRST_PICTURE_WITHIN {
+            unless_interrupted(interrupted)?;
             self.process.check()?;
             if self.last().is_some_and(|row| row.delay_ms.is_some()) {
                 return Ok(());

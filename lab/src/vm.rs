@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use drivers::qemu::{QemuConfig, QemuEnd};
@@ -9,7 +10,7 @@ use record::HostName;
 use scenario::{Chain, Role, Scenario};
 
 use crate::check::Accelerator;
-use crate::error::LabError;
+use crate::error::{LabError, unless_interrupted};
 use crate::guest::Guest;
 use crate::network::{TAP, netns};
 use crate::process::{Place, tail};
@@ -183,8 +184,8 @@ impl Machine {
     /// Starts it where the function begins, and waits until the guest says that it is up.
     ///
     /// # Errors
-    /// When QEMU does not start or the guest does not come up.
-    pub fn boot(&self, host: &HostName) -> Result<Duration, LabError> {
+    /// When QEMU does not start or the guest does not come up; [`LabError::Interrupted`].
+    pub fn boot(&self, host: &HostName, interrupted: &AtomicBool) -> Result<Duration, LabError> {
         let begun = Instant::now();
         std::fs::write(self.console(host), "").map_err(crate::error::file(self.console(host)))?;
         let line = Self::place(host).command(&self.argv(host, false));
@@ -192,6 +193,7 @@ impl Machine {
         crate::process::run(&line[0], &arguments)?;
         let console = self.console(host);
         while begun.elapsed() < BOOT_WITHIN {
+            unless_interrupted(interrupted)?;
             let text = std::fs::read(&console).map_err(crate::error::file(&console))?;
             if String::from_utf8_lossy(&text).contains("forestall guest: ready") {
                 return Ok(begun.elapsed());

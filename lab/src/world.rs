@@ -1,7 +1,7 @@
 //! The environment of a scenario, standing: hosts, shares, and the machine of the function.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use record::HostName;
@@ -10,7 +10,7 @@ use scenario::{Role, Scenario};
 use crate::agent::Agent;
 use crate::cgroup::{PRECEDENCE, ROOT, WEIGHT};
 use crate::check::Accelerator;
-use crate::error::LabError;
+use crate::error::{LabError, unless_interrupted};
 use crate::guest::Guest;
 use crate::load::Load;
 use crate::site::Site;
@@ -172,11 +172,7 @@ impl<'a> World<'a> {
     /// # Errors
     /// [`LabError::Interrupted`].
     pub fn check_interrupted(&self) -> Result<(), LabError> {
-        if self.interrupted.load(Ordering::Relaxed) {
-            Err(LabError::Interrupted)
-        } else {
-            Ok(())
-        }
+        unless_interrupted(self.interrupted)
     }
 
     /// Keeps the consoles, which would go with the lab.

@@ -247,11 +247,62 @@ impl Scenario {
     /// no use here.
     #[must_use]
     pub fn service(&self) -> String {
-        let (v, m, c) = (&self.video, &self.migration, &self.competition);
+        let (v, m, c, f) = (
+            &self.video,
+            &self.migration,
+            &self.competition,
+            &self.function,
+        );
+        let chain = match v.chain {
+            Chain::Forestall => "forestall",
+            Chain::Ffmpeg => "ffmpeg",
+        };
+        let video = format!(
+            "{chain} {}x{}@{} {} kbit/s gop {}",
+            v.width, v.height, v.fps, v.bitrate_kbps, v.gop
+        );
+        let copying = format!(
+            "downtime {} ms, copying {} MiB/s, link {} Mbit/s",
+            m.downtime_limit_ms, m.bandwidth_mib_s, m.link_mbit_s
+        );
         format!(
-            "{:?} {}x{}@{} {} kbit/s, VM {} MiB, weight 1:{} burst {} ms, budget {} ms, link {} MiB/s",
-            v.chain, v.width, v.height, v.fps, v.bitrate_kbps, self.function.memory_mib, c.load_weight, c.burst_ms, self.budget_ms, m.bandwidth_mib_s
+            "{video}, VM {} MiB, weight 1:{} burst {} ms, budget {} ms, {copying}, text {:?}",
+            f.memory_mib, c.load_weight, c.burst_ms, self.budget_ms, f.text
         )
-        .to_lowercase()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_of_another_service_has_another_line() {
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../scenarios/reallocation/scenario.toml"
+        );
+        let scenario = Scenario::read(std::path::Path::new(file)).unwrap();
+        let changes: [fn(&mut Scenario); 14] = [
+            |s| s.video.chain = Chain::Ffmpeg,
+            |s| s.video.width += 2,
+            |s| s.video.height += 2,
+            |s| s.video.fps += 1,
+            |s| s.video.bitrate_kbps += 1,
+            |s| s.video.gop += 1,
+            |s| s.function.memory_mib += 1,
+            |s| s.function.text = s.function.text.to_uppercase(),
+            |s| s.competition.load_weight += 1,
+            |s| s.competition.burst_ms += 1.0,
+            |s| s.budget_ms += 1.0,
+            |s| s.migration.downtime_limit_ms += 1.0,
+            |s| s.migration.bandwidth_mib_s += 1.0,
+            |s| s.migration.link_mbit_s += 1.0,
+        ];
+        for (number, change) in changes.iter().enumerate() {
+            let mut other = scenario.clone();
+            change(&mut other);
+            assert_ne!(other.service(), scenario.service(), "change {number}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The scenario `reallocation` in virtual time, against its golden decision logs.
+//! The scenarios in virtual time, against their golden decision logs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
@@ -13,12 +13,16 @@ const POLICIES: [PolicyName; 3] = [
     PolicyName::Deadline,
 ];
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/reallocation")
+const SCENARIOS: [&str; 2] = ["reallocation", "reallocation-ffmpeg"];
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../scenarios")
+        .join(name)
 }
 
-fn each(mut check: impl FnMut(&str, PolicyName, &sim::SimRun)) {
-    let scenario = Scenario::read(&folder()).unwrap();
+fn each(name: &str, mut check: impl FnMut(&str, PolicyName, &sim::SimRun)) {
+    let scenario = Scenario::read(&folder(name)).unwrap();
     for (name, profile) in &scenario.profiles {
         for policy in POLICIES {
             check(name, policy, &sim::run(&scenario, policy, profile).unwrap());
@@ -29,26 +33,28 @@ fn each(mut check: impl FnMut(&str, PolicyName, &sim::SimRun)) {
 /// `FORESTALL_BLESS=1 cargo test -p forestall-sim` writes the logs anew; the diff is for a person to judge.
 #[test]
 fn decisions_are_those_of_the_golden_logs() {
-    each(|profile, policy, run| {
-        let path = folder()
-            .join("expected")
-            .join(format!("{profile}-{}.jsonl", policy.as_str()));
-        let log = run.decision_log().unwrap();
-        if std::env::var_os("FORESTALL_BLESS").is_some() {
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(&path, &log).unwrap();
-        }
-        let expected = std::fs::read_to_string(&path).unwrap();
-        for (number, (line, expected)) in log.lines().zip(expected.lines()).enumerate() {
-            assert_eq!(line, expected, "{}:{}", path.display(), number + 1);
-        }
-        assert_eq!(log, expected, "{}", path.display());
-    });
+    for name in SCENARIOS {
+        each(name, |profile, policy, run| {
+            let path = folder(name)
+                .join("expected")
+                .join(format!("{profile}-{}.jsonl", policy.as_str()));
+            let log = run.decision_log().unwrap();
+            if std::env::var_os("FORESTALL_BLESS").is_some() {
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(&path, &log).unwrap();
+            }
+            let expected = std::fs::read_to_string(&path).unwrap();
+            for (number, (line, expected)) in log.lines().zip(expected.lines()).enumerate() {
+                assert_eq!(line, expected, "{}:{}", path.display(), number + 1);
+            }
+            assert_eq!(log, expected, "{}", path.display());
+        });
+    }
 }
 
 #[test]
 fn two_runs_are_equal_to_the_byte() {
-    let scenario = Scenario::read(&folder()).unwrap();
+    let scenario = Scenario::read(&folder("reallocation")).unwrap();
     let profile = &scenario.profiles["fast"];
     let log = || sim::run(&scenario, PolicyName::Deadline, profile).unwrap();
     assert_eq!(log().decision_log().unwrap(), log().decision_log().unwrap());
@@ -57,7 +63,7 @@ fn two_runs_are_equal_to_the_byte() {
 
 #[test]
 fn a_replay_of_the_inputs_decides_the_same() {
-    each(|_, _, run| {
+    each("reallocation", |_, _, run| {
         let again = sim::replay(&run.input_log().unwrap()).unwrap();
         assert_eq!(again, run.decisions);
     });
@@ -65,7 +71,7 @@ fn a_replay_of_the_inputs_decides_the_same() {
 
 #[test]
 fn what_each_policy_comes_to() {
-    each(|profile, policy, run| {
+    each("reallocation", |profile, policy, run| {
         let what = format!("{profile} {}", policy.as_str());
         assert!(run.knee_reached.is_some(), "{what}");
         let verdicts: Vec<_> = run.moves.iter().map(|m| m.settled.unwrap().1).collect();

@@ -119,13 +119,30 @@ fn failure(error: LabError) -> Failure {
     let kind = match &error {
         LabError::Missing(_) => FailureKind::Missing,
         LabError::Interrupted => FailureKind::Interrupted,
-        LabError::Profile(_) | LabError::OtherProfile { .. } => FailureKind::Configuration,
+        LabError::Profile(_) | LabError::OtherProfile { .. } | LabError::OutExists(_) => {
+            FailureKind::Configuration
+        }
+        // Another lab that runs is not missing, nor is the command line wrong: the same command works later.
         _ => FailureKind::Work,
     };
     Failure {
         kind,
         error: error.into(),
     }
+}
+
+/// Camera, function and player of a lab are commands of this same program.
+fn require_media() -> Result<(), Failure> {
+    if cfg!(feature = "media") {
+        return Ok(());
+    }
+    Err(Failure {
+        kind: FailureKind::Missing,
+        error: anyhow!(
+            "this forestall was built without its video commands, which the lab runs as camera, function and player: build it \
+             with the feature `media` (cargo build --release), which needs FFmpeg's libraries and libclang"
+        ),
+    })
 }
 
 fn read(path: &Path) -> Result<Scenario, Failure> {
@@ -197,6 +214,7 @@ fn list(folder: &Path) -> Result<Outcome, Failure> {
 }
 
 fn run(arguments: RunArguments) -> Result<Outcome, Failure> {
+    require_media()?;
     let scenario = read(&arguments.scenario)?;
     let all: Vec<String> = scenario.profiles.keys().cloned().collect();
     let profiles = match arguments.profile.as_deref() {
@@ -241,6 +259,7 @@ fn run(arguments: RunArguments) -> Result<Outcome, Failure> {
 }
 
 fn calibrate(path: &Path, profile: &Path) -> Result<Outcome, Failure> {
+    require_media()?;
     let scenario = read(path)?;
     let interrupted = interruption()?;
     let offer = lab::check::look();
