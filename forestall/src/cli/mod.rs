@@ -70,6 +70,7 @@ pub(crate) enum Outcome {
     /// It did its work.
     Done,
     /// It was told to end, and did in order.
+    #[cfg(feature = "media")]
     Interrupted,
 }
 
@@ -77,6 +78,7 @@ impl From<Outcome> for ExitCode {
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Done => Self::SUCCESS,
+            #[cfg(feature = "media")]
             Outcome::Interrupted => Self::from(130),
         }
     }
