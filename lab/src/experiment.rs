@@ -118,6 +118,9 @@ pub fn run(
     let failed = |error: measure::MeasureError| LabError::Measure(error.to_string());
     let measured = measure::write_all(&request.out).map_err(failed)?;
     let report = measure::write_report(&request.out, &measured).map_err(failed)?;
+    let table = request.out.join("table.md");
+    let text = measure::markdown_table(&measured.results);
+    fs::write(&table, text).map_err(file(&table))?;
     Ok(Finished {
         results: measured.results,
         report,
