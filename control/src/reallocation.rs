@@ -9,7 +9,7 @@
 //!      ├─ refused: over, with the verdict of what was seen; nothing is run or discarded
 //!      ├─ target paused (a whole guest, held): Run target ─► Acting ─► Inspecting
 //!      ├─ target absent, source paused:     Run source ─► Acting ─► Inspecting
-//!      ├─ runs at one end only: Discard the other ─► Acting ─► over: moved / stayed
+//!      ├─ runs at one end only: Discard the other ─► Acting ─► Inspecting ─► over: moved / stayed
 //!      └─ split, lost, or a blackout that nothing safe can end: alarm, over
 //! ```
 //!
@@ -44,9 +44,8 @@ enum State {
     Waiting {
         again_at: Timestamp,
     },
-    /// Waits for the driver to run or discard an end. `then` is the verdict when that ends the move.
+    /// Waits for the driver to cancel, or to run or discard an end. What came of it is looked at, whatever it says.
     Acting {
-        then: Option<Verdict>,
         answer_by: Timestamp,
     },
 }
@@ -120,7 +119,7 @@ impl Reallocation {
         match self.state {
             State::Copying { give_up_at } => give_up_at,
             State::Waiting { again_at } => again_at,
-            State::Inspecting { answer_by } | State::Acting { answer_by, .. } => answer_by,
+            State::Inspecting { answer_by } | State::Acting { answer_by } => answer_by,
         }
     }
 
@@ -163,7 +162,7 @@ impl Reallocation {
                     migration: self.id,
                     why: CancelReason::TimedOut,
                 };
-                self.act(now, cancel, None)
+                self.act(now, cancel)
             }
             State::Waiting { .. } => self.inspect(now),
             // No word of either end is no more than an end that does not answer.
@@ -183,21 +182,11 @@ impl Reallocation {
     }
 
     pub(crate) fn acted(&mut self, now: Timestamp, failure: Option<String>) -> Step {
-        let State::Acting { then, .. } = self.state else {
+        if !matches!(self.state, State::Acting { .. }) {
             return Step::Nothing;
-        };
-        match (then, failure) {
-            (Some(verdict), None) => Step::Over(verdict),
-            // What could not be cleared away is not running there (it was seen): the move is over all the same.
-            (Some(verdict), Some(failure)) => {
-                self.failure.get_or_insert(failure);
-                Step::Over(verdict)
-            }
-            (None, failure) => {
-                self.failure = self.failure.take().or(failure);
-                self.inspect(now)
-            }
         }
+        self.failure = self.failure.take().or(failure);
+        self.inspect(now)
     }
 
     pub(crate) fn residency(
@@ -253,11 +242,11 @@ impl Reallocation {
             migration: self.id,
             end,
         };
-        self.act(now, run, None)
+        self.act(now, run)
     }
 
-    /// Clears an end away at which the guest was seen not to run, and ends the move. An end that the driver was told of
-    /// before and never answered for is left: the guest runs at the other.
+    /// Clears an end away at which the guest was seen not to run. The move is over when the guest is seen to run at the other
+    /// end still: a late copy may have ended between the look and the discard. What could not be cleared away is left.
     fn discard(&mut self, now: Timestamp, end: End, verdict: Verdict) -> Step {
         if self.discarded.contains(&end) {
             return Step::Over(verdict);
@@ -267,7 +256,7 @@ impl Reallocation {
             migration: self.id,
             end,
         };
-        self.act(now, discard, Some(verdict))
+        self.act(now, discard)
     }
 
     fn inspect(&mut self, now: Timestamp) -> Step {
@@ -283,9 +272,8 @@ impl Reallocation {
         };
     }
 
-    fn act(&mut self, now: Timestamp, event: Event, then: Option<Verdict>) -> Step {
+    fn act(&mut self, now: Timestamp, event: Event) -> Step {
         self.state = State::Acting {
-            then,
             answer_by: now + ANSWER_WITHIN,
         };
         Step::Do(Box::new(event))

@@ -63,7 +63,8 @@ fn sample_before_move() {
     bench.now = seconds(12.0);
     bench.copied(1);
     bench.seen(1, Running, Absent);
-    let events = bench.acted(1);
+    bench.acted(1);
+    let events = bench.seen(1, Running, Absent);
     let before = HoldReason::SampleBeforeMove {
         moved_at_us: seconds(12.0),
     };
@@ -119,7 +120,8 @@ fn cooling_down() {
     let mut bench = Bench::copying(settings());
     bench.copy_failed(1);
     bench.seen(1, Absent, Running);
-    let events = bench.acted(1);
+    bench.acted(1);
+    let events = bench.seen(1, Absent, Running);
     // A failure doubles the 30 s.
     let until_us = seconds(65.0);
     assert_eq!(

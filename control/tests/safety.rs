@@ -195,6 +195,7 @@ fn moves_while_load_follows(cooldown_ms: f64) -> usize {
         bench.copied(migration);
         bench.seen(migration, Residency::Running, Residency::Absent);
         bench.acted(migration);
+        bench.seen(migration, Residency::Running, Residency::Absent);
     }
     starts
 }
