@@ -86,7 +86,9 @@ impl Lab {
     }
 
     fn start(&self) -> Child {
-        let profile = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lab-tests-profile.toml");
+        // Measured once for all tests of this process; a profile of an earlier one may be of another scenario.
+        let name = format!("lab-tests-profile-{}.toml", std::process::id());
+        let profile = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let (scenario, out) = (self.folder.path().to_str().unwrap(), self.out());
         let log = fs::File::create(self.folder.path().join("log")).unwrap();
         forestall(&["lab", "run", scenario, "--out", out.to_str().unwrap()])
