@@ -1,49 +1,54 @@
 //! All of it together: the state of every host, function and move.
 //!
 //! ```text
-//!   Sample ──► Host ──► Policy (due?) ──► Placement (where?) ──► Start ──► Reallocation ──► Settled
+//!   Sample ──► Host ──► Policy (due?) ──► Placement (which, where?) ──► Start ──► Reallocation ──► Settled
 //!                 └────────────┴───────────────┴──► Hold, with its reason and figures
 //! ```
+//!
+//! What is decided about one host is in [`crate::decide`].
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
-use record::decision::{HoldReason, MigrationId};
-use record::{Decision, Event, HostName, Sample, Timestamp, Utilization, Verdict, VmName};
+use record::decision::MigrationId;
+use record::{Decision, Event, HostName, Reading, Timestamp, Verdict, VmName};
 
-use crate::host::Host;
+use crate::agenda::Agenda;
+use crate::function::Function;
+use crate::host::{Host, HostId};
 use crate::input::Input;
-use crate::placement;
-use crate::policy::Judgement;
+use crate::placement::Choice;
 use crate::reallocation::{Reallocation, Step};
-use crate::settings::{COOLDOWN_DOUBLINGS_MAX, Policy, Settings, SettingsError, milliseconds};
+use crate::settings::{COOLDOWN_DOUBLINGS_MAX, Placement, Settings, SettingsError, milliseconds};
 
 /// A hold whose reason has not changed is logged again after this.
 pub const HOLD_LOGGED_EVERY: Duration = Duration::from_secs(60);
-
-/// A function and what is known of its moves.
-#[derive(Debug)]
-struct Function {
-    host: HostName,
-    load: Utilization,
-    failures_in_a_row: u32,
-    cooldown_until: Timestamp,
-    /// Its last verdict was one that only a person can end.
-    given_up: bool,
-}
 
 /// The control core. Feed it with [`Controller::handle`], take what it decided with [`Controller::poll_output`], and come
 /// back with [`Input::Timeout`] at [`Controller::poll_timeout`].
 #[derive(Debug)]
 pub struct Controller {
-    settings: Settings,
-    hosts: BTreeMap<HostName, Host>,
-    functions: BTreeMap<VmName, Function>,
-    moves: BTreeMap<MigrationId, Reallocation>,
+    pub(crate) settings: Settings,
+    pub(crate) hosts: Vec<Host>,
+    host_ids: HashMap<HostName, HostId>,
+    pub(crate) functions: Vec<Function>,
+    function_ids: HashMap<VmName, usize>,
+    pub(crate) moves: BTreeMap<MigrationId, Open>,
     moves_begun: MigrationId,
     output: VecDeque<Decision>,
     /// When a hold or a due move has to be looked at again though nothing has come in.
-    look_again_at: BTreeMap<HostName, Timestamp>,
+    pub(crate) agenda: Agenda,
+    /// Hosts that only wait for another move to be over.
+    pub(crate) waiting: BTreeSet<HostId>,
+}
+
+/// A move that is not over.
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub(crate) reallocation: Reallocation,
+    function: usize,
+    pub(crate) source: HostId,
+    pub(crate) target: HostId,
 }
 
 impl Controller {
@@ -53,35 +58,35 @@ impl Controller {
     /// When the settings are wrong.
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
         settings.check()?;
-        let function = |placement: &crate::Placement| Function {
-            host: placement.host.clone(),
-            load: placement.load,
-            failures_in_a_row: 0,
-            cooldown_until: Timestamp::default(),
-            given_up: false,
-        };
-        Ok(Self {
-            hosts: settings
-                .hosts
-                .iter()
-                .map(|name| (name.clone(), Host::default()))
-                .collect(),
-            functions: settings
-                .functions
-                .iter()
-                .map(|p| (p.vm.clone(), function(p)))
-                .collect(),
+        let mut hosts: Vec<Host> = settings.hosts.iter().cloned().map(Host::new).collect();
+        let host_ids: HashMap<HostName, HostId> =
+            settings.hosts.iter().cloned().zip((0..).map(HostId)).collect();
+        let mut functions = Vec::new();
+        let mut function_ids = HashMap::new();
+        for placement in &settings.functions {
+            let function = function(placement, &host_ids)?;
+            let number = functions.len();
+            hosts[function.host.0 as usize].functions.push(number);
+            function_ids.insert(placement.vm.clone(), number);
+            functions.push(function);
+        }
+        let mut controller = Self {
+            // Every host is looked at once at the start, so that the log also says of one that never answers.
+            agenda: Agenda::new(hosts.len()),
+            hosts,
+            host_ids,
+            functions,
+            function_ids,
             moves: BTreeMap::new(),
             moves_begun: 0,
             output: VecDeque::new(),
-            // Every host is looked at once at the start, so that the log also says of one that never answers.
-            look_again_at: settings
-                .hosts
-                .iter()
-                .map(|name| (name.clone(), Timestamp::default()))
-                .collect(),
+            waiting: BTreeSet::new(),
             settings,
-        })
+        };
+        for host in (0..).map(HostId).take(controller.hosts.len()) {
+            controller.learn_migration(host);
+        }
+        Ok(controller)
     }
 
     /// The settings.
@@ -93,19 +98,30 @@ impl Controller {
     /// Where a function is, as far as is known; `None` for a name that is not one.
     #[must_use]
     pub fn residence(&self, vm: &VmName) -> Option<&HostName> {
-        self.functions.get(vm).map(|function| &function.host)
+        let function = self.functions.get(*self.function_ids.get(vm)?)?;
+        Some(&self.hosts[function.host.0 as usize].name)
     }
 
-    /// Takes what happened.
+    /// The number of a host, for [`Controller::sample`]; `None` for a name that is not one.
+    #[must_use]
+    pub fn host_id(&self, name: &HostName) -> Option<HostId> {
+        self.host_ids.get(name).copied()
+    }
+
+    /// Takes what happened. What names a host, a function or a move that the controller does not have is not for it.
     pub fn handle(&mut self, now: Timestamp, input: Input) {
         match input {
-            Input::Sample(sample) => self.on_sample(now, sample),
+            Input::Sample(sample) => {
+                if let Some(host) = self.host_id(&sample.host) {
+                    self.sample(now, host, sample.reading());
+                }
+            }
             Input::Timeout => self.on_timeout(now),
             Input::Refused { migration, reason } => {
-                self.step(now, migration, |m, _| m.refused(now, reason))
+                self.step(now, migration, |m, _| m.refused(now, reason));
             }
             Input::CopyEnded { migration, outcome } => {
-                self.step(now, migration, |m, _| m.copy_ended(now, outcome))
+                self.step(now, migration, |m, _| m.copy_ended(now, outcome));
             }
             Input::Residency {
                 migration,
@@ -117,9 +133,29 @@ impl Controller {
                 });
             }
             Input::Acted { migration, failure } => {
-                self.step(now, migration, |m, _| m.acted(now, failure))
+                self.step(now, migration, |m, _| m.acted(now, failure));
             }
+            Input::Drain { host } => self.drain(now, &host, true),
+            Input::Undrain { host } => self.drain(now, &host, false),
+            Input::Resumed {
+                migration,
+                vm,
+                source,
+                target,
+            } => self.resume(now, migration, &vm, (&source, &target)),
         }
+    }
+
+    /// Takes an agent's reading of a host: [`Input::Sample`] for one who has the host's number.
+    pub fn sample(&mut self, now: Timestamp, id: HostId, reading: Reading) {
+        let Some(host) = self.hosts.get_mut(id.0 as usize) else {
+            return;
+        };
+        if host.take(reading, &self.settings.limits) {
+            let judged = self.settings.policy.judge(now, host);
+            host.count_due(judged.due.is_ok());
+        }
+        self.evaluate(now, id);
     }
 
     /// What was decided, oldest first.
@@ -130,190 +166,101 @@ impl Controller {
     /// When [`Input::Timeout`] is wanted.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        let moves = self.moves.values().map(Reallocation::timeout);
-        moves.chain(self.look_again_at.values().copied()).min()
+        let moves = self.moves.values().map(|open| open.reallocation.timeout());
+        moves.chain(self.agenda.next()).min()
     }
 
-    fn emit(&mut self, now: Timestamp, event: Event) {
+    pub(crate) fn emit(&mut self, now: Timestamp, event: Event) {
         self.output.push_back(Decision::new(now, event));
-    }
-
-    fn on_sample(&mut self, now: Timestamp, sample: Sample) {
-        let limits = &self.settings.limits;
-        let name = sample.host.clone();
-        let Some(host) = self.hosts.get_mut(&name) else {
-            return;
-        };
-        if host.take(sample, limits) {
-            let judged = self.settings.policy.judge(now, host, limits);
-            host.count_due(judged.due.is_ok());
-        }
-        self.evaluate(now, &name);
     }
 
     fn on_timeout(&mut self, now: Timestamp) {
         let due: Vec<_> = self
             .moves
-            .values()
-            .filter(|m| m.timeout() <= now)
-            .map(|m| m.id)
+            .iter()
+            .filter(|(_, open)| open.reallocation.timeout() <= now)
+            .map(|(id, _)| *id)
             .collect();
         for id in due {
             self.step(now, id, |m, settings| m.timed_out(now, &settings.limits));
         }
-        let hosts: Vec<_> = self
-            .look_again_at
-            .iter()
-            .filter(|(_, at)| **at <= now)
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in hosts {
-            self.evaluate(now, &name);
+        // Only those whose instant has come by now: what a look sets anew comes at its own instant.
+        let hosts: Vec<HostId> = std::iter::from_fn(|| self.agenda.take_due(now)).collect();
+        for host in hosts {
+            self.evaluate(now, host);
         }
     }
 
-    /// Looks at one host: starts a move away from it, or says why not.
-    fn evaluate(&mut self, now: Timestamp, name: &HostName) {
-        self.look_again_at.remove(name);
-        let Some(host) = self.hosts.get(name) else {
+    fn drain(&mut self, now: Timestamp, host: &HostName, draining: bool) {
+        let Some(id) = self.host_id(host) else {
             return;
         };
-        let judged = self.settings.policy.judge(now, host, &self.settings.limits);
-        match self.decide(now, name, host, &judged) {
-            Ok((vm, target, target_load)) => {
-                self.start(now, (vm, name.clone()), (target, target_load), judged)
-            }
-            Err((reason, again_at)) => {
-                let again_at = again_at.or_else(|| judged.due_at.filter(|at| *at > now));
-                let stale_at = host.stale_at(&self.settings.limits).filter(|at| *at > now);
-                if let Some(at) = again_at.into_iter().chain(stale_at).min() {
-                    self.look_again_at.insert(name.clone(), at);
-                }
-                self.hold(now, name, reason, judged);
-            }
-        }
+        self.hosts[id.0 as usize].draining = draining;
+        self.evaluate(now, id);
     }
 
-    /// What moves and where to, or why nothing does and when that may change by itself.
-    fn decide(
-        &self,
-        now: Timestamp,
-        name: &HostName,
-        host: &Host,
-        judged: &Judgement,
-    ) -> Result<(VmName, HostName, f64), (HoldReason, Option<Timestamp>)> {
-        let hold = |reason| Err((reason, None));
-        let limits = &self.settings.limits;
-        if self.settings.policy == Policy::None {
-            return hold(HoldReason::NeverMoves);
-        }
-        if let Some(open) = self.moves.values().find(|m| m.involves(name)) {
-            return hold(HoldReason::Busy { migration: open.id });
-        }
-        let here =
-            |(_, function): &(&VmName, &Function)| function.host == *name && !function.given_up;
-        // The one that may move soonest, so that a function that cools down does not keep another from moving.
-        let candidates = self.functions.iter().filter(here);
-        let Some((vm, function)) = candidates.min_by_key(|(_, function)| function.cooldown_until)
-        else {
-            return hold(HoldReason::NothingToMove);
-        };
-        if let Some(reason) = host.unusable(now, limits) {
-            // Nothing may ever come in of it: it is said again all the same.
-            return Err((reason, Some(now + HOLD_LOGGED_EVERY)));
-        }
-        if let Err(reason) = &judged.due {
-            return hold(reason.clone());
-        }
-        // A trend that is believed rests on several samples already; a level by itself may be a passing spike.
-        let trend = judged
-            .evidence
-            .forecast
-            .is_some_and(|forecast| forecast.trusted);
-        if !trend && host.due_in_a_row() < limits.sustained_samples {
-            let (samples, needed) = (host.due_in_a_row(), limits.sustained_samples);
-            return hold(HoldReason::NotSustained { samples, needed });
-        }
-        if now < function.cooldown_until {
-            let until_us = function.cooldown_until;
-            return Err((HoldReason::CoolingDown { until_us }, Some(until_us)));
-        }
-        let busy: Vec<&HostName> = self
-            .moves
-            .values()
-            .flat_map(|m| [&m.source, &m.target])
-            .collect();
-        let horizon_ms = judged.predicted_total_ms.unwrap_or(0.0);
-        let (target, load) = placement::choose(
-            now,
-            &self.hosts,
-            name,
-            function.load,
-            &busy,
-            horizon_ms,
-            limits,
-        )
-        .map_err(|reason| (reason, None))?;
-        Ok((vm.clone(), target, load))
+    /// Opens a move and writes down who takes part in it.
+    pub(crate) fn open(&mut self, reallocation: Reallocation, function: usize, ends: (HostId, HostId)) {
+        let (source, target) = ends;
+        let load = self.functions[function].told.load.share();
+        self.hosts[source.0 as usize].source = true;
+        self.hosts[target.0 as usize].arriving.push((function, load));
+        self.moves.insert(
+            reallocation.id,
+            Open {
+                reallocation,
+                function,
+                source,
+                target,
+            },
+        );
     }
 
-    fn start(
-        &mut self,
-        now: Timestamp,
-        (vm, source): (VmName, HostName),
-        (target, target_load): (HostName, f64),
-        judged: Judgement,
-    ) {
+    /// A new move that was chosen.
+    pub(crate) fn begin(&mut self, now: Timestamp, source: HostId, choice: &Choice) -> MigrationId {
         self.moves_begun += 1;
         let id = self.moves_begun;
-        let ends = (source.clone(), target.clone());
+        let name = |host: HostId| self.hosts[host.0 as usize].name.clone();
         let reallocation = Reallocation::new(
             now,
-            (id, vm.clone()),
-            ends,
+            (id, self.functions[choice.function].told.vm.clone()),
+            (name(source), name(choice.target)),
             self.settings.hand_over,
             &self.settings.limits,
         );
-        self.moves.insert(id, reallocation);
-        if let Some(host) = self.hosts.get_mut(&source) {
-            host.logged = None;
-        }
-        self.emit(
-            now,
-            Event::Start {
-                migration: id,
-                vm,
-                host: source.clone(),
-                source,
-                target,
-                mode: self.settings.mode,
-                target_load,
-                predicted_total_ms: judged.predicted_total_ms,
-                evidence: judged.evidence,
-            },
-        );
+        self.open(reallocation, choice.function, (source, choice.target));
+        id
     }
 
-    fn hold(&mut self, now: Timestamp, name: &HostName, reason: HoldReason, judged: Judgement) {
-        let Some(host) = self.hosts.get_mut(name) else {
-            return;
-        };
-        let same = |(logged, at): &(HoldReason, Timestamp)| {
-            std::mem::discriminant(logged) == std::mem::discriminant(&reason)
-                && now.since(*at) < HOLD_LOGGED_EVERY
-        };
-        if host.logged.as_ref().is_some_and(same) {
-            return;
-        }
-        host.logged = Some((reason.clone(), now));
-        self.emit(
-            now,
-            Event::Hold {
-                host: name.clone(),
-                reason,
-                evidence: judged.evidence,
-            },
+    /// A move that an earlier controller began: where its function is has to be seen before anything else.
+    fn resume(
+        &mut self,
+        now: Timestamp,
+        id: MigrationId,
+        vm: &VmName,
+        (source, target): (&HostName, &HostName),
+    ) {
+        let found = (
+            self.function_ids.get(vm).copied(),
+            self.host_id(source),
+            self.host_id(target),
         );
+        let (Some(function), Some(source_id), Some(target_id)) = found else {
+            return;
+        };
+        self.moves_begun = self.moves_begun.max(id);
+        let mut reallocation = Reallocation::new(
+            now,
+            (id, vm.clone()),
+            (source.clone(), target.clone()),
+            self.settings.hand_over,
+            &self.settings.limits,
+        );
+        let step = reallocation.resumed(now);
+        // Until it is seen elsewhere it is taken to be where it was.
+        self.relocate(function, source_id);
+        self.open(reallocation, function, (source_id, target_id));
+        self.take(now, id, step);
     }
 
     fn step(
@@ -322,10 +269,14 @@ impl Controller {
         id: MigrationId,
         input: impl FnOnce(&mut Reallocation, &Settings) -> Step,
     ) {
-        let Some(reallocation) = self.moves.get_mut(&id) else {
-            return;
-        };
-        match input(reallocation, &self.settings) {
+        if let Some(open) = self.moves.get_mut(&id) {
+            let step = input(&mut open.reallocation, &self.settings);
+            self.take(now, id, step);
+        }
+    }
+
+    fn take(&mut self, now: Timestamp, id: MigrationId, step: Step) {
+        match step {
             Step::Nothing => {}
             Step::Do(event) => self.emit(now, *event),
             Step::Over(verdict) => self.settle(now, id, verdict),
@@ -333,49 +284,102 @@ impl Controller {
     }
 
     fn settle(&mut self, now: Timestamp, id: MigrationId, verdict: Verdict) {
-        let Some(reallocation) = self.moves.remove(&id) else {
+        let Some(open) = self.moves.remove(&id) else {
             return;
         };
+        let (source, target) = (open.source, open.target);
+        self.hosts[source.0 as usize].source = false;
+        self.hosts[target.0 as usize]
+            .arriving
+            .retain(|(function, _)| *function != open.function);
         let bad = !matches!(verdict, Verdict::Moved | Verdict::Stayed);
         if bad {
-            self.emit(now, reallocation.alarm(verdict));
+            self.emit(now, open.reallocation.alarm(verdict));
         }
-        let mut cooldown_until_us = now;
-        if let Some(function) = self.functions.get_mut(&reallocation.vm) {
-            function.given_up = bad;
-            if verdict == Verdict::Moved {
-                function.host = reallocation.target.clone();
-                function.failures_in_a_row = 0;
-            } else {
-                function.failures_in_a_row =
-                    (function.failures_in_a_row + 1).min(COOLDOWN_DOUBLINGS_MAX);
-            }
-            let factor = f64::from(1_u32 << function.failures_in_a_row);
-            cooldown_until_us = now + milliseconds(self.settings.limits.cooldown_ms * factor);
-            function.cooldown_until = cooldown_until_us;
+        if verdict == Verdict::Moved {
+            self.relocate(open.function, target);
         }
+        let cooldown_until_us = self.cool_down(now, open.function, verdict);
         if verdict != Verdict::Stayed {
-            for end in [&reallocation.source, &reallocation.target] {
-                if let Some(host) = self.hosts.get_mut(end) {
-                    host.moved(now);
-                }
+            for end in [source, target] {
+                self.hosts[end.0 as usize].moved(now);
             }
         }
-        let (target, source) = reallocation.seen();
-        let failure = reallocation.failure().map(str::to_owned);
+        let (seen_target, seen_source) = open.reallocation.seen();
+        let failure = open.reallocation.failure().map(str::to_owned);
         self.emit(
             now,
             Event::Settled {
                 migration: id,
                 verdict,
-                target,
-                source,
+                target: seen_target,
+                source: seen_source,
                 failure,
                 cooldown_until_us,
             },
         );
-        for end in [reallocation.source.clone(), reallocation.target.clone()] {
-            self.evaluate(now, &end);
+        let mut hosts = std::mem::take(&mut self.waiting);
+        hosts.extend([source, target]);
+        for host in hosts {
+            self.evaluate(now, host);
         }
     }
+
+    /// Notes how a function's move ended, and says until when it is not moved again.
+    fn cool_down(&mut self, now: Timestamp, function: usize, verdict: Verdict) -> Timestamp {
+        let function = &mut self.functions[function];
+        function.given_up = !matches!(verdict, Verdict::Moved | Verdict::Stayed);
+        if verdict == Verdict::Moved {
+            function.failures_in_a_row = 0;
+            function.moved_at = Some(now);
+        } else {
+            function.failures_in_a_row =
+                (function.failures_in_a_row + 1).min(COOLDOWN_DOUBLINGS_MAX);
+        }
+        let factor = f64::from(1_u32 << function.failures_in_a_row);
+        function.cooldown_until = now + milliseconds(self.settings.limits.cooldown_ms * factor);
+        function.cooldown_until
+    }
+
+    /// Writes a function down at a host.
+    fn relocate(&mut self, function: usize, to: HostId) {
+        let from = std::mem::replace(&mut self.functions[function].host, to);
+        self.hosts[from.0 as usize].functions.retain(|other| *other != function);
+        let there = &mut self.hosts[to.0 as usize].functions;
+        let place = there.partition_point(|other| *other < function);
+        there.insert(place, function);
+        for host in [from, to] {
+            self.learn_migration(host);
+        }
+    }
+
+    /// A move away from a host takes as long as that of the function that takes longest.
+    fn learn_migration(&mut self, id: HostId) {
+        let host = &mut self.hosts[id.0 as usize];
+        let times = host.functions.iter().map(|f| &self.functions[*f].told.migration_ms);
+        host.migration = milliseconds(times.fold(0.0, |longest, ms| ms.max(longest)));
+    }
+}
+
+/// A function with its hosts as numbers.
+fn function(
+    placement: &Placement,
+    ids: &HashMap<HostName, HostId>,
+) -> Result<Function, SettingsError> {
+    let id = |what, host: &HostName| {
+        ids.get(host).copied().ok_or_else(|| SettingsError::UnknownHost {
+            vm: placement.vm.clone(),
+            what,
+            host: host.clone(),
+        })
+    };
+    let forbidden = placement.forbidden.iter().map(|host| id("forbidden", host));
+    let mut forbidden = forbidden.collect::<Result<Vec<_>, _>>()?;
+    forbidden.sort_unstable();
+    let paths = placement.path_ms.iter();
+    let paths = paths.map(|(host, ms)| Ok((id("path_ms", host)?, *ms)));
+    let mut paths = paths.collect::<Result<Vec<_>, _>>()?;
+    paths.sort_by_key(|path| path.0);
+    let home = id("host", &placement.host)?;
+    Ok(Function::new(placement.clone(), home, forbidden, paths))
 }

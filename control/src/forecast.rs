@@ -6,7 +6,7 @@
 //! says that the load stays where it is.
 
 use record::decision::ForecastRecord;
-use record::{Sample, Timestamp};
+use record::{Reading, Timestamp};
 
 /// A forecast of one host's load.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,18 +20,18 @@ pub struct Forecast {
 }
 
 impl Forecast {
-    /// Forecast from the samples of one host, oldest first; `None` without one.
+    /// Forecast from the readings of one host, oldest first; `None` without one.
     #[must_use]
-    pub fn from_samples<'a>(
-        samples: impl DoubleEndedIterator<Item = &'a Sample> + Clone,
+    pub fn from_readings<'a>(
+        readings: impl DoubleEndedIterator<Item = &'a Reading> + Clone,
         residual_max: f64,
     ) -> Option<Self> {
-        let last = samples.clone().next_back()?;
+        let last = readings.clone().next_back()?;
         let origin = last.centre();
-        let line = Line::through(samples.map(|sample| {
+        let line = Line::through(readings.map(|reading| {
             (
-                sample.centre().seconds_after(origin),
-                sample.utilization.share(),
+                reading.centre().seconds_after(origin),
+                reading.utilization.share(),
             )
         }));
         let trusted = line
@@ -69,6 +69,12 @@ impl Forecast {
         let seconds = self.origin.as_secs_f64() + (limit - self.level) / self.slope_per_s;
         // A rise so slow that it takes longer than time can be counted is none.
         (seconds < 1e12).then(|| Timestamp::from_secs_f64(seconds.max(0.0)))
+    }
+
+    /// Whether the slope is believed.
+    #[must_use]
+    pub const fn trusted(&self) -> bool {
+        self.trusted
     }
 
     /// For the log.
@@ -119,27 +125,26 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use record::{HostName, Utilization};
+    use record::Utilization;
 
     use super::*;
 
-    fn samples(values: &[f64]) -> Vec<Sample> {
-        let sample = |(i, &value): (usize, &f64)| Sample {
-            host: HostName::new("a").unwrap(),
+    fn readings(values: &[f64]) -> Vec<Reading> {
+        let reading = |(i, &value): (usize, &f64)| Reading {
             utilization: Utilization::clamped(value),
             measured_at_us: Timestamp((i as u64 + 1) * 5_000_000),
             interval_ms: 5000.0,
         };
-        values.iter().enumerate().map(sample).collect()
+        values.iter().enumerate().map(reading).collect()
     }
 
     fn forecast(values: &[f64]) -> Forecast {
-        Forecast::from_samples(samples(values).iter(), 0.05).unwrap()
+        Forecast::from_readings(readings(values).iter(), 0.05).unwrap()
     }
 
     #[test]
     fn nothing_from_nothing() {
-        assert_eq!(Forecast::from_samples([].iter(), 0.05), None);
+        assert_eq!(Forecast::from_readings([].iter(), 0.05), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What comes in from outside.
 
 use record::decision::MigrationId;
-use record::{Residency, Sample};
+use record::{HostName, Residency, Sample, VmName};
 use serde::{Deserialize, Serialize};
 
 /// Something that happened outside. It is recorded as it came, so that a run can be replayed.
@@ -41,6 +41,27 @@ pub enum Input {
         migration: MigrationId,
         /// The driver's words when it could not.
         failure: Option<String>,
+    },
+    /// A person wants a host emptied: all that may move away from it is moved, and nothing comes to it.
+    Drain {
+        /// The host.
+        host: HostName,
+    },
+    /// A person gives a host that was to be emptied back.
+    Undrain {
+        /// The host.
+        host: HostName,
+    },
+    /// An earlier controller began this move and did not see its end. Nothing is known of it but that.
+    Resumed {
+        /// Number of the move.
+        migration: MigrationId,
+        /// What moves.
+        vm: VmName,
+        /// From where.
+        source: HostName,
+        /// To where.
+        target: HostName,
     },
 }
 

@@ -1,68 +1,334 @@
-//! Where to?
+//! Which function, and where to?
+//!
+//! For each function that may leave a host, and each host that may carry it, the mean picture age that all viewers of the
+//! host's functions are expected to see over the horizon of gain: slower while it is copied, the gap at the switch, and
+//! afterwards the target for this function and a less loaded source for the others. The pair with the least wins; it has to be
+//! less than without a move.
 
-use std::collections::BTreeMap;
+use record::decision::{Candidate, Gain, HoldReason, Unfit};
+use record::{Timestamp, Utilization};
 
-use record::decision::{Candidate, HoldReason};
-use record::{HostName, Timestamp, Utilization};
-
-use crate::host::Host;
+use crate::function::Function;
+use crate::host::{Host, HostId};
+use crate::picture_age::PictureAge;
 use crate::settings::{Limits, milliseconds};
 
-/// A target and its forecast load with the function on it.
-pub(crate) type Target = (HostName, f64);
+/// Points at which a forecast is read over the horizon, each in the middle of its part.
+const HORIZON_POINTS: u32 = 4;
+/// So many candidates stand in the log of a function that no host can carry: those that came nearest.
+pub(crate) const CANDIDATES_LOGGED_MAX: usize = 8;
+/// At most so many functions of a host are considered for one move, those with the largest load first: one of them relieves it
+/// most, and more would only cost time.
+const FUNCTIONS_CONSIDERED_MAX: usize = 16;
 
-/// The host that would be least loaded at the end of the move, among those that may carry the function.
-///
-/// `excluded` are hosts that a move is already going to or from. `horizon_ms` is how far ahead to look.
-pub(crate) fn choose(
-    now: Timestamp,
-    hosts: &BTreeMap<HostName, Host>,
-    source: &HostName,
-    load: Utilization,
-    excluded: &[&HostName],
-    horizon_ms: f64,
-    limits: &Limits,
-) -> Result<Target, HoldReason> {
-    let then = now + milliseconds(horizon_ms);
-    let judge = |(name, host): (&HostName, &Host)| {
-        let fresh = host.unusable(now, limits).is_none() && !excluded.contains(&name);
-        let forecast = if fresh { host.forecast(limits) } else { None };
-        // A falling load is not counted on: it may stop falling.
-        let load = forecast
-            .map(|forecast| forecast.at(then).max(forecast.at(now)).max(0.0) + load.share());
-        Candidate {
-            host: name.clone(),
-            load,
-            limit: limits.target_load_max,
+/// All that a choice is made from.
+pub(crate) struct Site<'a> {
+    pub(crate) now: Timestamp,
+    pub(crate) hosts: &'a [Host],
+    pub(crate) functions: &'a [Function],
+    pub(crate) limits: &'a Limits,
+    pub(crate) picture_age: &'a PictureAge,
+    /// What copying adds to the load of the source.
+    pub(crate) copying_extra: f64,
+}
+
+/// Whether a move has to be worth it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Worth {
+    /// The target has to be less loaded than the source (a fixed threshold knows no more).
+    LessLoad,
+    /// And viewers have to be expected to see younger pictures.
+    YoungerPicture,
+    /// It is moved whatever it gains.
+    Whatever,
+}
+
+/// A move that was chosen.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Choice {
+    pub(crate) function: usize,
+    pub(crate) target: HostId,
+    /// Forecast load of the target with the function on it.
+    pub(crate) target_load: f64,
+    pub(crate) gain: Option<Gain>,
+}
+
+/// A host that fits, and its forecast load without the function.
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    host: HostId,
+    /// When the function comes, and at the end of the horizon.
+    load: f64,
+}
+
+impl Site<'_> {
+    /// The best move of one of `movable`, all on `source`; to `only`, where one is named.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn choose(
+        &self,
+        source: HostId,
+        movable: &[usize],
+        worth: Worth,
+        only: Option<HostId>,
+    ) -> Result<Choice, HoldReason> {
+        let mut by_load: Vec<usize> = movable.to_vec();
+        by_load.sort_by(|a, b| self.load(*b).total_cmp(&self.load(*a)).then(a.cmp(b)));
+        by_load.truncate(FUNCTIONS_CONSIDERED_MAX);
+        let mut best: Option<(f64, Choice)> = None;
+        let mut refusal = None;
+        for &function in &by_load {
+            match self.best_target(source, function, worth, only) {
+                Ok((cost, choice)) => {
+                    if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                        best = Some((cost, choice));
+                    }
+                }
+                Err(reason) => {
+                    refusal.get_or_insert(reason);
+                }
+            }
         }
-    };
-    let candidates: Vec<Candidate> = hosts
-        .iter()
-        .filter(|(name, _)| *name != source)
-        .map(judge)
-        .collect();
-    let fits = |candidate: &Candidate| {
-        candidate
-            .load
-            .filter(|load| *load <= candidate.limit.share())
-            .map(|load| (candidate.host.clone(), load))
-    };
-    let best = candidates
-        .iter()
-        .filter_map(fits)
-        .min_by(|a, b| a.1.total_cmp(&b.1));
-    let Some((target, target_load)) = best else {
-        return Err(HoldReason::NoTargetFits { candidates });
-    };
-    let source_load = hosts
-        .get(source)
-        .and_then(Host::utilization)
-        .map_or(0.0, Utilization::share);
-    if target_load + limits.gain_min > source_load {
-        return Err(HoldReason::NoGain {
-            target,
-            target_load,
-        });
+        match (best, refusal) {
+            (Some((_, choice)), _) => Ok(choice),
+            (None, Some(reason)) => Err(reason),
+            (None, None) => Err(HoldReason::NothingFree),
+        }
     }
-    Ok((target, target_load))
+
+    /// The best target for a function, with what it costs.
+    fn best_target(
+        &self,
+        source: HostId,
+        function: usize,
+        worth: Worth,
+        only: Option<HostId>,
+    ) -> Result<(f64, Choice), HoldReason> {
+        let moving = &self.functions[function];
+        let (mut refused, mut considered) = (Vec::new(), 0);
+        let mut best: Option<(f64, Target)> = None;
+        for host in (0..).map(HostId).take(self.hosts.len()) {
+            if host == source || only.is_some_and(|only| host != only) {
+                continue;
+            }
+            considered += 1;
+            match self.fits(moving, host) {
+                Ok(target) => {
+                    let cost = self.after_ms(moving, target);
+                    let least = |(least, chosen): &(f64, Target)| {
+                        cost < *least || (cost == *least && target.load < chosen.load)
+                    };
+                    if best.as_ref().is_none_or(least) {
+                        best = Some((cost, target));
+                    }
+                }
+                Err(why) => nearest(&mut refused, why),
+            }
+        }
+        let Some((_, target)) = best else {
+            return Err(self.no_target_fits(moving, refused, considered));
+        };
+        self.worth(source, function, target, worth)
+    }
+
+    /// Whether a host can carry a function.
+    fn fits(&self, function: &Function, id: HostId) -> Result<Target, (Unfit, f64, HostId)> {
+        let host = &self.hosts[id.0 as usize];
+        let limits = self.limits;
+        let refuse = |why| Err((why, f64::INFINITY, id));
+        if !function.may_run_on(id) {
+            return refuse(Unfit::Forbidden);
+        }
+        if host.draining {
+            return refuse(Unfit::Draining);
+        }
+        if host.source {
+            return refuse(Unfit::Source);
+        }
+        if host.arriving.len() >= limits.arrivals_at_once_max as usize {
+            return refuse(Unfit::Arrivals);
+        }
+        if self.must_stay_apart(function, host) {
+            return refuse(Unfit::Apart);
+        }
+        let forecast = match host.forecast() {
+            Some(forecast) if host.unusable(self.now, limits).is_none() => forecast,
+            _ => return refuse(Unfit::NotFresh),
+        };
+        let then = self.now + milliseconds(function.told.migration_ms);
+        // A falling load is not counted on: it may stop falling. What is on its way there is.
+        let load = forecast.at(then).max(forecast.at(self.now)).max(0.0)
+            + host.arriving.iter().map(|(_, load)| load).sum::<f64>();
+        let with_it = load + self.group_load(function);
+        if with_it > limits.target_load_max.share() {
+            return Err((Unfit::OverLimit, with_it, id));
+        }
+        Ok(Target { host: id, load })
+    }
+
+    fn load(&self, function: usize) -> f64 {
+        self.functions[function].told.load.share()
+    }
+
+    /// Load of a function and of all that will follow it.
+    fn group_load(&self, function: &Function) -> f64 {
+        let alone = function.told.load.share();
+        let Some(group) = &function.told.together else {
+            return alone;
+        };
+        let others = self.hosts[function.host.0 as usize].functions.iter();
+        let same = |other: &&Function| {
+            other.told.together.as_ref() == Some(group) && other.told.vm != function.told.vm
+        };
+        let loads = others
+            .map(|other| &self.functions[*other])
+            .filter(same)
+            .map(|other| other.told.load.share());
+        alone + loads.sum::<f64>()
+    }
+
+    fn must_stay_apart(&self, function: &Function, host: &Host) -> bool {
+        let Some(group) = &function.told.apart else {
+            return false;
+        };
+        let arriving = host.arriving.iter().map(|(other, _)| other);
+        let there = host.functions.iter().chain(arriving);
+        there
+            .map(|other| &self.functions[*other])
+            .any(|other| other.told.apart.as_ref() == Some(group) && other.told.vm != function.told.vm)
+    }
+
+    /// Expected picture age of a function's viewers at a target, once it is there.
+    fn after_ms(&self, function: &Function, target: Target) -> f64 {
+        let load = target.load + function.told.load.share();
+        function.path_ms(target.host) + self.picture_age.at(load)
+    }
+
+    /// Whether a move is worth it, and the mean picture age with it.
+    fn worth(
+        &self,
+        source: HostId,
+        function: usize,
+        target: Target,
+        worth: Worth,
+    ) -> Result<(f64, Choice), HoldReason> {
+        let moving = &self.functions[function];
+        let target_load = target.load + moving.told.load.share();
+        let mut choice = Choice {
+            function,
+            target: target.host,
+            target_load,
+            gain: None,
+        };
+        if worth == Worth::Whatever {
+            return Ok((self.after_ms(moving, target), choice));
+        }
+        let source_host = &self.hosts[source.0 as usize];
+        let name = || self.hosts[target.host.0 as usize].name.clone();
+        let source_load = source_host.utilization().map_or(0.0, Utilization::share);
+        if target_load + self.limits.gain_min > source_load {
+            return Err(HoldReason::NoGain {
+                target: name(),
+                target_load,
+            });
+        }
+        if worth == Worth::LessLoad {
+            return Ok((self.after_ms(moving, target), choice));
+        }
+        let gain = self.gain(source_host, source, moving, target);
+        if gain.move_ms >= gain.stay_ms {
+            return Err(HoldReason::NoUsefulMove {
+                vm: moving.told.vm.clone(),
+                target: name(),
+                gain,
+            });
+        }
+        choice.gain = Some(gain);
+        Ok((gain.move_ms, choice))
+    }
+
+    /// Mean picture age over the horizon, over all viewers of the source's functions, without and with the move.
+    fn gain(&self, host: &Host, source: HostId, moving: &Function, target: Target) -> Gain {
+        let horizon_ms = self.limits.gain_horizon_ms;
+        let copying_ms = moving.told.migration_ms.min(horizon_ms);
+        let age = |load: f64| self.picture_age.at(load);
+        let load = moving.told.load.share();
+        let (mut stay, mut others_after, mut while_copied) = (0.0, 0.0, 0.0);
+        for point in 0..HORIZON_POINTS {
+            let middle = (f64::from(point) + 0.5) / f64::from(HORIZON_POINTS);
+            stay += age(self.expected(host, horizon_ms * middle));
+            let copying = self.expected(host, copying_ms * middle) + self.copying_extra;
+            while_copied += age(copying);
+            let after = copying_ms + (horizon_ms - copying_ms) * middle;
+            others_after += age(self.expected(host, after) - load);
+        }
+        let points = f64::from(HORIZON_POINTS);
+        let (stay, others_after, while_copied) =
+            (stay / points, others_after / points, while_copied / points);
+        let copying_share = copying_ms / horizon_ms;
+        let mean = |then: f64| while_copied * copying_share + then * (1.0 - copying_share);
+        // While nothing new is seen the age grows by a second each second.
+        let gap_ms = moving.told.gap_ms;
+        let gap = gap_ms * gap_ms / 2.0 / horizon_ms;
+        let mut viewers = 0.0;
+        let mut gain = Gain {
+            stay_ms: 0.0,
+            move_ms: 0.0,
+        };
+        for function in host.functions.iter().map(|id| &self.functions[*id]) {
+            let (count, path) = (f64::from(function.told.viewers), function.path_ms(source));
+            viewers += count;
+            gain.stay_ms += count * (path + stay);
+            gain.move_ms += count
+                * if function.told.vm == moving.told.vm {
+                    let there = self.after_ms(moving, target);
+                    (path + while_copied) * copying_share + there * (1.0 - copying_share) + gap
+                } else {
+                    path + mean(others_after)
+                };
+        }
+        if viewers > 0.0 {
+            gain.stay_ms /= viewers;
+            gain.move_ms /= viewers;
+        }
+        gain
+    }
+
+    /// Forecast load of a host, `ahead_ms` from now. Where it is past its newest value and falls, the fall is believed.
+    fn expected(&self, host: &Host, ahead_ms: f64) -> f64 {
+        let then = self.now + milliseconds(ahead_ms);
+        host.forecast()
+            .map_or(0.0, |forecast| forecast.at(then).clamp(0.0, 1.0))
+    }
+
+    fn no_target_fits(
+        &self,
+        function: &Function,
+        refused: Vec<(Unfit, f64, HostId)>,
+        considered: usize,
+    ) -> HoldReason {
+        let candidate = |(unfit, load, host): (Unfit, f64, HostId)| Candidate {
+            host: self.hosts[host.0 as usize].name.clone(),
+            load: load.is_finite().then_some(load),
+            limit: self.limits.target_load_max,
+            unfit,
+        };
+        HoldReason::NoTargetFits {
+            vm: function.told.vm.clone(),
+            candidates: refused.into_iter().map(candidate).collect(),
+            considered,
+        }
+    }
+}
+
+/// Keeps the candidates that came nearest: over the limit by the least, then by how a host is no target, then by name.
+fn nearest(refused: &mut Vec<(Unfit, f64, HostId)>, why: (Unfit, f64, HostId)) {
+    let place = refused.partition_point(|other| {
+        (other.0, other.1, other.2) < (why.0, why.1, why.2)
+    });
+    if place < CANDIDATES_LOGGED_MAX {
+        refused.insert(place, why);
+        refused.truncate(CANDIDATES_LOGGED_MAX);
+    }
 }

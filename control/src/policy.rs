@@ -4,79 +4,68 @@ use record::Timestamp;
 use record::decision::{Evidence, HoldReason};
 
 use crate::host::Host;
-use crate::settings::{Limits, Policy, milliseconds};
+use crate::settings::{Policy, milliseconds};
 
 /// What a policy says of a host.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Judgement {
     /// `Ok` when a move is due, else why not.
     pub(crate) due: Result<(), HoldReason>,
-    /// The figures.
-    pub(crate) evidence: Evidence,
-    /// Instant at which a move becomes due if nothing new is seen.
-    pub(crate) due_at: Option<Timestamp>,
-    /// Prediction of the move's time, for a policy that has one.
-    pub(crate) predicted_total_ms: Option<f64>,
+    /// Latest instant at which a move may start and still finish before the load reaches `limit`.
+    pub(crate) start_by: Option<Timestamp>,
+    /// The load that must not be reached while a move is under way; `None` for a policy without a knee.
+    pub(crate) limit: Option<f64>,
 }
 
 impl Policy {
     /// Judges a host on its samples. Freshness, cool-down and targets are looked at elsewhere.
-    pub(crate) fn judge(&self, now: Timestamp, host: &Host, limits: &Limits) -> Judgement {
-        let forecast = host.forecast(limits);
-        let mut evidence = Evidence {
-            utilization: host.utilization(),
-            sample_age_ms: host
-                .newest()
-                .map(|sample| sample.age(now).as_micros() as f64 / 1e3),
-            ..Evidence::default()
-        };
-        let mut judgement = |due, due_at, predicted_total_ms, knee: Option<f64>| {
-            evidence.forecast = forecast.map(|forecast| forecast.record(now, knee));
-            Judgement {
-                due,
-                evidence: evidence.clone(),
-                due_at,
-                predicted_total_ms,
-            }
+    pub(crate) fn judge(&self, now: Timestamp, host: &Host) -> Judgement {
+        let verdict = |due: bool, reason, start_by, limit| Judgement {
+            due: if due { Ok(()) } else { Err(reason) },
+            start_by,
+            limit,
         };
         match *self {
-            Self::None => judgement(Err(HoldReason::NeverMoves), None, None, None),
+            Self::None => verdict(false, HoldReason::NeverMoves, None, None),
             Self::Threshold { start_at } => {
-                let over = host
-                    .utilization()
-                    .is_some_and(|utilization| utilization >= start_at);
-                let mut judged = judgement(
-                    if over {
-                        Ok(())
-                    } else {
-                        Err(HoldReason::BelowThreshold)
-                    },
-                    None,
-                    None,
-                    None,
-                );
-                judged.evidence.threshold = Some(start_at);
-                judged
+                let over = host.utilization().is_some_and(|load| load >= start_at);
+                verdict(over, HoldReason::BelowThreshold, None, None)
             }
             Self::Deadline {
                 knee,
                 copying_extra,
-                migration_ms,
                 decision_ms,
+                margin_sd,
             } => {
+                let lead = host.migration + milliseconds(decision_ms);
                 // While it is copied the function needs more, so the delay explodes at a lower load of all the rest.
-                let limit = knee.share() - copying_extra;
-                let lead = milliseconds(migration_ms + decision_ms);
-                let start_by = forecast
-                    .and_then(|forecast| forecast.reaches(limit))
-                    .map(|reached| reached - lead);
+                let limit = knee.share() - copying_extra - margin_sd * host.forecast_sd(lead);
+                let reached = host.forecast().and_then(|forecast| forecast.reaches(limit));
+                let start_by = reached.map(|reached| reached - lead);
                 let due = start_by.is_some_and(|start_by| now >= start_by);
-                let due = if due { Ok(()) } else { Err(HoldReason::NotDue) };
-                let mut judged = judgement(due, start_by, Some(migration_ms), Some(limit));
-                judged.evidence.knee = Some(knee);
-                judged.evidence.start_by_us = start_by;
-                judged
+                verdict(due, HoldReason::NotDue, start_by, Some(limit))
             }
+        }
+    }
+
+    /// The figures that a judgement of a host rests on, for the log.
+    pub(crate) fn evidence(&self, now: Timestamp, host: &Host, judged: &Judgement) -> Evidence {
+        let (threshold, knee) = match *self {
+            Self::None => (None, None),
+            Self::Threshold { start_at } => (Some(start_at), None),
+            Self::Deadline { knee, .. } => (None, Some(knee)),
+        };
+        Evidence {
+            utilization: host.utilization(),
+            sample_age_ms: host
+                .newest()
+                .map(|reading| reading.age(now).as_micros() as f64 / 1e3),
+            forecast: host
+                .forecast()
+                .map(|forecast| forecast.record(now, judged.limit)),
+            threshold,
+            knee,
+            start_by_us: judged.start_by,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One move, from its plan to its verdict.
 //!
 //! ```text
-//!   Copying
+//!   Copying                                                       (resumed after a restart: Inspecting)
 //!      │ Refused, CopyEnded, or too long: Cancel ─► Acting
 //!      ▼
 //!   Inspecting ─► Waiting ─► Inspecting: an end, or the driver, does not answer: ask again (alarm once), do nothing else
@@ -110,10 +110,6 @@ impl Reallocation {
         }
     }
 
-    pub(crate) fn involves(&self, host: &HostName) -> bool {
-        self.source == *host || self.target == *host
-    }
-
     /// Every state has one: no driver can keep two hosts busy for ever without a word.
     pub(crate) const fn timeout(&self) -> Timestamp {
         match self.state {
@@ -129,6 +125,11 @@ impl Reallocation {
 
     pub(crate) fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
+    }
+
+    /// An earlier controller began it: where the function is has to be seen first.
+    pub(crate) fn resumed(&mut self, now: Timestamp) -> Step {
+        self.inspect(now)
     }
 
     pub(crate) fn refused(&mut self, now: Timestamp, reason: String) -> Step {

@@ -1,11 +1,13 @@
 //! Everything that a controller has to be told. There are no defaults in here: who drives the controller says it all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use record::decision::Mode;
 use record::{HostName, Utilization, VmName};
 use serde::{Deserialize, Serialize};
+
+use crate::picture_age::PictureAge;
 
 /// Settings of one controller.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,6 +19,8 @@ pub struct Settings {
     pub functions: Vec<Placement>,
     /// When to start.
     pub policy: Policy,
+    /// Picture age by the load of a function's host, as measured; what a move gains is reckoned with it.
+    pub picture_age: PictureAge,
     /// What keeps it from making things worse.
     pub limits: Limits,
     /// How functions are moved.
@@ -35,6 +39,32 @@ pub struct Placement {
     pub host: HostName,
     /// Load that it brings to a host.
     pub load: Utilization,
+    /// How many people see its video: their picture age is what counts.
+    pub viewers: u32,
+    /// Time from a decision until the viewer is served from the target, 95th percentile, as measured.
+    pub migration_ms: f64,
+    /// How long viewers see nothing new at the switch, as measured.
+    pub gap_ms: f64,
+    /// Whether it may be moved at all.
+    pub mobility: Mobility,
+    /// Hosts that it may not run on.
+    pub forbidden: BTreeSet<HostName>,
+    /// Functions of one such group run on one host: when one has moved, the others follow.
+    pub together: Option<String>,
+    /// Functions of one such group run on different hosts.
+    pub apart: Option<String>,
+    /// Delay of the network from the camera by a host to the viewers, where it differs between hosts; 0 where not named.
+    pub path_ms: BTreeMap<HostName, f64>,
+}
+
+/// Whether a function may be moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mobility {
+    /// Anywhere that is not forbidden.
+    Free,
+    /// Never away from where it is.
+    Pinned,
 }
 
 /// When a move is due.
@@ -54,10 +84,10 @@ pub enum Policy {
         knee: Utilization,
         /// What copying adds to the load of the source, as measured: the knee comes that much earlier during a move.
         copying_extra: f64,
-        /// Time from a decision until the viewer is served from the target, 95th percentile, as measured.
-        migration_ms: f64,
         /// Time from the instant that a move is due until the decision is acted on.
         decision_ms: f64,
+        /// So many standard deviations of the forecast's own error are kept away from the knee.
+        margin_sd: f64,
     },
 }
 
@@ -89,6 +119,12 @@ pub struct Limits {
     pub target_load_max: Utilization,
     /// A target must be lower than the source by at least this.
     pub gain_min: f64,
+    /// What is gained by a move is reckoned over this time.
+    pub gain_horizon_ms: f64,
+    /// So many moves may be under way at once.
+    pub moves_at_once_max: u32,
+    /// So many functions may be on their way to one host at once.
+    pub arrivals_at_once_max: u32,
     /// No second move of a function sooner than this; doubles after a failure, up to [`COOLDOWN_DOUBLINGS_MAX`] times.
     pub cooldown_ms: f64,
     /// Copying is given up after this.
@@ -116,11 +152,13 @@ pub enum SettingsError {
     /// A name stands twice.
     #[error("{0:?} stands twice")]
     Twice(String),
-    /// A function is on a host that is not listed.
-    #[error("function {vm} is placed on {host}, which is not among the hosts")]
+    /// Something names a host that is not listed.
+    #[error("function {vm}: {what} names {host}, which is not among the hosts")]
     UnknownHost {
         /// The function.
         vm: VmName,
+        /// Which of its settings.
+        what: &'static str,
         /// The host.
         host: HostName,
     },
@@ -142,6 +180,47 @@ impl Settings {
     /// # Errors
     /// The first thing that is wrong.
     pub fn check(&self) -> Result<(), SettingsError> {
+        self.check_names()?;
+        let limits = &self.limits;
+        positive("sample_age_ms_max", limits.sample_age_ms_max)?;
+        positive("migration_ms_max", limits.migration_ms_max)?;
+        positive("inspect_again_ms", limits.inspect_again_ms)?;
+        positive("sustained_samples", limits.sustained_samples.into())?;
+        positive("forecast_residual_max", limits.forecast_residual_max)?;
+        positive("gain_horizon_ms", limits.gain_horizon_ms)?;
+        positive("moves_at_once_max", limits.moves_at_once_max.into())?;
+        positive("arrivals_at_once_max", limits.arrivals_at_once_max.into())?;
+        not_negative("cooldown_ms", limits.cooldown_ms)?;
+        not_negative("gain_min", limits.gain_min)?;
+        for function in &self.functions {
+            positive("migration_ms", function.migration_ms)?;
+            not_negative("gap_ms", function.gap_ms)?;
+            for path_ms in function.path_ms.values() {
+                not_negative("path_ms", *path_ms)?;
+            }
+        }
+        if let Policy::Deadline {
+            copying_extra,
+            decision_ms,
+            margin_sd,
+            ..
+        } = self.policy
+        {
+            not_negative("copying_extra", copying_extra)?;
+            not_negative("decision_ms", decision_ms)?;
+            not_negative("margin_sd", margin_sd)?;
+        }
+        if limits.forecast_samples < 2 {
+            return Err(SettingsError::Range {
+                name: "forecast_samples",
+                value: limits.forecast_samples as f64,
+                allowed: "a line needs 2 or more",
+            });
+        }
+        Ok(())
+    }
+
+    fn check_names(&self) -> Result<(), SettingsError> {
         let mut hosts = BTreeSet::new();
         for host in &self.hosts {
             if !hosts.insert(host) {
@@ -153,66 +232,43 @@ impl Settings {
             if !vms.insert(&function.vm) {
                 return Err(SettingsError::Twice(function.vm.to_string()));
             }
-            if !hosts.contains(&function.host) {
-                return Err(SettingsError::UnknownHost {
-                    vm: function.vm.clone(),
-                    host: function.host.clone(),
-                });
+            let home = std::iter::once(("host", &function.host));
+            let forbidden = function.forbidden.iter().map(|host| ("forbidden", host));
+            let paths = function.path_ms.keys().map(|host| ("path_ms", host));
+            for (what, host) in home.chain(forbidden).chain(paths) {
+                if !hosts.contains(host) {
+                    return Err(SettingsError::UnknownHost {
+                        vm: function.vm.clone(),
+                        what,
+                        host: host.clone(),
+                    });
+                }
             }
-        }
-        let limits = &self.limits;
-        let mut positive = vec![
-            ("sample_age_ms_max", limits.sample_age_ms_max),
-            ("migration_ms_max", limits.migration_ms_max),
-            ("inspect_again_ms", limits.inspect_again_ms),
-            ("sustained_samples", f64::from(limits.sustained_samples)),
-            ("forecast_residual_max", limits.forecast_residual_max),
-        ];
-        let mut not_negative = vec![
-            ("cooldown_ms", limits.cooldown_ms),
-            ("gain_min", limits.gain_min),
-        ];
-        if let Policy::Deadline {
-            copying_extra,
-            migration_ms,
-            decision_ms,
-            ..
-        } = self.policy
-        {
-            positive.push(("migration_ms", migration_ms));
-            not_negative.extend([
-                ("copying_extra", copying_extra),
-                ("decision_ms", decision_ms),
-            ]);
-        }
-        for (name, value) in positive {
-            if !(value > 0.0 && value.is_finite()) {
-                return Err(SettingsError::Range {
-                    name,
-                    value,
-                    allowed: "it must be over 0",
-                });
-            }
-        }
-        for (name, value) in not_negative {
-            if !(value >= 0.0 && value.is_finite()) {
-                return Err(SettingsError::Range {
-                    name,
-                    value,
-                    allowed: "it must be 0 or more",
-                });
-            }
-        }
-        if limits.forecast_samples < 2 {
-            let value = limits.forecast_samples as f64;
-            return Err(SettingsError::Range {
-                name: "forecast_samples",
-                value,
-                allowed: "a line needs 2 or more",
-            });
         }
         Ok(())
     }
+}
+
+const fn positive(name: &'static str, value: f64) -> Result<(), SettingsError> {
+    if value > 0.0 && value.is_finite() {
+        return Ok(());
+    }
+    Err(SettingsError::Range {
+        name,
+        value,
+        allowed: "it must be over 0",
+    })
+}
+
+const fn not_negative(name: &'static str, value: f64) -> Result<(), SettingsError> {
+    if value >= 0.0 && value.is_finite() {
+        return Ok(());
+    }
+    Err(SettingsError::Range {
+        name,
+        value,
+        allowed: "it must be 0 or more",
+    })
 }
 
 /// A length of time given in milliseconds by settings that were checked.

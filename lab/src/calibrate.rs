@@ -10,8 +10,8 @@ use measure::{intervals, picture_age};
 use record::profile::{FunctionLoad, Knee, MeasuredMove, MigrationTimes, SweepCell};
 use record::raw::{FrameRow, LoadRow};
 use record::{HostName, Profile, SCHEMA, Timestamp, Utilization};
-use scenario::controller::Figures;
-use scenario::{PolicyName, Role, Scenario};
+use scenario::controller::{Figures, MeasuredFunction};
+use scenario::{PolicyName, Role, LabScenario};
 
 use crate::error::LabError;
 use crate::load::Load;
@@ -55,7 +55,7 @@ fn measure_all(
     progress: &mut Progress,
 ) -> Result<Profile, LabError> {
     let scenario = world.scenario;
-    let first = scenario.function.host.as_ref().clone();
+    let first = scenario.function.host.clone();
     progress.stage("calibration: start");
     world.machine.boot(&first, world.interrupted())?;
     let mut player = Player::start(scenario, folder)?;
@@ -211,11 +211,16 @@ fn moves(
     progress: &mut Progress,
 ) -> Result<(Vec<MeasuredMove>, f64), LabError> {
     let scenario = world.scenario;
+    // Only the settings of a move are used of this: no policy decides.
     let figures = Figures {
         knee,
         copying_extra: 0.0,
-        migration_ms: 1.0,
-        function_load: Utilization::clamped(demand),
+        measured: Some(MeasuredFunction {
+            load: Utilization::clamped(demand),
+            migration_ms: 1.0,
+            gap_ms: 0.0,
+        }),
+        ..scenario.model_figures()
     };
     let settings = scenario.controller_settings(PolicyName::Threshold, &figures);
     let mut source = first.clone();
@@ -282,7 +287,7 @@ fn moves(
     ))
 }
 
-fn other(scenario: &Scenario, source: &HostName) -> Result<HostName, LabError> {
+fn other(scenario: &LabScenario, source: &HostName) -> Result<HostName, LabError> {
     let found = scenario
         .hosts_of(Role::Edge)
         .map(|(name, _)| name)

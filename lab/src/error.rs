@@ -44,6 +44,9 @@ pub enum LabError {
     /// The profile is missing or belongs to another service.
     #[error(transparent)]
     Profile(#[from] record::profile::ProfileError),
+    /// The sweep of the profile is none.
+    #[error("the profile's sweep cannot be used: measure again with `forestall lab calibrate`")]
+    Sweep(#[from] control::PictureAgeError),
     /// The profile was measured for something else.
     #[error(
         "{path} was measured for another service or machine set-up\n  profile:  {found}\n  scenario: {wanted}\nMeasure again with `forestall lab calibrate`"

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use measure::statistics::Values;
 use record::results::{Environment, Experiment, ExperimentRun, Hosts, Results, Setting};
 use record::{Profile, SCHEMA};
-use scenario::{Chain, PolicyName, Role, Scenario};
+use scenario::{Chain, PolicyName, Role, LabScenario};
 
 use crate::calibrate::calibrate;
 use crate::check::{self, Accelerator, Offer};
@@ -54,7 +54,7 @@ pub struct Finished {
 /// # Errors
 /// When something fails; what was complete by then stays, and `resume` goes on from there.
 pub fn run(
-    scenario: &Scenario,
+    scenario: &LabScenario,
     request: &Request,
     offer: &Offer,
     interrupted: &AtomicBool,
@@ -132,7 +132,7 @@ pub fn run(
 /// # Errors
 /// When something fails.
 pub fn calibrate_only(
-    scenario: &Scenario,
+    scenario: &LabScenario,
     profile: &Path,
     offer: &Offer,
     interrupted: &AtomicBool,
@@ -197,7 +197,7 @@ fn measure_profile(
 }
 
 /// Every run that was asked for, repeat by repeat, so that an early end leaves whole comparisons.
-fn todo(scenario: &Scenario, request: &Request) -> Vec<(ExperimentRun, PolicyName)> {
+fn todo(scenario: &LabScenario, request: &Request) -> Vec<(ExperimentRun, PolicyName)> {
     let mut todo = Vec::new();
     for repeat in 1..=request.repeat {
         for profile in &request.profiles {
@@ -303,7 +303,7 @@ fn machine(accelerator: Accelerator) -> String {
 }
 
 fn setting(
-    scenario: &Scenario,
+    scenario: &LabScenario,
     request: &Request,
     offer: &Offer,
     accelerator: Accelerator,
@@ -317,7 +317,7 @@ fn setting(
             .next()
             .map_or_else(String::new, |(name, _)| name.to_string())
     };
-    let source = scenario.function.host.as_ref().to_string();
+    let source = scenario.function.host.to_string();
     let target = scenario
         .hosts_of(Role::Edge)
         .map(|(name, _)| name.to_string())

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use record::raw::LoadRow;
 use record::{HostName, Timestamp};
-use scenario::{Role, Scenario};
+use scenario::{Role, LabScenario};
 
 use crate::cgroup::{Cgroups, ROOT};
 use crate::error::{LabError, file};
@@ -39,7 +39,7 @@ impl Monitor {
     ///
     /// # Errors
     /// When the accounting cannot be read.
-    pub fn start(scenario: &Scenario, groups: &Cgroups) -> Result<Self, LabError> {
+    pub fn start(scenario: &LabScenario, groups: &Cgroups) -> Result<Self, LabError> {
         let hosts: Vec<HostName> = scenario
             .hosts_of(Role::Edge)
             .map(|(name, _)| name.clone())

@@ -8,7 +8,7 @@
 //! ```
 
 use record::HostName;
-use scenario::{Host, Role, Scenario};
+use scenario::{Host, Role, LabScenario};
 
 use crate::error::LabError;
 use crate::process::run;
@@ -37,7 +37,7 @@ pub fn netns(host: &HostName) -> String {
 ///
 /// # Errors
 /// When `ip` or `tc` refuses.
-pub fn create(scenario: &Scenario) -> Result<(), LabError> {
+pub fn create(scenario: &LabScenario) -> Result<(), LabError> {
     let switch = format!("{PREFIX}{SWITCH}");
     let ip = |line: &str| run("ip", &line.split_whitespace().collect::<Vec<_>>()).map(drop);
     ip(&format!("netns add {switch}"))?;

@@ -55,7 +55,7 @@ pub struct Plan<'a> {
 /// When something fails or the person interrupts.
 pub fn run(world: &World<'_>, plan: &Plan<'_>, progress: &mut Progress) -> Result<(), LabError> {
     let scenario = world.scenario;
-    let first = scenario.function.host.as_ref();
+    let first = &scenario.function.host;
     let result = (|| {
         progress.now("starting the guest");
         let mut agents = world.agents()?;
@@ -149,6 +149,7 @@ fn start_orchestrator(world: &World<'_>, plan: &Plan<'_>) -> Result<Process, Lab
             std::net::SocketAddr::from((host.management?, agent::PORT)),
         ))
     };
+    let figures = Figures::try_from(plan.measured)?;
     let config = Config {
         schema: SCHEMA,
         journal: plan.folder.clone(),
@@ -158,7 +159,7 @@ fn start_orchestrator(world: &World<'_>, plan: &Plan<'_>) -> Result<Process, Lab
             poll_ms: scenario.telemetry.poll_ms as u64,
             agents: scenario.hosts_of(Role::Edge).filter_map(agent).collect(),
         },
-        control: scenario.controller_settings(plan.policy, &Figures::from(plan.measured)),
+        control: scenario.controller_settings(plan.policy, &figures),
         qemu: world.machine.driver_config(),
     };
     let path = plan.folder.join("orchestrator.toml");

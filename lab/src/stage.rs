@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use record::raw::FrameRow;
 use record::{HostName, Timestamp};
-use scenario::{Chain, Role, Scenario};
+use scenario::{Chain, Role, LabScenario};
 
 use crate::cgroup::ROOT;
 use crate::error::{LabError, file, unless_interrupted};
@@ -28,7 +28,7 @@ fn place(host: &HostName) -> Place {
     }
 }
 
-fn host_of(scenario: &Scenario, role: Role) -> Result<(&HostName, &scenario::Host), LabError> {
+fn host_of(scenario: &LabScenario, role: Role) -> Result<(&HostName, &scenario::Host), LabError> {
     scenario
         .hosts_of(role)
         .next()
@@ -55,7 +55,7 @@ impl Player {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(scenario: &Scenario, folder: &Path) -> Result<Self, LabError> {
+    pub fn start(scenario: &LabScenario, folder: &Path) -> Result<Self, LabError> {
         let (host, _) = host_of(scenario, Role::User)?;
         let (frames, log) = (folder.join("frames.csv"), folder.join("play.log"));
         let text = |path: &Path| path.to_string_lossy().into_owned();
@@ -168,7 +168,7 @@ impl Camera {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(scenario: &Scenario, folder: &Path) -> Result<Self, LabError> {
+    pub fn start(scenario: &LabScenario, folder: &Path) -> Result<Self, LabError> {
         let (host, _) = host_of(scenario, Role::Robot)?;
         let (video, to) = (&scenario.video, scenario.function.data);
         let (width, height, fps, gop) = (video.width, video.height, video.fps, video.gop);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use drivers::qemu::{QemuConfig, QemuEnd};
 use record::HostName;
-use scenario::{Chain, Role, Scenario};
+use scenario::{Chain, Role, LabScenario};
 
 use crate::check::Accelerator;
 use crate::error::{LabError, unless_interrupted};
@@ -35,7 +35,7 @@ const BOOT_WITHIN: Duration = Duration::from_secs(60);
 /// Everything that the command lines depend on.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    scenario: Scenario,
+    scenario: LabScenario,
     guest: Guest,
     accelerator: Accelerator,
     state: PathBuf,
@@ -44,7 +44,7 @@ pub struct Machine {
 impl Machine {
     /// The function's machine in a scenario; consoles are kept in `state`.
     #[must_use]
-    pub fn new(scenario: &Scenario, guest: Guest, accelerator: Accelerator, state: &Path) -> Self {
+    pub fn new(scenario: &LabScenario, guest: Guest, accelerator: Accelerator, state: &Path) -> Self {
         Self {
             scenario: scenario.clone(),
             guest,
@@ -70,7 +70,7 @@ impl Machine {
 
     /// Number of the QEMU process on a host: 1 where the function begins, then as the hosts are named.
     fn runner(&self, host: &HostName) -> usize {
-        let first = self.scenario.function.host.as_ref();
+        let first = &self.scenario.function.host;
         let others = self
             .scenario
             .hosts_of(Role::Edge)

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use record::HostName;
-use scenario::{Role, Scenario};
+use scenario::{Role, LabScenario};
 
 use crate::agent::Agent;
 use crate::cgroup::{PRECEDENCE, ROOT, WEIGHT};
@@ -21,7 +21,7 @@ use crate::{network, process};
 #[derive(Debug)]
 pub struct World<'a> {
     /// What is run.
-    pub scenario: &'a Scenario,
+    pub scenario: &'a LabScenario,
     /// The function's machine.
     pub machine: Machine,
     /// Core of each edge server, by host.
@@ -36,7 +36,7 @@ impl<'a> World<'a> {
     /// # Errors
     /// When something is missing or another lab runs.
     pub fn build(
-        scenario: &'a Scenario,
+        scenario: &'a LabScenario,
         accelerator: Accelerator,
         interrupted: &'a AtomicBool,
     ) -> Result<Self, LabError> {
@@ -204,8 +204,8 @@ fn cpus() -> usize {
 }
 
 /// The host where the function begins has the first core for itself; the others have the next ones, as far as they go.
-fn assign_cores(scenario: &Scenario, cpus: usize) -> Vec<(HostName, usize)> {
-    let first = scenario.function.host.as_ref();
+fn assign_cores(scenario: &LabScenario, cpus: usize) -> Vec<(HostName, usize)> {
+    let first = &scenario.function.host;
     let others = scenario
         .hosts_of(Role::Edge)
         .map(|(name, _)| name)

@@ -59,8 +59,12 @@ pub enum Event {
         target: HostName,
         /// How.
         mode: Mode,
+        /// What made the move due.
+        cause: Cause,
         /// Forecast load of the target with the function on it.
         target_load: f64,
+        /// What viewers are expected to see; `null` for a move that is made whatever they see.
+        gain: Option<Gain>,
         /// Predicted total migration time, 95th percentile; `null` for a policy that does not predict.
         predicted_total_ms: Option<f64>,
         /// The source, and the figures that the decision rests on.
@@ -125,6 +129,27 @@ pub enum Event {
     },
 }
 
+/// What made a move due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The load of the source.
+    Load,
+    /// The source is being emptied.
+    Drain,
+    /// A function that it belongs together with is elsewhere.
+    Together,
+}
+
+/// Mean picture age of the viewers of a host's functions over the horizon of gain, as expected from the forecasts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Gain {
+    /// When nothing is moved.
+    pub stay_ms: f64,
+    /// With the move: slower while it is copied, the gap at the switch, and the target afterwards.
+    pub move_ms: f64,
+}
+
 /// The figures behind a decision about a host.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
@@ -165,6 +190,8 @@ pub enum HoldReason {
     NeverMoves,
     /// No function is on it.
     NothingToMove,
+    /// All functions on it are pinned to it, or given up until a person has looked.
+    NothingFree,
     /// No sample has come yet.
     NoSample,
     /// The newest sample is too old to decide on.
@@ -193,6 +220,11 @@ pub enum HoldReason {
         /// Number of the move.
         migration: MigrationId,
     },
+    /// As many moves are under way as are allowed at once.
+    MovesAtOnce {
+        /// The limit.
+        limit: u32,
+    },
     /// Too soon after the last move or failure.
     CoolingDown {
         /// Until then.
@@ -200,8 +232,12 @@ pub enum HoldReason {
     },
     /// No other host could carry the function.
     NoTargetFits {
-        /// The candidates and why not.
+        /// The function that was to be moved.
+        vm: VmName,
+        /// The candidates that came nearest, and why not.
         candidates: Vec<Candidate>,
+        /// How many hosts were looked at.
+        considered: usize,
     },
     /// The best target would be no better than the source.
     NoGain {
@@ -209,6 +245,16 @@ pub enum HoldReason {
         target: HostName,
         /// Its forecast load with the function on it.
         target_load: f64,
+    },
+    /// With the best move viewers would be expected to see no younger picture than without one.
+    NoUsefulMove {
+        /// The function that would be moved.
+        vm: VmName,
+        /// The best target.
+        target: HostName,
+        /// What viewers are expected to see.
+        #[serde(flatten)]
+        gain: Gain,
     },
 }
 
@@ -221,6 +267,28 @@ pub struct Candidate {
     pub load: Option<f64>,
     /// Highest load allowed.
     pub limit: Utilization,
+    /// Why it is none.
+    pub unfit: Unfit,
+}
+
+/// Why a host is no target for a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unfit {
+    /// With the function on it, it would be over the limit.
+    OverLimit,
+    /// Its newest sample is too old, or from before a function came or left.
+    NotFresh,
+    /// A function is being moved away from it.
+    Source,
+    /// As many functions are on their way to it as are allowed at once.
+    Arrivals,
+    /// It is being emptied.
+    Draining,
+    /// A function is on it, or on its way, that this one must stay apart from.
+    Apart,
+    /// The function may not run there.
+    Forbidden,
 }
 
 /// How a function is moved.

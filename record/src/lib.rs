@@ -20,7 +20,7 @@ pub use file::{CsvWriter, RecordError, read_csv};
 pub use name::{HostName, VmName};
 pub use profile::Profile;
 pub use residency::{Residency, Verdict};
-pub use sample::Sample;
+pub use sample::{Reading, Sample};
 pub use time::Timestamp;
 pub use utilization::Utilization;
 

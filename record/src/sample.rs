@@ -19,7 +19,30 @@ pub struct Sample {
     pub interval_ms: f64,
 }
 
+/// A sample without the name of its host.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    /// Mean over the interval.
+    pub utilization: Utilization,
+    /// End of the interval: when the agent refreshed its counters.
+    pub measured_at_us: Timestamp,
+    /// Length of the interval.
+    pub interval_ms: f64,
+}
+
 impl Sample {
+    /// What was read, whichever host it was.
+    #[must_use]
+    pub const fn reading(&self) -> Reading {
+        Reading {
+            utilization: self.utilization,
+            measured_at_us: self.measured_at_us,
+            interval_ms: self.interval_ms,
+        }
+    }
+}
+
+impl Reading {
     /// Middle of the interval: the instant that its mean stands for when the load changes steadily.
     #[must_use]
     pub fn centre(&self) -> Timestamp {
@@ -51,8 +74,7 @@ mod tests {
     #[test]
     fn no_interval_panics() {
         for interval_ms in [f64::NAN, -1.0, 1e300, f64::INFINITY] {
-            let sample = Sample {
-                host: HostName::new("a").unwrap(),
+            let sample = Reading {
                 utilization: Utilization::IDLE,
                 measured_at_us: Timestamp(7),
                 interval_ms,

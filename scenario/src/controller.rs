@@ -1,44 +1,100 @@
 //! What a scenario says to the control core.
 
-use control::{HandOver, Limits, Placement, Policy, Settings};
+use control::{HandOver, Limits, PictureAge, Placement, Policy, Settings};
 use record::{HostName, Profile, Utilization};
 
-use crate::types::{PolicyName, Role, Scenario};
+use crate::types::{Function, PolicyName, Role, Scenario};
 
 /// The figures that a policy rests on: measured on a machine, or those of the simulator's model.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Figures {
     /// Load at which the delay explodes.
     pub knee: Utilization,
+    /// Picture age by load, 95th percentile.
+    pub picture_age: PictureAge,
     /// What copying adds to the load of the source.
     pub copying_extra: f64,
-    /// Time from a decision until the viewer is served from the target, 95th percentile.
-    pub migration_ms: f64,
-    /// Share of a host that the function needs.
-    pub function_load: Utilization,
+    /// What was measured of the function; what the model says of each one where nothing was.
+    pub measured: Option<MeasuredFunction>,
 }
 
-impl From<&Profile> for Figures {
-    fn from(profile: &Profile) -> Self {
-        Self {
+/// A function's figures as measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MeasuredFunction {
+    /// Share of a host that it needs.
+    pub load: Utilization,
+    /// Time from a decision until the viewer is served from the target, 95th percentile.
+    pub migration_ms: f64,
+    /// How long viewers see nothing new at the switch: as long as the engine's longest downtime.
+    pub gap_ms: f64,
+}
+
+impl TryFrom<&Profile> for Figures {
+    type Error = control::PictureAgeError;
+
+    /// # Errors
+    /// When the sweep of the profile gives no curve.
+    fn try_from(profile: &Profile) -> Result<Self, Self::Error> {
+        let moves = profile.migration.moves.iter();
+        Ok(Self {
             knee: profile.knee.utilization,
+            picture_age: picture_age(profile)?,
             copying_extra: profile.function.copying_extra,
-            migration_ms: profile.migration.p95_ms,
-            function_load: profile.function.idle,
-        }
+            measured: Some(MeasuredFunction {
+                load: profile.function.idle,
+                migration_ms: profile.migration.p95_ms,
+                gap_ms: moves.map(|m| m.downtime_ms).fold(0.0, f64::max),
+            }),
+        })
     }
+}
+
+/// The sweep of a profile as a curve. Two levels of offered load may have come to the same use of the processor: the later is
+/// the fuller one.
+fn picture_age(profile: &Profile) -> Result<PictureAge, control::PictureAgeError> {
+    let mut points: Vec<(Utilization, f64)> = Vec::new();
+    for cell in &profile.knee.sweep {
+        while points.last().is_some_and(|last| last.0 >= cell.utilization) {
+            points.pop();
+        }
+        points.push((cell.utilization, cell.age_p95_ms));
+    }
+    points.try_into()
 }
 
 impl Scenario {
     /// The figures of the simulator's model.
     #[must_use]
-    pub const fn model_figures(&self) -> Figures {
+    pub fn model_figures(&self) -> Figures {
         Figures {
             knee: self.model.knee,
+            picture_age: self.model.picture_age.clone(),
             copying_extra: self.model.copying_extra,
-            migration_ms: self.model.migration_ms,
-            function_load: self.model.function_load,
+            measured: None,
         }
+    }
+
+    /// Time of a move of a function as the model has it, alone on the link, from a source at the knee; a function that writes faster
+    /// than it is copied has the time after which copying is given up.
+    #[must_use]
+    pub fn migration_ms(&self, function: &Function) -> f64 {
+        let (law, migration) = (&self.model.migration, &self.migration);
+        let copying_s = law.copying_s(
+            function,
+            migration.bandwidth_mib_s,
+            migration.downtime_limit_ms,
+        );
+        let slowdown = law.slowdown.at(self.model.knee.share());
+        copying_s.map_or_else(
+            || self.migration_ms_max(function),
+            |copying_s| law.fixed_ms + copying_s * slowdown * 1e3,
+        )
+    }
+
+    /// Copying a function is given up after this.
+    #[must_use]
+    pub fn migration_ms_max(&self, function: &Function) -> f64 {
+        self.migration.timeout_s_per_gib * 1e3 * f64::from(function.memory_mib) / 1024.0
     }
 
     /// Settings of a controller for one run.
@@ -53,8 +109,8 @@ impl Scenario {
             PolicyName::Deadline => Policy::Deadline {
                 knee: figures.knee,
                 copying_extra: figures.copying_extra,
-                migration_ms: figures.migration_ms,
                 decision_ms: limits.decision_ms,
+                margin_sd: limits.margin_sd,
             },
         };
         // The thesis' rule acts on the first sample that is over its threshold.
@@ -67,15 +123,33 @@ impl Scenario {
             .hosts_of(Role::Edge)
             .map(|(name, _)| name.clone())
             .collect();
-        let function = &self.function;
+        let placement = |(vm, function): (&record::VmName, &Function)| {
+            let modelled = MeasuredFunction {
+                load: function.load,
+                migration_ms: self.migration_ms(function),
+                gap_ms: self.migration.downtime_limit_ms,
+            };
+            let figures = figures.measured.unwrap_or(modelled);
+            Placement {
+                vm: vm.clone(),
+                host: function.host.as_ref().clone(),
+                load: figures.load,
+                viewers: function.viewers,
+                migration_ms: figures.migration_ms,
+                gap_ms: figures.gap_ms,
+                mobility: function.mobility,
+                forbidden: function.forbidden.clone(),
+                together: function.together.clone(),
+                apart: function.apart.clone(),
+                path_ms: function.path_ms.clone(),
+            }
+        };
+        let longest = self.functions.values().map(|f| self.migration_ms_max(f));
         Settings {
             hosts,
-            functions: vec![Placement {
-                vm: function.name.clone(),
-                host: function.host.as_ref().clone(),
-                load: figures.function_load,
-            }],
+            functions: self.functions.iter().map(placement).collect(),
             policy,
+            picture_age: figures.picture_age.clone(),
             limits: Limits {
                 sample_age_ms_max: self.telemetry.sample_age_ms_max,
                 sustained_samples,
@@ -83,11 +157,11 @@ impl Scenario {
                 forecast_residual_max: limits.forecast_residual_max,
                 target_load_max: limits.target_load_max,
                 gain_min: limits.gain_min,
+                gain_horizon_ms: limits.gain_horizon_ms,
+                moves_at_once_max: limits.moves_at_once_max,
+                arrivals_at_once_max: limits.arrivals_at_once_max,
                 cooldown_ms: limits.cooldown_ms,
-                migration_ms_max: self.migration.timeout_s_per_gib
-                    * 1e3
-                    * f64::from(function.memory_mib)
-                    / 1024.0,
+                migration_ms_max: longest.fold(0.0, f64::max),
                 inspect_again_ms: limits.inspect_again_ms,
             },
             mode: self.migration.mode,

@@ -7,10 +7,17 @@
 
 pub mod controller;
 pub mod error;
+pub mod lab;
 pub mod load;
+pub mod migration;
 pub mod read;
 pub mod types;
 
 pub use error::ScenarioError;
+pub use lab::{LabScenario, NotForLab};
 pub use load::LoadProfile;
-pub use types::{Chain, Host, PolicyName, Role, Scenario};
+pub use migration::MigrationLaw;
+pub use types::{Chain, Event, Host, PolicyName, Role, Scenario, TimedEvent};
+
+/// Version of the file. 2: functions by name, what the lab alone needs may be missing, events.
+pub const SCHEMA: u32 = 2;

@@ -1,19 +1,28 @@
 //! Load over time.
 
+use std::collections::BTreeMap;
+
+use record::HostName;
 use serde::{Deserialize, Serialize};
 
 /// Highest offered load that a profile may ask for.
 pub const OFFERED_MAX: f64 = 2.0;
 
-/// Offered load of an edge server over time: straight lines between points. Offered load is the demand of background and
-/// function together as a share of the server's CPU; over 1 it cannot be met, 0 means no background load at all.
+/// Load over time: straight lines between points.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoadProfile {
-    /// How long the function runs alone before the profile begins.
+    /// How long functions run alone before the profile begins.
     pub idle_s: f64,
-    /// Points in order of time.
-    pub points: Points,
+    /// What is offered to the edge server that the scenario's first function begins on: the demand of background and function
+    /// together as a share of the server's CPU; over 1 it cannot be met, 0 means no background load at all.
+    pub points: Option<Points>,
+    /// Demand of the background alone on other hosts, or on all.
+    #[serde(default)]
+    pub background: BTreeMap<HostName, Points>,
+    /// Standard deviation of what comes and goes on top of it within seconds, by seed.
+    #[serde(default)]
+    pub noise: f64,
 }
 
 /// `[[seconds, offered load], …]`; two points at one instant are a step.
@@ -55,17 +64,17 @@ impl From<Points> for Vec<(f64, f64)> {
     }
 }
 
-impl LoadProfile {
-    /// Length of the profile in seconds, without the idle phase.
+impl Points {
+    /// Length in seconds.
     #[must_use]
     pub fn duration_s(&self) -> f64 {
-        self.points.0.last().map_or(0.0, |point| point.0)
+        self.0.last().map_or(0.0, |point| point.0)
     }
 
-    /// Offered load at `time_s` after the profile's beginning; before it 0, after it that of its end.
+    /// Load at `time_s` after the beginning; before it 0, after the end that of the end.
     #[must_use]
-    pub fn offered(&self, time_s: f64) -> f64 {
-        let points = &self.points.0;
+    pub fn at(&self, time_s: f64) -> f64 {
+        let points = &self.0;
         if time_s < 0.0 {
             return 0.0;
         }
@@ -81,6 +90,21 @@ impl LoadProfile {
     }
 }
 
+impl LoadProfile {
+    /// Length of the profile in seconds, without the idle phase.
+    #[must_use]
+    pub fn duration_s(&self) -> f64 {
+        let all = self.points.iter().chain(self.background.values());
+        all.map(Points::duration_s).fold(0.0, f64::max)
+    }
+
+    /// Offered load of the first function's host at `time_s` after the profile's beginning; 0 where the profile says nothing of it.
+    #[must_use]
+    pub fn offered(&self, time_s: f64) -> f64 {
+        self.points.as_ref().map_or(0.0, |points| points.at(time_s))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,7 +112,9 @@ mod tests {
     fn profile(points: &[(f64, f64)]) -> Result<LoadProfile, String> {
         Ok(LoadProfile {
             idle_s: 0.0,
-            points: points.to_vec().try_into()?,
+            points: Some(points.to_vec().try_into()?),
+            background: BTreeMap::new(),
+            noise: 0.0,
         })
     }
 

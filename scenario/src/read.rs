@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use record::SCHEMA;
+use record::HostName;
 
+use crate::SCHEMA;
 use crate::error::ScenarioError;
 use crate::types::{Role, Scenario};
 
@@ -74,125 +75,147 @@ impl Scenario {
     }
 
     fn host_fault(&self) -> Option<(Option<usize>, String)> {
-        let function = &self.function;
-        let names = |role| {
-            self.hosts_of(role)
-                .map(|(name, _)| name.as_str())
-                .collect::<Vec<_>>()
+        let edges: Vec<&HostName> = self.hosts_of(Role::Edge).map(|(name, _)| name).collect();
+        let listed = || {
+            let names: Vec<&str> = edges.iter().map(|name| name.as_str()).collect();
+            names.join(", ")
         };
-        if !names(Role::Edge).contains(&function.host.as_ref().as_str()) {
-            let edges = names(Role::Edge).join(", ");
-            let message = format!(
-                "function.host is {:?}, which is no edge host; those are {edges}",
-                function.host.as_ref()
-            );
-            return Some((Some(function.host.span().start), message));
-        }
-        for (role, wanted, text) in [
-            (Role::Robot, 1, "one robot"),
-            (Role::User, 1, "one user"),
-            (Role::Orchestrator, 1, "one orchestrator"),
-        ] {
-            if names(role).len() != wanted {
-                return Some((
-                    None,
-                    format!(
-                        "hosts: a scenario has {text}; here are {}",
-                        names(role).len()
-                    ),
-                ));
-            }
-        }
-        if names(Role::Edge).len() < 2 {
+        if edges.len() < 2 {
             return Some((
                 None,
                 "hosts: a function can only be moved between two or more edge hosts".into(),
             ));
         }
-        for (name, host) in &self.hosts {
-            let (data, management) = match host.role.as_ref() {
-                Role::Robot | Role::User => (true, false),
-                Role::Edge => (true, true),
-                Role::Orchestrator => (false, true),
-            };
-            if host.data.is_some() != data || host.management.is_some() != management {
-                let has = |wanted| if wanted { "has" } else { "has no" };
+        if self.functions.is_empty() {
+            return Some((None, "functions: a scenario has at least one".into()));
+        }
+        for (name, function) in &self.functions {
+            let host = function.host.as_ref();
+            if !edges.contains(&host) {
                 let message = format!(
-                    "host {name}: a host of this role {} address `data` and {} address `management`",
-                    has(data),
-                    has(management)
+                    "host of function {name} is {:?}, which is no edge host; those are {}",
+                    host.as_str(),
+                    listed()
                 );
-                return Some((Some(host.role.span().start), message));
+                return Some((Some(function.host.span().start), message));
+            }
+            let others = function.forbidden.iter().chain(function.path_ms.keys());
+            if let Some(host) = others.into_iter().find(|host| !edges.contains(host)) {
+                let message = format!(
+                    "function {name} names {host}, which is no edge host; those are {}",
+                    listed()
+                );
+                return Some((Some(function.host.span().start), message));
+            }
+        }
+        for (name, profile) in &self.profiles {
+            if let Some(host) = profile.background.keys().find(|host| !edges.contains(host)) {
+                let message = format!(
+                    "background of profile {name} names {host}, which is no edge host; those are {}",
+                    listed()
+                );
+                return Some((None, message));
+            }
+        }
+        self.event_fault(&edges)
+    }
+
+    fn event_fault(&self, edges: &[&HostName]) -> Option<(Option<usize>, String)> {
+        let mut before = 0.0;
+        for event in &self.events {
+            if !(event.at_s >= before && event.at_s.is_finite()) {
+                let message = format!(
+                    "events go forward in time: {} s stands after {before} s",
+                    event.at_s
+                );
+                return Some((None, message));
+            }
+            before = event.at_s;
+            let unknown = match (event.event.host(), event.event.vm()) {
+                (Some(host), _) if !edges.contains(&host) => Some(host.as_str()),
+                (_, Some(vm)) if !self.functions.contains_key(vm) => Some(vm.as_str()),
+                _ => None,
+            };
+            if let Some(name) = unknown {
+                let message = format!(
+                    "events: at {} s {name} is named, which is no edge host and no function",
+                    event.at_s
+                );
+                return Some((None, message));
             }
         }
         None
     }
 
     fn range_fault(&self) -> Option<String> {
-        let video = &self.video;
-        let ranges = [
+        let (telemetry, migration) = (&self.telemetry, &self.migration);
+        let mut ranges = vec![
             ("budget_ms", self.budget_ms, 1.0, 60_000.0),
-            ("width", f64::from(video.width), 160.0, 3840.0),
-            ("height", f64::from(video.height), 96.0, 2160.0),
-            ("fps", f64::from(video.fps), 1.0, 240.0),
-            (
-                "bitrate_kbps",
-                f64::from(video.bitrate_kbps),
-                50.0,
-                100_000.0,
-            ),
-            ("gop", f64::from(video.gop), 1.0, 600.0),
-            (
-                "memory_mib",
-                f64::from(self.function.memory_mib),
-                64.0,
-                65_536.0,
-            ),
-            (
-                "load_weight",
-                f64::from(self.competition.load_weight),
-                1.0,
-                1000.0,
-            ),
-            ("burst_ms", self.competition.burst_ms, 1.0, 1000.0),
-            ("poll_ms", self.telemetry.poll_ms, 50.0, 60_000.0),
+            ("poll_ms", telemetry.poll_ms, 50.0, 60_000.0),
             (
                 "sample_age_ms_max",
-                self.telemetry.sample_age_ms_max,
+                telemetry.sample_age_ms_max,
                 100.0,
                 3_600_000.0,
             ),
             (
                 "downtime_limit_ms",
-                self.migration.downtime_limit_ms,
+                migration.downtime_limit_ms,
                 1.0,
                 10_000.0,
             ),
             (
                 "timeout_s_per_gib",
-                self.migration.timeout_s_per_gib,
+                migration.timeout_s_per_gib,
                 1.0,
                 36_000.0,
             ),
-            (
-                "bandwidth_mib_s",
-                self.migration.bandwidth_mib_s,
-                0.1,
-                100_000.0,
-            ),
-            ("link_mbit_s", self.migration.link_mbit_s, 1.0, 400_000.0),
+            ("bandwidth_mib_s", migration.bandwidth_mib_s, 0.1, 100_000.0),
+            ("link_mbit_s", migration.link_mbit_s, 1.0, 400_000.0),
             ("decision_ms", self.limits.decision_ms, 0.0, 60_000.0),
-            ("cell_s", self.calibration.cell_s, 1.0, 3600.0),
-            ("settle_s", self.calibration.settle_s, 0.0, 3600.0),
-            ("migration_ms", self.model.migration_ms, 1.0, 86_400_000.0),
+            (
+                "fixed_ms",
+                self.model.migration.fixed_ms,
+                0.0,
+                86_400_000.0,
+            ),
+            ("memory_used", self.model.migration.memory_used, 0.0, 1.0),
             ("refresh_ms", self.model.refresh_ms, 10.0, 3_600_000.0),
         ];
+        for function in self.functions.values() {
+            ranges.push(("memory_mib", function.memory_mib.into(), 64.0, 4_194_304.0));
+            ranges.push(("dirty_mib_s", function.dirty_mib_s, 0.0, 1e6));
+        }
+        if let Some(video) = &self.video {
+            ranges.extend([
+                ("width", video.width.into(), 160.0, 3840.0),
+                ("height", video.height.into(), 96.0, 2160.0),
+                ("fps", video.fps.into(), 1.0, 240.0),
+                ("bitrate_kbps", video.bitrate_kbps.into(), 50.0, 100_000.0),
+                ("gop", video.gop.into(), 1.0, 600.0),
+            ]);
+        }
+        if let Some(competition) = &self.competition {
+            let weight = competition.load_weight.into();
+            ranges.push(("load_weight", weight, 1.0, 1000.0));
+            ranges.push(("burst_ms", competition.burst_ms, 1.0, 1000.0));
+        }
+        if let Some(calibration) = &self.calibration {
+            ranges.push(("cell_s", calibration.cell_s, 1.0, 3600.0));
+            ranges.push(("settle_s", calibration.settle_s, 0.0, 3600.0));
+        }
+        for profile in self.profiles.values() {
+            ranges.push(("idle_s", profile.idle_s, 0.0, 3600.0));
+            ranges.push(("noise", profile.noise, 0.0, 1.0));
+        }
         for (key, value, low, high) in ranges {
             if !(low..=high).contains(&value) {
                 return Some(format!("{key} is {value}; it may be {low} to {high}"));
             }
         }
-        if video.width % 2 == 1 || video.height % 2 == 1 {
+        if let Some(video) = &self.video
+            && (video.width % 2 == 1 || video.height % 2 == 1)
+        {
             return Some(format!(
                 "width and height are even numbers of pixels, not {} and {}",
                 video.width, video.height
@@ -201,15 +224,14 @@ impl Scenario {
         if self.policies.is_empty() {
             return Some("policies: at least one of none, threshold, deadline".into());
         }
-        let idle = self
-            .profiles
-            .iter()
-            .find(|(_, profile)| !(1.0..=3600.0).contains(&profile.idle_s));
-        idle.map(|(name, profile)| {
-            format!(
-                "idle_s of profile {name} is {}; it may be 1 to 3600",
-                profile.idle_s
-            )
+        let empty = |profile: &&str| {
+            self.profiles
+                .get(*profile)
+                .is_some_and(|p| p.points.is_none() && p.background.is_empty())
+        };
+        let names = self.profiles.keys().map(String::as_str);
+        names.into_iter().find(|name| empty(&name)).map(|name| {
+            format!("profile {name} has no load: `points`, `background`, or both")
         })
     }
 }

@@ -1,20 +1,22 @@
 //! The scenario as the file has it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use control::{Mobility, PictureAge};
 use record::decision::Mode;
 use record::{HostName, Utilization, VmName};
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::load::LoadProfile;
+use crate::migration::MigrationLaw;
 
-/// An experiment.
+/// An experiment. The lab needs all of it, the simulator all but what is optional here.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
-    /// Version of the format; 1.
+    /// Version of the format; [`crate::SCHEMA`].
     pub schema: u32,
     /// Name of the folder, and of the results.
     pub name: String,
@@ -26,17 +28,17 @@ pub struct Scenario {
     pub policies: Vec<PolicyName>,
     /// Profile of a run for which none was chosen.
     pub default_profile: Spanned<String>,
-    /// The camera's picture and its coding.
-    pub video: Video,
+    /// The camera's picture and its coding; for the lab.
+    pub video: Option<Video>,
     /// The machines.
     pub hosts: BTreeMap<HostName, Host>,
-    /// The service function.
-    pub function: Function,
-    /// How load and virtual machine compete.
-    pub competition: Competition,
+    /// The service functions, by the names of their virtual machines.
+    pub functions: BTreeMap<VmName, Function>,
+    /// How load and virtual machine compete; for the lab.
+    pub competition: Option<Competition>,
     /// How load is watched.
     pub telemetry: Telemetry,
-    /// How the function is moved.
+    /// How functions are moved.
     pub migration: Migration,
     /// The threshold policy.
     pub threshold: Threshold,
@@ -44,8 +46,11 @@ pub struct Scenario {
     pub limits: Limits,
     /// Load over time, by name.
     pub profiles: BTreeMap<String, LoadProfile>,
-    /// What `lab calibrate` does.
-    pub calibration: Calibration,
+    /// What happens besides load, in order of time; for the simulator.
+    #[serde(default)]
+    pub events: Vec<TimedEvent>,
+    /// What `lab calibrate` does; for the lab.
+    pub calibration: Option<Calibration>,
     /// The machine as the simulator models it.
     pub model: Model,
 }
@@ -128,20 +133,47 @@ pub struct Host {
     pub management: Option<Ipv4Addr>,
 }
 
-/// The service function in its virtual machine.
+/// A service function in its virtual machine.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Function {
-    /// Name of the virtual machine.
-    pub name: VmName,
     /// Where it is at the start.
     pub host: Spanned<HostName>,
-    /// Its address on the data plane.
-    pub data: Ipv4Addr,
+    /// Share of a host that it needs, as the simulator models it; the lab measures it.
+    pub load: Utilization,
     /// Memory of the virtual machine.
     pub memory_mib: u32,
-    /// The text that it inserts.
-    pub text: String,
+    /// Memory that it writes anew each second, as the simulator models it.
+    #[serde(default)]
+    pub dirty_mib_s: f64,
+    /// How many people see its video.
+    #[serde(default = "one")]
+    pub viewers: u32,
+    /// Its address on the data plane; for the lab.
+    pub data: Option<Ipv4Addr>,
+    /// The text that it inserts; for the lab.
+    pub text: Option<String>,
+    /// Whether it may be moved.
+    #[serde(default = "free")]
+    pub mobility: Mobility,
+    /// Hosts that it may not run on.
+    #[serde(default)]
+    pub forbidden: BTreeSet<HostName>,
+    /// Functions of one such group run on one host.
+    pub together: Option<String>,
+    /// Functions of one such group run on different hosts.
+    pub apart: Option<String>,
+    /// Delay of the network from the camera by a host to the viewers, where hosts differ.
+    #[serde(default)]
+    pub path_ms: BTreeMap<HostName, f64>,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+const fn free() -> Mobility {
+    Mobility::Free
 }
 
 /// How load and virtual machine compete for an edge server's core.
@@ -188,17 +220,21 @@ pub struct Threshold {
     pub start_at: Utilization,
 }
 
-/// See [`control::Limits`].
+/// See [`control::Limits`] and [`control::Policy::Deadline`].
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs)]
 pub struct Limits {
     pub decision_ms: f64,
+    pub margin_sd: f64,
     pub sustained_samples: u32,
     pub forecast_samples: usize,
     pub forecast_residual_max: f64,
     pub target_load_max: Utilization,
     pub gain_min: f64,
+    pub gain_horizon_ms: f64,
+    pub moves_at_once_max: u32,
+    pub arrivals_at_once_max: u32,
     pub cooldown_ms: f64,
     pub inspect_again_ms: f64,
 }
@@ -219,20 +255,138 @@ pub struct Calibration {
     pub moves: u32,
 }
 
-/// The machine as the simulator models it.
+/// The machines as the simulator models them.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
-    /// Share of a host that the function needs.
-    pub function_load: Utilization,
     /// Load at which the delay explodes.
     pub knee: Utilization,
+    /// Picture age by load.
+    pub picture_age: PictureAge,
     /// What copying adds to the load of the source.
     pub copying_extra: f64,
-    /// Time of a move, from the decision to the viewer's first frame.
-    pub migration_ms: f64,
+    /// Time of a move.
+    pub migration: MigrationLaw,
     /// Refresh period of the agents.
     pub refresh_ms: f64,
+}
+
+/// Something that happens at an instant.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct TimedEvent {
+    /// Seconds after the profile's beginning.
+    pub at_s: f64,
+    /// What.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What may happen besides load.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Event {
+    /// The agent of a host does not answer, or its counters stand still: no sample comes of it.
+    AgentSilent {
+        /// The host.
+        host: HostName,
+        /// For how long.
+        for_s: f64,
+    },
+    /// Samples of a host come late.
+    SamplesLate {
+        /// The host.
+        host: HostName,
+        /// For how long they do.
+        for_s: f64,
+        /// By how much.
+        late_s: f64,
+    },
+    /// The engine of a host cannot be reached: neither asked nor told. What it does it goes on doing.
+    Unreachable {
+        /// The host.
+        host: HostName,
+        /// For how long.
+        for_s: f64,
+    },
+    /// The engine refuses the next move of a function: nothing happens.
+    NextMoveRefused {
+        /// The function.
+        vm: VmName,
+    },
+    /// The next move of a function fails when half is copied.
+    NextCopyFails {
+        /// The function.
+        vm: VmName,
+    },
+    /// The next move of a function is never done: it writes memory faster than it is copied.
+    NextCopyStalls {
+        /// The function.
+        vm: VmName,
+    },
+    /// The process of a function at the target of its move is killed.
+    TargetKilled {
+        /// The function.
+        vm: VmName,
+    },
+    /// The process of a function where it runs is killed.
+    SourceKilled {
+        /// The function.
+        vm: VmName,
+    },
+    /// A person wants a host emptied.
+    Drain {
+        /// The host.
+        host: HostName,
+    },
+    /// A person gives it back.
+    Undrain {
+        /// The host.
+        host: HostName,
+    },
+    /// The orchestrator is killed and started again: it knows its settings, where functions were at the start, and the moves that
+    /// were begun.
+    Restart,
+}
+
+impl Host {
+    /// Whether it has the addresses that a lab gives a host of its role, and no others.
+    #[must_use]
+    pub fn addressed(&self) -> bool {
+        let (data, management) = match self.role.as_ref() {
+            Role::Robot | Role::User => (true, false),
+            Role::Edge => (true, true),
+            Role::Orchestrator => (false, true),
+        };
+        self.data.is_some() == data && self.management.is_some() == management
+    }
+}
+
+impl Event {
+    /// The host that it names.
+    #[must_use]
+    pub const fn host(&self) -> Option<&HostName> {
+        match self {
+            Self::AgentSilent { host, .. }
+            | Self::SamplesLate { host, .. }
+            | Self::Unreachable { host, .. }
+            | Self::Drain { host }
+            | Self::Undrain { host } => Some(host),
+            _ => None,
+        }
+    }
+
+    /// The function that it names.
+    #[must_use]
+    pub const fn vm(&self) -> Option<&VmName> {
+        match self {
+            Self::NextMoveRefused { vm }
+            | Self::NextCopyFails { vm }
+            | Self::NextCopyStalls { vm }
+            | Self::TargetKilled { vm }
+            | Self::SourceKilled { vm } => Some(vm),
+            _ => None,
+        }
+    }
 }
 
 impl Scenario {
@@ -241,68 +395,5 @@ impl Scenario {
         self.hosts
             .iter()
             .filter(move |(_, host)| *host.role.as_ref() == role)
-    }
-
-    /// Everything that the measured figures of a profile depend on, as one line: a profile measured for another line is of
-    /// no use here.
-    #[must_use]
-    pub fn service(&self) -> String {
-        let (v, m, c, f) = (
-            &self.video,
-            &self.migration,
-            &self.competition,
-            &self.function,
-        );
-        let chain = match v.chain {
-            Chain::Forestall => "forestall",
-            Chain::Ffmpeg => "ffmpeg",
-        };
-        let video = format!(
-            "{chain} {}x{}@{} {} kbit/s gop {}",
-            v.width, v.height, v.fps, v.bitrate_kbps, v.gop
-        );
-        let copying = format!(
-            "downtime {} ms, copying {} MiB/s, link {} Mbit/s",
-            m.downtime_limit_ms, m.bandwidth_mib_s, m.link_mbit_s
-        );
-        format!(
-            "{video}, VM {} MiB, weight 1:{} burst {} ms, budget {} ms, {copying}, text {:?}",
-            f.memory_mib, c.load_weight, c.burst_ms, self.budget_ms, f.text
-        )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_profile_of_another_service_has_another_line() {
-        let file = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../scenarios/reallocation/scenario.toml"
-        );
-        let scenario = Scenario::read(std::path::Path::new(file)).unwrap();
-        let changes: [fn(&mut Scenario); 14] = [
-            |s| s.video.chain = Chain::Ffmpeg,
-            |s| s.video.width += 2,
-            |s| s.video.height += 2,
-            |s| s.video.fps += 1,
-            |s| s.video.bitrate_kbps += 1,
-            |s| s.video.gop += 1,
-            |s| s.function.memory_mib += 1,
-            |s| s.function.text = s.function.text.to_uppercase(),
-            |s| s.competition.load_weight += 1,
-            |s| s.competition.burst_ms += 1.0,
-            |s| s.budget_ms += 1.0,
-            |s| s.migration.downtime_limit_ms += 1.0,
-            |s| s.migration.bandwidth_mib_s += 1.0,
-            |s| s.migration.link_mbit_s += 1.0,
-        ];
-        for (number, change) in changes.iter().enumerate() {
-            let mut other = scenario.clone();
-            change(&mut other);
-            assert_ne!(other.service(), scenario.service(), "change {number}");
-        }
     }
 }

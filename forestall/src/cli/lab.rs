@@ -10,7 +10,7 @@ use clap::Subcommand;
 use lab::LabError;
 use lab::experiment::{self, Request};
 use lab::process::Place;
-use scenario::Scenario;
+use scenario::{LabScenario, Scenario};
 
 use super::{Failure, FailureKind, Outcome};
 
@@ -119,7 +119,7 @@ fn failure(error: LabError) -> Failure {
     let kind = match &error {
         LabError::Missing(_) => FailureKind::Missing,
         LabError::Interrupted => FailureKind::Interrupted,
-        LabError::Profile(_) | LabError::OtherProfile { .. } | LabError::OutExists(_) => {
+        LabError::Profile(_) | LabError::Sweep(_) | LabError::OtherProfile { .. } | LabError::OutExists(_) => {
             FailureKind::Configuration
         }
         // Another lab that runs is not missing, nor is the command line wrong: the same command works later.
@@ -145,11 +145,13 @@ fn require_media() -> Result<(), Failure> {
     })
 }
 
-fn read(path: &Path) -> Result<Scenario, Failure> {
-    Scenario::read(path).map_err(|error| Failure {
+fn read(path: &Path) -> Result<LabScenario, Failure> {
+    let configuration = |error: anyhow::Error| Failure {
         kind: FailureKind::Configuration,
-        error: error.into(),
-    })
+        error,
+    };
+    let scenario = Scenario::read(path).map_err(|error| configuration(error.into()))?;
+    LabScenario::new(scenario).map_err(|error| configuration(error.into()))
 }
 
 /// Set by Ctrl-C and by SIGTERM.

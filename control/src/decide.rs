@@ -1,0 +1,285 @@
+//! What is decided about one host: a function is moved away from it, or why not.
+
+use record::decision::{Cause, HoldReason};
+use record::{Event, Timestamp};
+
+use crate::controller::{Controller, HOLD_LOGGED_EVERY};
+use crate::host::{Host, HostId};
+use crate::placement::{Choice, Site, Worth};
+use crate::policy::Judgement;
+use crate::settings::{Mobility, Policy};
+
+/// Why nothing is moved away from a host, and when that may change though nothing comes in.
+struct Refusal {
+    reason: HoldReason,
+    again: Again,
+}
+
+/// When a host is looked at again though nothing has come in.
+#[derive(Clone, Copy, Debug)]
+enum Again {
+    /// When its newest sample gets too old, or a move falls due.
+    ByForecast,
+    /// At this instant, or before by forecast.
+    At(Timestamp),
+    /// When a move is over, or by forecast.
+    AfterMove,
+    /// Not before something comes in.
+    Never,
+}
+
+impl From<HoldReason> for Refusal {
+    fn from(reason: HoldReason) -> Self {
+        Self {
+            reason,
+            again: Again::ByForecast,
+        }
+    }
+}
+
+/// A move that is due, before it is known which.
+struct Wanted {
+    cause: Cause,
+    movable: Vec<usize>,
+    worth: Worth,
+    /// The only host that it may go to.
+    only: Option<HostId>,
+}
+
+impl Controller {
+    /// Looks at one host: starts a move away from it, or says why not.
+    pub(crate) fn evaluate(&mut self, now: Timestamp, id: HostId) {
+        let Some(host) = self.hosts.get(id.0 as usize) else {
+            return;
+        };
+        let judged = self.settings.policy.judge(now, host);
+        match self.decide(now, id, host, &judged) {
+            Ok((cause, choice)) => {
+                self.agenda.set(id, None);
+                self.start(now, id, cause, &choice, &judged);
+            }
+            Err(Refusal { reason, again }) => {
+                let at = self.look_again(now, host, &judged, again);
+                self.agenda.set(id, at);
+                if matches!(again, Again::AfterMove) {
+                    self.waiting.insert(id);
+                }
+                self.hold(now, id, reason, &judged);
+            }
+        }
+    }
+
+    fn look_again(
+        &self,
+        now: Timestamp,
+        host: &Host,
+        judged: &Judgement,
+        again: Again,
+    ) -> Option<Timestamp> {
+        let by = match again {
+            Again::Never => return None,
+            Again::At(at) => Some(at),
+            Again::ByForecast | Again::AfterMove => judged.start_by,
+        };
+        let stale = host.stale_at(&self.settings.limits);
+        by.into_iter().chain(stale).filter(|at| *at > now).min()
+    }
+
+    /// What moves and where to, or why nothing does.
+    fn decide(
+        &self,
+        now: Timestamp,
+        id: HostId,
+        host: &Host,
+        judged: &Judgement,
+    ) -> Result<(Cause, Choice), Refusal> {
+        if self.settings.policy == Policy::None {
+            return Err(never(HoldReason::NeverMoves));
+        }
+        if host.source || !host.arriving.is_empty() {
+            let involved = |(_, open): &(_, &crate::controller::Open)| {
+                open.source == id || open.target == id
+            };
+            if let Some((migration, _)) = self.moves.iter().find(involved) {
+                let migration = *migration;
+                return Err(HoldReason::Busy { migration }.into());
+            }
+        }
+        if host.functions.is_empty() {
+            return Err(never(HoldReason::NothingToMove));
+        }
+        let wanted = self.wanted(now, id, host, judged)?;
+        let limit = self.settings.limits.moves_at_once_max;
+        if self.moves.len() >= limit as usize {
+            return Err(Refusal {
+                reason: HoldReason::MovesAtOnce { limit },
+                again: Again::AfterMove,
+            });
+        }
+        let copying_extra = match self.settings.policy {
+            Policy::Deadline { copying_extra, .. } => copying_extra,
+            Policy::None | Policy::Threshold { .. } => 0.0,
+        };
+        let site = Site {
+            now,
+            hosts: &self.hosts,
+            functions: &self.functions,
+            limits: &self.settings.limits,
+            picture_age: &self.settings.picture_age,
+            copying_extra,
+        };
+        let choice = site.choose(id, &wanted.movable, wanted.worth, wanted.only)?;
+        Ok((wanted.cause, choice))
+    }
+
+    /// Whether a move is due, and of which functions.
+    fn wanted(
+        &self,
+        now: Timestamp,
+        id: HostId,
+        host: &Host,
+        judged: &Judgement,
+    ) -> Result<Wanted, Refusal> {
+        let free: Vec<usize> = host
+            .functions
+            .iter()
+            .copied()
+            .filter(|f| {
+                let function = &self.functions[*f];
+                function.told.mobility == Mobility::Free && !function.given_up
+            })
+            .collect();
+        if free.is_empty() {
+            return Err(never(HoldReason::NothingFree));
+        }
+        let rested = |functions: &[usize]| self.rested(now, functions);
+        if host.draining {
+            return Ok(Wanted {
+                cause: Cause::Drain,
+                movable: rested(&free)?,
+                worth: Worth::Whatever,
+                only: None,
+            });
+        }
+        let strays = free.iter().filter_map(|f| self.follows(*f).map(|to| (*f, to)));
+        if let Some((stray, to)) = strays.min() {
+            return Ok(Wanted {
+                cause: Cause::Together,
+                movable: rested(&[stray])?,
+                worth: Worth::Whatever,
+                only: Some(to),
+            });
+        }
+        let limits = &self.settings.limits;
+        if let Some(reason) = host.unusable(now, limits) {
+            // Nothing may ever come in of it: it is said again all the same.
+            return Err(Refusal {
+                reason,
+                again: Again::At(now + HOLD_LOGGED_EVERY),
+            });
+        }
+        if let Err(reason) = &judged.due {
+            return Err(reason.clone().into());
+        }
+        // A trend that is believed rests on several samples already; a level by itself may be a passing spike.
+        let trend = host.forecast().is_some_and(crate::forecast::Forecast::trusted);
+        if !trend && host.due_in_a_row() < limits.sustained_samples {
+            let (samples, needed) = (host.due_in_a_row(), limits.sustained_samples);
+            return Err(HoldReason::NotSustained { samples, needed }.into());
+        }
+        let worth = match self.settings.policy {
+            Policy::Deadline { .. } => Worth::YoungerPicture,
+            Policy::None | Policy::Threshold { .. } => Worth::LessLoad,
+        };
+        Ok(Wanted {
+            cause: Cause::Load,
+            movable: rested(&free)?,
+            worth,
+            only: None,
+        })
+    }
+
+    /// Those that do not cool down.
+    fn rested(&self, now: Timestamp, functions: &[usize]) -> Result<Vec<usize>, Refusal> {
+        let until = |f: &usize| self.functions[*f].cooldown_until;
+        let rested: Vec<usize> = functions.iter().copied().filter(|f| until(f) <= now).collect();
+        if !rested.is_empty() {
+            return Ok(rested);
+        }
+        let until_us = functions.iter().map(until).min().unwrap_or(now);
+        Err(Refusal {
+            reason: HoldReason::CoolingDown { until_us },
+            again: Again::At(until_us),
+        })
+    }
+
+    /// The host on which the function of its group is that moved last, when that is another one.
+    fn follows(&self, function: usize) -> Option<HostId> {
+        let this = &self.functions[function];
+        let group = this.told.together.as_ref()?;
+        let others = self.functions.iter().filter(|other| other.told.together.as_ref() == Some(group));
+        let leader = others.max_by_key(|other| other.moved_at)?;
+        (leader.moved_at > this.moved_at && leader.host != this.host).then_some(leader.host)
+    }
+
+    fn start(
+        &mut self,
+        now: Timestamp,
+        source: HostId,
+        cause: Cause,
+        choice: &Choice,
+        judged: &Judgement,
+    ) {
+        let migration = self.begin(now, source, choice);
+        let host = &mut self.hosts[source.0 as usize];
+        host.logged = None;
+        let host = &self.hosts[source.0 as usize];
+        let told = &self.functions[choice.function].told;
+        let predicts = matches!(self.settings.policy, Policy::Deadline { .. });
+        let event = Event::Start {
+            migration,
+            vm: told.vm.clone(),
+            host: host.name.clone(),
+            source: host.name.clone(),
+            target: self.hosts[choice.target.0 as usize].name.clone(),
+            mode: self.settings.mode,
+            cause,
+            target_load: choice.target_load,
+            gain: choice.gain,
+            predicted_total_ms: predicts.then_some(told.migration_ms),
+            evidence: self.settings.policy.evidence(now, host, judged),
+        };
+        self.emit(now, event);
+    }
+
+    fn hold(&mut self, now: Timestamp, id: HostId, reason: HoldReason, judged: &Judgement) {
+        let host = &mut self.hosts[id.0 as usize];
+        // What cannot change by itself is said once.
+        let once = matches!(
+            reason,
+            HoldReason::NeverMoves | HoldReason::NothingToMove | HoldReason::NothingFree
+        );
+        let same = |(logged, at): &(HoldReason, Timestamp)| {
+            std::mem::discriminant(logged) == std::mem::discriminant(&reason)
+                && (once || now.since(*at) < HOLD_LOGGED_EVERY)
+        };
+        if host.logged.as_ref().is_some_and(same) {
+            return;
+        }
+        host.logged = Some((reason.clone(), now));
+        let host = &self.hosts[id.0 as usize];
+        let event = Event::Hold {
+            host: host.name.clone(),
+            reason,
+            evidence: self.settings.policy.evidence(now, host, judged),
+        };
+        self.emit(now, event);
+    }
+}
+
+const fn never(reason: HoldReason) -> Refusal {
+    Refusal {
+        reason,
+        again: Again::Never,
+    }
+}

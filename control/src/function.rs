@@ -1,0 +1,58 @@
+//! What is known of one function.
+
+use record::Timestamp;
+
+use crate::host::HostId;
+use crate::settings::Placement;
+
+/// One function as the controller sees it.
+#[derive(Debug)]
+pub(crate) struct Function {
+    /// What the controller was told of it.
+    pub(crate) told: Placement,
+    /// Where it runs, as far as is known.
+    pub(crate) host: HostId,
+    /// By host, in their order: whether it may not run there, and the delay of the network by it. Empty where all are alike.
+    forbidden: Vec<HostId>,
+    path_ms: Vec<(HostId, f64)>,
+    pub(crate) failures_in_a_row: u32,
+    pub(crate) cooldown_until: Timestamp,
+    /// Its last verdict was one that only a person can end.
+    pub(crate) given_up: bool,
+    /// When it last came to another host.
+    pub(crate) moved_at: Option<Timestamp>,
+}
+
+impl Function {
+    /// A function on its first host. `forbidden` and `path_ms` in order of host.
+    pub(crate) const fn new(
+        told: Placement,
+        host: HostId,
+        forbidden: Vec<HostId>,
+        path_ms: Vec<(HostId, f64)>,
+    ) -> Self {
+        Self {
+            told,
+            host,
+            forbidden,
+            path_ms,
+            failures_in_a_row: 0,
+            cooldown_until: Timestamp(0),
+            given_up: false,
+            moved_at: None,
+        }
+    }
+
+    pub(crate) fn may_run_on(&self, host: HostId) -> bool {
+        self.forbidden.binary_search(&host).is_err()
+    }
+
+    /// Delay of the network by a host.
+    pub(crate) fn path_ms(&self, host: HostId) -> f64 {
+        let found = self.path_ms.binary_search_by_key(&host, |entry| entry.0);
+        found
+            .ok()
+            .and_then(|i| self.path_ms.get(i))
+            .map_or(0.0, |entry| entry.1)
+    }
+}

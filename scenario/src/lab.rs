@@ -1,0 +1,224 @@
+//! A scenario as the lab needs it: one function, real video, real competition, something to calibrate.
+
+use std::net::Ipv4Addr;
+use std::ops::Deref;
+
+use record::{HostName, VmName};
+
+use crate::types::{Calibration, Chain, Competition, Role, Scenario, Video};
+
+/// A scenario that a lab can run.
+#[derive(Clone, Debug)]
+pub struct LabScenario {
+    scenario: Scenario,
+    /// The camera's picture and its coding.
+    pub video: Video,
+    /// How load and virtual machine compete.
+    pub competition: Competition,
+    /// What `lab calibrate` does.
+    pub calibration: Calibration,
+    /// The function.
+    pub function: LabFunction,
+}
+
+/// The function of a lab.
+#[derive(Clone, Debug)]
+pub struct LabFunction {
+    /// Name of the virtual machine.
+    pub name: VmName,
+    /// Where it is at the start.
+    pub host: HostName,
+    /// Its address on the data plane.
+    pub data: Ipv4Addr,
+    /// Memory of the virtual machine.
+    pub memory_mib: u32,
+    /// The text that it inserts.
+    pub text: String,
+}
+
+/// Why a scenario is for the simulator alone.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "scenario {name} is for the simulator alone, the lab cannot run it: {why}. `forestall sim run` can"
+)]
+pub struct NotForLab {
+    name: String,
+    why: String,
+}
+
+impl Deref for LabScenario {
+    type Target = Scenario;
+
+    fn deref(&self) -> &Scenario {
+        &self.scenario
+    }
+}
+
+impl LabScenario {
+    /// Takes a scenario that has all that a lab needs, and nothing that it cannot do.
+    ///
+    /// # Errors
+    /// What is missing or too much.
+    pub fn new(scenario: Scenario) -> Result<Self, NotForLab> {
+        let refuse = |why: String| NotForLab {
+            name: scenario.name.clone(),
+            why,
+        };
+        let missing = |what: &str| refuse(format!("it has no {what}"));
+        let video = scenario.video.clone().ok_or_else(|| missing("[video]"))?;
+        let competition = scenario.competition.clone();
+        let competition = competition.ok_or_else(|| missing("[competition]"))?;
+        let calibration = scenario.calibration.clone();
+        let calibration = calibration.ok_or_else(|| missing("[calibration]"))?;
+        let mut functions = scenario.functions.iter();
+        let (Some((name, function)), None) = (functions.next(), functions.next()) else {
+            let count = scenario.functions.len();
+            return Err(refuse(format!("a lab has one function, here are {count}")));
+        };
+        if !scenario.events.is_empty() {
+            return Err(refuse("a lab has no [[events]]".into()));
+        }
+        for (role, text) in [
+            (Role::Robot, "one robot"),
+            (Role::User, "one user"),
+            (Role::Orchestrator, "one orchestrator"),
+        ] {
+            let count = scenario.hosts_of(role).count();
+            if count != 1 {
+                return Err(refuse(format!("a lab has {text}, here are {count}")));
+            }
+        }
+        if let Some((host, _)) = scenario.hosts.iter().find(|(_, host)| !host.addressed()) {
+            let text = "robot and user have an address `data`, the orchestrator one `management`, edge servers both";
+            return Err(refuse(format!("{text}; host {host} has others")));
+        }
+        for (profile, load) in &scenario.profiles {
+            if load.points.is_none() || !load.background.is_empty() || load.noise > 0.0 {
+                return Err(refuse(format!(
+                    "a lab loads one host by `points`, profile {profile} says something else"
+                )));
+            }
+            if load.idle_s < 1.0 {
+                return Err(refuse(format!("idle_s of profile {profile} is under 1")));
+            }
+        }
+        let function = LabFunction {
+            name: name.clone(),
+            host: function.host.as_ref().clone(),
+            data: function.data.ok_or_else(|| missing("`data` of its function"))?,
+            memory_mib: function.memory_mib,
+            text: function
+                .text
+                .clone()
+                .ok_or_else(|| missing("`text` of its function"))?,
+        };
+        Ok(Self {
+            video,
+            competition,
+            calibration,
+            function,
+            scenario,
+        })
+    }
+
+    /// Everything that the measured figures of a profile depend on, as one line: a profile measured for another line is of
+    /// no use here.
+    #[must_use]
+    pub fn service(&self) -> String {
+        let (v, m, c, f) = (
+            &self.video,
+            &self.migration,
+            &self.competition,
+            &self.function,
+        );
+        let chain = match v.chain {
+            Chain::Forestall => "forestall",
+            Chain::Ffmpeg => "ffmpeg",
+        };
+        let video = format!(
+            "{chain} {}x{}@{} {} kbit/s gop {}",
+            v.width, v.height, v.fps, v.bitrate_kbps, v.gop
+        );
+        let copying = format!(
+            "downtime {} ms, copying {} MiB/s, link {} Mbit/s",
+            m.downtime_limit_ms, m.bandwidth_mib_s, m.link_mbit_s
+        );
+        format!(
+            "{video}, VM {} MiB, weight 1:{} burst {} ms, budget {} ms, {copying}, text {:?}",
+            f.memory_mib, c.load_weight, c.burst_ms, self.budget_ms, f.text
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scenario() -> Scenario {
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../scenarios/reallocation/scenario.toml"
+        );
+        Scenario::read(std::path::Path::new(file)).unwrap()
+    }
+
+    #[test]
+    fn a_profile_of_another_service_has_another_line() {
+        let lab = LabScenario::new(scenario()).unwrap();
+        let changes: [fn(&mut LabScenario); 14] = [
+            |s| s.video.chain = Chain::Ffmpeg,
+            |s| s.video.width += 2,
+            |s| s.video.height += 2,
+            |s| s.video.fps += 1,
+            |s| s.video.bitrate_kbps += 1,
+            |s| s.video.gop += 1,
+            |s| s.function.memory_mib += 1,
+            |s| s.function.text = s.function.text.to_uppercase(),
+            |s| s.competition.load_weight += 1,
+            |s| s.competition.burst_ms += 1.0,
+            |s| s.scenario.budget_ms += 1.0,
+            |s| s.scenario.migration.downtime_limit_ms += 1.0,
+            |s| s.scenario.migration.bandwidth_mib_s += 1.0,
+            |s| s.scenario.migration.link_mbit_s += 1.0,
+        ];
+        for (number, change) in changes.iter().enumerate() {
+            let mut other = lab.clone();
+            change(&mut other);
+            assert_ne!(other.service(), lab.service(), "change {number}");
+        }
+    }
+
+    #[test]
+    fn what_a_lab_cannot_run_is_refused() {
+        let changes: [(fn(&mut Scenario), &str); 7] = [
+            (|s| s.video = None, "no [video]"),
+            (|s| s.competition = None, "no [competition]"),
+            (|s| s.calibration = None, "no [calibration]"),
+            (
+                |s| {
+                    let first = s.functions.values().next().cloned().unwrap();
+                    s.functions.insert(VmName::new("second").unwrap(), first);
+                },
+                "here are 2",
+            ),
+            (
+                |s| s.functions.values_mut().for_each(|f| f.text = None),
+                "`text`",
+            ),
+            (
+                |s| s.hosts.retain(|name, _| name.as_str() != "robot"),
+                "one robot, here are 0",
+            ),
+            (
+                |s| s.hosts.values_mut().for_each(|host| host.data = None),
+                "has others",
+            ),
+        ];
+        for (change, expected) in changes {
+            let mut other = scenario();
+            change(&mut other);
+            let error = LabScenario::new(other).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

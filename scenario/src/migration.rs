@@ -1,0 +1,133 @@
+//! How long a live migration takes.
+
+use serde::Deserialize;
+
+use crate::types::Function;
+
+/// Rounds of pre-copy after which the rest is taken to be sent with the guest stopped.
+const ROUNDS_MAX: i32 = 30;
+
+/// Pre-copy's geometric law (Clark et al., Live Migration of Virtual Machines, NSDI 2005, section 3; Akoush et al., Predicting the
+/// Performance of Virtual Machine Migration, MASCOTS 2010): each round sends what was written during the one before, so with
+/// memory `V`, bandwidth `B` and dirty rate `D` the rounds take `V/B (1 + D/B + (D/B)^2 + …)`, until what is left is sent within
+/// the downtime limit. Load of the source slows it down.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MigrationLaw {
+    /// What a move takes besides copying: preparing the target, the switch, the first picture from there.
+    pub fixed_ms: f64,
+    /// Share of a virtual machine's memory that is not zero: zero pages cost next to nothing.
+    pub memory_used: f64,
+    /// How many times longer it takes by the load of the source: `[[load, factor], …]`, straight lines between (thesis, Table 7).
+    pub slowdown: Slowdown,
+}
+
+/// Points `[load, factor]`, rising in load; level before the first and after the last.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "Vec<(f64, f64)>")]
+pub struct Slowdown(Vec<(f64, f64)>);
+
+impl TryFrom<Vec<(f64, f64)>> for Slowdown {
+    type Error = String;
+
+    fn try_from(points: Vec<(f64, f64)>) -> Result<Self, String> {
+        let rising = points.windows(2).all(|pair| pair[0].0 < pair[1].0);
+        let good = |(load, factor): &(f64, f64)| {
+            (0.0..=1.0).contains(load) && *factor >= 1.0 && factor.is_finite()
+        };
+        if points.is_empty() || !rising || !points.iter().all(good) {
+            return Err(
+                "slowdown is a list of [load, factor] with loads of 0 to 1 that rise and factors of 1 or more"
+                    .into(),
+            );
+        }
+        Ok(Self(points))
+    }
+}
+
+impl Slowdown {
+    /// The factor at a load.
+    #[must_use]
+    pub fn at(&self, load: f64) -> f64 {
+        let after = self.0.partition_point(|point| point.0 <= load);
+        match (
+            after.checked_sub(1).and_then(|i| self.0.get(i)),
+            self.0.get(after),
+        ) {
+            (Some(a), Some(b)) => a.1 + (b.1 - a.1) * (load - a.0) / (b.0 - a.0),
+            (Some(end), None) | (None, Some(end)) => end.1,
+            (None, None) => 1.0,
+        }
+    }
+}
+
+impl MigrationLaw {
+    /// What copying sends of a function, in units of its bandwidth: seconds at full rate. `None` when it never ends: memory is
+    /// written faster than it is sent.
+    #[must_use]
+    pub fn copying_s(
+        &self,
+        function: &Function,
+        bandwidth_mib_s: f64,
+        downtime_limit_ms: f64,
+    ) -> Option<f64> {
+        let ratio = function.dirty_mib_s / bandwidth_mib_s;
+        if ratio >= 1.0 {
+            return None;
+        }
+        let first_s = f64::from(function.memory_mib) * self.memory_used / bandwidth_mib_s;
+        let mut round_s = first_s;
+        let mut total_s = 0.0;
+        for _ in 0..ROUNDS_MAX {
+            total_s += round_s;
+            round_s *= ratio;
+            if round_s * 1e3 <= downtime_limit_ms {
+                break;
+            }
+        }
+        Some(total_s + round_s)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn law() -> MigrationLaw {
+        toml::from_str(
+            "fixed_ms = 400\nmemory_used = 0.5\nslowdown = [[0.85, 1.0], [0.95, 1.3], [1.0, 1.7]]",
+        )
+        .unwrap()
+    }
+
+    fn function(memory_mib: u32, dirty_mib_s: f64) -> Function {
+        let text = format!("host = \"a\"\nload = 0.1\nmemory_mib = {memory_mib}\ndirty_mib_s = {dirty_mib_s:?}");
+        toml::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn rounds_are_a_geometric_series() {
+        let copying = |memory, dirty| law().copying_s(&function(memory, dirty), 10.0, 1.0);
+        assert_eq!(copying(200, 0.0), Some(10.0));
+        // 10 s, then half of what the round before took, until less than a millisecond is left: 20 s but for that.
+        let total = copying(200, 5.0).unwrap();
+        assert!((total - 20.0).abs() < 2e-3, "{total}");
+        assert_eq!(copying(200, 10.0), None);
+    }
+
+    #[test]
+    fn load_slows_it_down() {
+        let slowdown = law().slowdown;
+        for (load, factor) in [(0.0, 1.0), (0.9, 1.15), (0.95, 1.3), (1.0, 1.7)] {
+            assert!((slowdown.at(load) - factor).abs() < 1e-9, "{load}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for points in ["[]", "[[0.5, 0.9]]", "[[0.5, 1.0], [0.5, 2.0]]", "[[1.5, 1.0]]"] {
+            let text = format!("fixed_ms = 0\nmemory_used = 1\nslowdown = {points}");
+            assert!(toml::from_str::<MigrationLaw>(&text).is_err(), "{points}");
+        }
+    }
+}
