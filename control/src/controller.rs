@@ -78,7 +78,7 @@ impl Controller {
             functions,
             function_ids,
             moves: BTreeMap::new(),
-            moves_begun: 0,
+            moves_begun: settings.moves_begun,
             output: VecDeque::new(),
             waiting: BTreeSet::new(),
             settings,
@@ -248,7 +248,6 @@ impl Controller {
         let (Some(function), Some(source_id), Some(target_id)) = found else {
             return;
         };
-        self.moves_begun = self.moves_begun.max(id);
         let mut reallocation = Reallocation::new(
             now,
             (id, vm.clone()),

@@ -10,10 +10,13 @@ use crate::settings::Settings;
 /// Name of the file.
 pub const INPUTS: &str = "inputs.jsonl";
 
+/// Version of the file. 2: what a controller is told of functions and limits has grown.
+pub const SCHEMA: u32 = 2;
+
 /// First line of the file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Head {
-    /// [`record::SCHEMA`].
+    /// [`SCHEMA`].
     pub schema: u32,
     /// What the controller was told.
     pub settings: Settings,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use record::decision::Mode;
+use record::decision::{MigrationId, Mode};
 use record::{HostName, Utilization, VmName};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,8 @@ pub struct Settings {
     pub mode: Mode,
     /// Who lets the guest run at the target.
     pub hand_over: HandOver,
+    /// So many moves were begun by earlier controllers of the same journal: numbers go on from there.
+    pub moves_begun: MigrationId,
 }
 
 /// A function in its virtual machine.

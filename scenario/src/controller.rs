@@ -166,6 +166,7 @@ impl Scenario {
             },
             mode: self.migration.mode,
             hand_over: HandOver::Held,
+            moves_begun: 0,
         }
     }
 }

@@ -16,6 +16,7 @@ pub struct LoadProfile {
     pub idle_s: f64,
     /// What is offered to the edge server that the scenario's first function begins on: the demand of background and function
     /// together as a share of the server's CPU; over 1 it cannot be met, 0 means no background load at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub points: Option<Points>,
     /// Demand of the background alone on other hosts, or on all.
     #[serde(default)]
@@ -26,7 +27,7 @@ pub struct LoadProfile {
 }
 
 /// `[[seconds, offered load], …]`; two points at one instant are a step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<(f64, f64)>", into = "Vec<(f64, f64)>")]
 pub struct Points(Vec<(f64, f64)>);
 

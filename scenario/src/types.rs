@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use control::{Mobility, PictureAge};
 use record::decision::Mode;
 use record::{HostName, Utilization, VmName};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use crate::load::LoadProfile;
@@ -272,7 +272,7 @@ pub struct Model {
 }
 
 /// Something that happens at an instant.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TimedEvent {
     /// Seconds after the profile's beginning.
     pub at_s: f64,
@@ -282,7 +282,7 @@ pub struct TimedEvent {
 }
 
 /// What may happen besides load.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Event {
     /// The agent of a host does not answer, or its counters stand still: no sample comes of it.

@@ -6,6 +6,12 @@ pub enum SimError {
     /// The settings are wrong.
     #[error(transparent)]
     Settings(#[from] control::SettingsError),
+    /// The laws of a world are none.
+    #[error("{0}")]
+    Laws(String),
+    /// A promise was broken.
+    #[error("a promise was broken: {0}")]
+    Broken(crate::invariants::Broken),
     /// There is no first line.
     #[error("there are no inputs: the first line must say the controller's settings")]
     Empty,
@@ -20,7 +26,7 @@ pub enum SimError {
     /// The inputs were written by another version.
     #[error(
         "the inputs have schema {found}; this program reads {}",
-        record::SCHEMA
+        control::journal::SCHEMA
     )]
     Schema {
         /// What they have.

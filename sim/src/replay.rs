@@ -1,8 +1,8 @@
 //! A recorded run once more.
 
 use control::Controller;
-use control::journal::{Entry, Head};
-use record::{Decision, SCHEMA};
+use control::journal::{Entry, Head, SCHEMA};
+use record::Decision;
 
 use crate::error::SimError;
 
