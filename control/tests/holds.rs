@@ -12,8 +12,8 @@ fn deadline() -> Policy {
     Policy::Deadline {
         knee: share(0.95),
         copying_extra: 0.05,
-        migration_ms: 7500.0,
         decision_ms: 500.0,
+        margin_sd: 0.0,
     }
 }
 
