@@ -63,6 +63,25 @@ pub fn settings() -> Settings {
     }
 }
 
+/// As [`settings`], with so many hosts, `a`, `b`, …, and these functions, each with a load of 0.3.
+pub fn fleet(
+    hosts: usize,
+    functions: &[(&str, &str)],
+    change: impl FnOnce(&mut Settings),
+) -> Settings {
+    let mut told = settings();
+    let one = told.functions[0].clone();
+    told.hosts = ["a", "b", "c", "d", "e", "f"][..hosts].iter().map(|name| host(name)).collect();
+    let function = |(vm, home): &(&str, &str)| Placement {
+        vm: VmName::new(vm).unwrap(),
+        host: host(home),
+        ..one.clone()
+    };
+    told.functions = functions.iter().map(function).collect();
+    change(&mut told);
+    told
+}
+
 /// 40 ms until 90 %, the budget of 200 ms at 95 %, 1.4 s when full.
 fn picture_age() -> PictureAge {
     let points = [(0.0, 40.0), (0.9, 60.0), (0.95, 200.0), (1.0, 1400.0)];
