@@ -2,6 +2,7 @@
 
 mod bench;
 mod compare;
+mod forecast;
 mod replay;
 mod run;
 mod sweep;
@@ -32,6 +33,8 @@ enum Command {
     Run(run::Arguments),
     /// Compare the controller with the rules of other systems and with one who knows the future, on real and made load
     Compare(compare::Arguments),
+    /// Compare ways to foresee load, on real and made load
+    Forecast(forecast::Arguments),
     /// Search for a broken promise: a scenario with load and faults from a seed, again and again
     Sweep(sweep::Arguments),
     /// Decide again on a record's inputs.jsonl; exit 1 where that differs from its decisions.jsonl
@@ -45,6 +48,7 @@ impl Arguments {
         match self.command {
             Command::Run(arguments) => arguments.run(),
             Command::Compare(arguments) => arguments.run(),
+            Command::Forecast(arguments) => arguments.run(),
             Command::Sweep(arguments) => arguments.run(),
             Command::Replay(arguments) => arguments.run(),
             Command::Bench(arguments) => arguments.run(),
