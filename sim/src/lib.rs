@@ -6,6 +6,7 @@
 
 pub mod error;
 pub mod replay;
+pub mod rules;
 pub mod run;
 pub mod world;
 
