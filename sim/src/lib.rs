@@ -3,7 +3,7 @@
 //! Read in this order: [`demand`] and [`noise`] (load over time), [`world`] (what the machines are taken to do), [`exposure`]
 //! (when functions suffer), [`moves`] (what became of each move), [`engine`] (controller and world, event by event), [`invariants`]
 //! (what must hold of every decision), [`run`](mod@run) (a scenario), [`replay`](mod@replay) (a recorded run's inputs through the
-//! same code once more), [`error`].
+//! same code once more), [`report`] (a comparison as a page), [`error`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod bench;
@@ -17,6 +17,7 @@ pub mod invariants;
 pub mod moves;
 pub mod noise;
 pub mod replay;
+pub mod report;
 mod rule_run;
 pub mod run;
 pub mod sweep;

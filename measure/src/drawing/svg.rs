@@ -166,15 +166,6 @@ pub fn px(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 
-/// Moves labels down until each is `height` below the one before; `places` are in ascending order.
-pub fn apart<'a>(places: impl Iterator<Item = &'a mut f64>, height: f64) {
-    let mut lowest = f64::NEG_INFINITY;
-    for place in places {
-        *place = place.max(lowest + height);
-        lowest = *place;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,13 +233,6 @@ mod tests {
             99.0
         );
         assert_eq!(columns[3], (3.0, 0.0, 6.0));
-    }
-
-    #[test]
-    fn labels_make_room() {
-        let mut places = [1.0, 2.0, 30.0, 35.0];
-        apart(places.iter_mut(), 10.0);
-        assert_eq!(places, [1.0, 11.0, 30.0, 40.0]);
     }
 
     #[test]

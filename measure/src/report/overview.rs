@@ -125,7 +125,11 @@ fn names(runs: &[&MeasuredRun], y: &Scale) -> Markup {
         })
         .collect();
     ends.sort_by(|a, b| a.0.total_cmp(&b.0));
-    svg::apart(ends.iter_mut().map(|(at, _)| at), 14.0);
+    let mut lowest = f64::NEG_INFINITY;
+    for (at, _) in &mut ends {
+        *at = at.max(lowest + 14.0);
+        lowest = *at;
+    }
     html! {
         @for (at, name) in ends {
             g class={ "policy " (super::policy_class(name)) } { text x=(RIGHT + 6.0) y=(at.round()) { (words::policy(name)) } }
