@@ -2,8 +2,8 @@
 //!
 //! Its look, scales and frames are `measure::drawing`'s, so that it reads like the report of a lab run.
 //!
-//! [`policies`] (who, in which order and colour) and [`groups`] (which inputs belong together) -> [`figures`] (numbers as words)
-//! -> [`tables`], [`side_by_side`], [`scatter`] with [`labels`], [`bars`], [`slopes`] -> [`page`], with [`definitions`].
+//! `policies` (who, in which order and colour) and `groups` (which inputs belong together) -> `figures` (numbers as words)
+//! -> `tables`, `side_by_side`, `scatter` with `labels`, `bars`, `slopes` -> `page`, with `definitions`.
 
 mod bars;
 mod definitions;
