@@ -149,7 +149,10 @@ mod tests {
         assert_eq!(ms(-27_702.0), "-27\u{202f}702 ms");
         assert_eq!(ms(9_999.7), "10\u{202f}000 ms");
         assert_eq!(whole(-12_345_678.4), "-12\u{202f}345\u{202f}678");
-        assert_eq!([whole(0.0), whole(-0.4), whole(9_999.0)], ["0", "0", "9999"]);
+        assert_eq!(
+            [whole(0.0), whole(-0.4), whole(9_999.0)],
+            ["0", "0", "9999"]
+        );
         assert_eq!(percent_of_time(0.999_99), "99.99 %");
         assert_eq!(percent_of_time(1.0), "100 %");
         assert_eq!(signed_ms_as_s(-4_123.0), "-4.1 s");

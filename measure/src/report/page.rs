@@ -35,7 +35,11 @@ pub(super) fn document(measured: &Measured) -> Markup {
             section { h2 { "Where and how it was made" } (tables::environment(results)) }
         }
     };
-    page::document(&format!("{} · {}", setting.title, setting.scenario), "", &body)
+    page::document(
+        &format!("{} · {}", setting.title, setting.scenario),
+        "",
+        &body,
+    )
 }
 
 /// The one paragraph for who reads no further.
