@@ -17,9 +17,9 @@ use crate::rules::RuleEntry;
 use crate::world::World;
 
 /// Overloads of a function with less time between them are one.
-const CALM: Duration = Duration::from_secs(60);
+pub(crate) const CALM: Duration = Duration::from_secs(60);
 /// A function that was exposed for less than this within an overload was not: a switch takes some milliseconds.
-const UNTOUCHED_S: f64 = 0.5;
+pub(crate) const UNTOUCHED_S: f64 = 0.5;
 /// What the other contestants are shown when they are given our data.
 const OUR_INTERVAL: Duration = Duration::from_secs(5);
 
