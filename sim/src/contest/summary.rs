@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use measure::statistics::Values;
 use serde::Serialize;
 
 use super::case::{Case, Contestant, Judged, judge};
 use super::input::Input;
 use super::site::Parameters;
 use crate::error::SimError;
-use crate::interval::{mean95, quantile};
+use crate::interval::mean95;
 use crate::rules::{self, RuleEntry};
 
 /// 5th, 50th and 95th percentile.
@@ -25,11 +26,12 @@ pub struct Spread {
 }
 
 impl Spread {
-    fn of(values: &mut [f64]) -> Self {
+    fn of(values: Vec<f64>) -> Self {
+        let values: Values = values.into_iter().collect();
         Self {
-            p5: quantile(values, 0.05),
-            p50: quantile(values, 0.5),
-            p95: quantile(values, 0.95),
+            p5: values.quantile(0.05),
+            p50: values.quantile(0.5),
+            p95: values.quantile(0.95),
         }
     }
 }
@@ -231,6 +233,7 @@ fn summary(cases: &[&Case], number: usize, contestants: &[Contestant]) -> Summar
     let (moves, useless_moves) = (sum(|r| r.moves), sum(|r| r.useless_moves));
     let by_seed = by_seed(cases, number);
     let leads = all(|r| &r.leads_s);
+    let recall = share(leads.len() as u64, sum(|r| r.overloads));
     let over_budget: Option<f64> = runs.iter().map(|run| run.viewer_seconds_over_budget).sum();
     Summary {
         preventable,
@@ -250,11 +253,11 @@ fn summary(cases: &[&Case], number: usize, contestants: &[Contestant]) -> Summar
         useless_moves,
         undone_moves: sum(|r| r.undone_moves),
         overflowing_moves: sum(|r| r.overflowing_moves),
-        margin_s: Spread::of(&mut all(|r| &r.margins_s)),
+        margin_s: Spread::of(all(|r| &r.margins_s)),
         precision: share(moves - useless_moves, moves),
-        recall: share(leads.len() as u64, sum(|r| r.overloads)),
-        lead_s: Spread::of(&mut leads.clone()),
-        prediction_error: Spread::of(&mut all(|r| &r.prediction_errors)),
+        recall,
+        lead_s: Spread::of(leads),
+        prediction_error: Spread::of(all(|r| &r.prediction_errors)),
     }
 }
 

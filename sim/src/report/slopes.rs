@@ -79,15 +79,14 @@ fn hue(name: &str) -> &str {
 }
 
 fn curve(name: &str, ramps: &[(f64, Group)], place: &dyn Fn(f64, f64) -> (f64, f64)) -> Markup {
-    let of = |group: &Group| group.table.get(name);
     let points: Vec<(f64, f64)> = ramps
         .iter()
-        .filter_map(|(slope, group)| Some(place(*slope, of(group)?.deadline_met_share?)))
+        .filter_map(|(slope, group)| Some(place(*slope, group.table.get(name)?.deadline_met_share?)))
         .collect();
     let intervals: Vec<(f64, f64, f64)> = ramps
         .iter()
         .filter_map(|(slope, group)| {
-            let mean = of(group)?.deadline_met_share_95?;
+            let mean = group.table.get(name)?.deadline_met_share_95?;
             let (x, low) = place(*slope, mean.low);
             Some((x, low, place(*slope, mean.high).1))
         })
