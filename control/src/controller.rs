@@ -36,6 +36,7 @@ pub struct Controller {
     function_ids: HashMap<VmName, usize>,
     pub(crate) moves: BTreeMap<MigrationId, Open>,
     moves_begun: MigrationId,
+    begun: bool,
     output: VecDeque<Decision>,
     /// When a hold or a due move has to be looked at again though nothing has come in.
     pub(crate) agenda: Agenda,
@@ -84,6 +85,7 @@ impl Controller {
             function_ids,
             moves: BTreeMap::new(),
             moves_begun: settings.moves_begun,
+            begun: false,
             output: VecDeque::new(),
             waiting: BTreeSet::new(),
             settings,
@@ -115,6 +117,7 @@ impl Controller {
 
     /// Takes what happened. What names a host, a function or a move that the controller does not have is not for it.
     pub fn handle(&mut self, now: Timestamp, input: Input) {
+        self.begin_at(now);
         match input {
             Input::Sample(sample) => {
                 if let Some(host) = self.host_id(&sample.host) {
@@ -153,15 +156,38 @@ impl Controller {
 
     /// Takes an agent's reading of a host: [`Input::Sample`] for one who has the host's number.
     pub fn sample(&mut self, now: Timestamp, id: HostId, reading: Reading) {
+        self.begin_at(now);
         let Some(host) = self.hosts.get_mut(id.0 as usize) else {
             return;
         };
+        let known = host.unusable(now, &self.settings.limits).is_none();
         let news = if host.take(reading, &self.settings.limits) {
             News::Sample
         } else {
             News::Other
         };
         self.evaluate(now, id, news);
+        if !known && news == News::Sample {
+            self.wake(now);
+        }
+    }
+
+    /// A controller that goes on with the work of an earlier one does not know when functions last came and left: what was
+    /// measured before it began is not believed.
+    fn begin_at(&mut self, now: Timestamp) {
+        if !self.begun {
+            self.begun = true;
+            if self.settings.moves_begun > 0 {
+                self.hosts.iter_mut().for_each(|host| host.moved(now));
+            }
+        }
+    }
+
+    /// Looks at all hosts that wait for others.
+    fn wake(&mut self, now: Timestamp) {
+        for host in std::mem::take(&mut self.waiting) {
+            self.evaluate(now, host, News::Other);
+        }
     }
 
     /// What was decided, oldest first.
@@ -327,11 +353,8 @@ impl Controller {
                 cooldown_until_us,
             },
         );
-        let mut hosts = std::mem::take(&mut self.waiting);
-        hosts.extend([source, target]);
-        for host in hosts {
-            self.evaluate(now, host, News::Other);
-        }
+        self.waiting.extend([source, target]);
+        self.wake(now);
     }
 
     /// Notes how a function's move ended, and says until when it is not moved again.

@@ -1,18 +1,32 @@
 //! What is decided about one host: a function is moved away from it, or why not.
 
+use std::time::Duration;
+
 use record::decision::{Cause, HoldReason};
 use record::{Event, Timestamp};
 
-use crate::controller::{Controller, HOLD_LOGGED_EVERY};
+use crate::controller::{Controller, HOLD_LOGGED_EVERY, Open};
+use crate::forecast::Forecast;
+use crate::function::Function;
 use crate::host::{Host, HostId};
 use crate::placement::{Choice, Site, Worth};
 use crate::policy::Judgement;
 use crate::settings::{Mobility, Policy};
 
+/// A function that has to go whatever it gains, and finds no target, looks for one again after this.
+const PLACED_AGAIN_EVERY: Duration = Duration::from_secs(5);
+
 /// Why nothing is moved away from a host, and when that may change though nothing comes in.
 struct Refusal {
     reason: HoldReason,
     again: Again,
+}
+
+impl Refusal {
+    /// Whether nothing presses.
+    const fn is_calm(&self) -> bool {
+        matches!(self.reason, HoldReason::NotDue | HoldReason::BelowThreshold)
+    }
 }
 
 /// When a host is looked at again though nothing has come in.
@@ -22,8 +36,8 @@ enum Again {
     ByForecast,
     /// At this instant, or before by forecast.
     At(Timestamp),
-    /// When a move is over, or by forecast.
-    AfterMove,
+    /// When a move is over, a host is known again after one or after silence, or by forecast.
+    AfterOthers,
     /// Not before something comes in.
     Never,
 }
@@ -74,7 +88,7 @@ impl Controller {
             Err(Refusal { reason, again }) => {
                 let at = self.look_again(now, host, &judged, again);
                 self.agenda.set(id, at);
-                if matches!(again, Again::AfterMove) {
+                if matches!(again, Again::AfterOthers) {
                     self.waiting.insert(id);
                 }
                 self.hold(now, id, reason, &judged);
@@ -92,7 +106,7 @@ impl Controller {
         let by = match again {
             Again::Never => return None,
             Again::At(at) => Some(at),
-            Again::ByForecast | Again::AfterMove => judged.start_by,
+            Again::ByForecast | Again::AfterOthers => judged.start_by,
         };
         let stale = host.stale_at(&self.settings.limits);
         by.into_iter().chain(stale).filter(|at| *at > now).min()
@@ -110,8 +124,7 @@ impl Controller {
             return Err(never(HoldReason::NeverMoves));
         }
         if host.source || !host.arriving.is_empty() {
-            let involved =
-                |(_, open): &(_, &crate::controller::Open)| open.source == id || open.target == id;
+            let involved = |(_, open): &(_, &Open)| open.source == id || open.target == id;
             if let Some((migration, _)) = self.moves.iter().find(involved) {
                 let migration = *migration;
                 return Err(HoldReason::Busy { migration }.into());
@@ -120,12 +133,36 @@ impl Controller {
         if host.functions.is_empty() {
             return Err(never(HoldReason::NothingToMove));
         }
-        let wanted = self.wanted(now, host, judged)?;
+        let free = self.free(host);
+        if free.is_empty() {
+            return Err(never(HoldReason::NothingFree));
+        }
+        let stray = self.stray(now, &free);
+        let torn = match stray.map(|wanted| self.place(now, id, wanted?)) {
+            Some(Ok(choice)) => return Ok(choice),
+            Some(Err(refusal)) => Some(refusal),
+            None => None,
+        };
+        let wanted = self.wanted(now, host, judged, &free);
+        match (wanted.and_then(|wanted| self.place(now, id, wanted)), torn) {
+            // Calm otherwise: that a group is torn is what there is to say.
+            (Err(refusal), Some(torn)) if refusal.is_calm() => Err(torn),
+            (chosen, _) => chosen,
+        }
+    }
+
+    /// A move that is due, with its function and target.
+    fn place(
+        &self,
+        now: Timestamp,
+        id: HostId,
+        wanted: Wanted,
+    ) -> Result<(Cause, Choice), Refusal> {
         let limit = self.settings.limits.moves_at_once_max;
         if self.moves.len() >= limit as usize {
             return Err(Refusal {
                 reason: HoldReason::MovesAtOnce { limit },
-                again: Again::AfterMove,
+                again: Again::AfterOthers,
             });
         }
         let copying_extra = match self.settings.policy {
@@ -140,42 +177,64 @@ impl Controller {
             picture_age: &self.settings.picture_age,
             copying_extra,
         };
-        let choice = site.choose(id, &wanted.movable, wanted.worth, wanted.only)?;
-        Ok((wanted.cause, choice))
+        match site.choose(id, &wanted.movable, wanted.worth, wanted.only) {
+            Ok(choice) => Ok((wanted.cause, choice)),
+            // The agent of a host that a person empties may be the one that is silent: nothing of it need come in.
+            Err(reason) if wanted.worth == Worth::Whatever => Err(Refusal {
+                reason,
+                again: Again::At(now + PLACED_AGAIN_EVERY),
+            }),
+            Err(reason @ HoldReason::NoTargetFits { .. }) => Err(Refusal {
+                reason,
+                again: Again::AfterOthers,
+            }),
+            Err(reason) => Err(reason.into()),
+        }
     }
 
-    /// Whether a move is due, and of which functions.
-    fn wanted(&self, now: Timestamp, host: &Host, judged: &Judgement) -> Result<Wanted, Refusal> {
-        let free: Vec<usize> = host
-            .functions
-            .iter()
-            .copied()
-            .filter(|f| {
-                let function = &self.functions[*f];
-                function.told.mobility == Mobility::Free && !function.given_up
-            })
-            .collect();
-        if free.is_empty() {
-            return Err(never(HoldReason::NothingFree));
-        }
-        let rested = |functions: &[usize]| self.rested(now, functions);
-        if host.draining {
-            return Ok(Wanted {
-                cause: Cause::Drain,
-                movable: rested(&free)?,
-                worth: Worth::Whatever,
-                only: None,
-            });
-        }
+    /// Functions of a host that may leave it: neither pinned nor given up, nor is any other of their group.
+    fn free(&self, host: &Host) -> Vec<usize> {
+        let held =
+            |function: &Function| function.told.mobility == Mobility::Pinned || function.given_up;
+        let here = || host.functions.iter().map(|f| &self.functions[*f]);
+        let free = |f: &usize| {
+            let function = &self.functions[*f];
+            let same = |other: &Function| {
+                other.told.together.is_some() && other.told.together == function.told.together
+            };
+            !held(function) && !here().any(|other| held(other) && same(other))
+        };
+        host.functions.iter().copied().filter(free).collect()
+    }
+
+    /// A function whose group is elsewhere, if there is one: it follows.
+    fn stray(&self, now: Timestamp, free: &[usize]) -> Option<Result<Wanted, Refusal>> {
         let strays = free
             .iter()
             .filter_map(|f| self.follows(*f).map(|to| (*f, to)));
-        if let Some((stray, to)) = strays.min() {
+        let (stray, to) = strays.min()?;
+        Some(self.rested(now, &[stray]).map(|movable| Wanted {
+            cause: Cause::Together,
+            movable,
+            worth: Worth::Whatever,
+            only: Some(to),
+        }))
+    }
+
+    /// Whether a move is due, and of which functions.
+    fn wanted(
+        &self,
+        now: Timestamp,
+        host: &Host,
+        judged: &Judgement,
+        free: &[usize],
+    ) -> Result<Wanted, Refusal> {
+        if host.draining {
             return Ok(Wanted {
-                cause: Cause::Together,
-                movable: rested(&[stray])?,
+                cause: Cause::Drain,
+                movable: self.rested(now, free)?,
                 worth: Worth::Whatever,
-                only: Some(to),
+                only: None,
             });
         }
         let limits = &self.settings.limits;
@@ -190,9 +249,7 @@ impl Controller {
             return Err(reason.clone().into());
         }
         // A trend that is believed rests on several samples already; a level by itself may be a passing spike.
-        let trend = host
-            .forecast()
-            .is_some_and(crate::forecast::Forecast::trusted);
+        let trend = host.forecast().is_some_and(Forecast::trusted);
         if !trend && host.due_in_a_row() < limits.sustained_samples {
             let (samples, needed) = (host.due_in_a_row(), limits.sustained_samples);
             return Err(HoldReason::NotSustained { samples, needed }.into());
@@ -203,7 +260,7 @@ impl Controller {
         };
         Ok(Wanted {
             cause: Cause::Load,
-            movable: rested(&free)?,
+            movable: self.rested(now, free)?,
             worth,
             only: None,
         })

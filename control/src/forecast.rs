@@ -71,6 +71,12 @@ impl Forecast {
         (seconds < 1e12).then(|| Timestamp::from_secs_f64(seconds.max(0.0)))
     }
 
+    /// Its change per second; 0 while no slope is believed.
+    #[must_use]
+    pub const fn slope_per_s(&self) -> f64 {
+        self.slope_per_s
+    }
+
     /// Whether the slope is believed.
     #[must_use]
     pub const fn trusted(&self) -> bool {

@@ -57,8 +57,10 @@ pub(crate) struct Choice {
 #[derive(Clone, Copy, Debug)]
 struct Target {
     host: HostId,
-    /// When the function comes, and at the end of the horizon.
+    /// When the function comes.
     load: f64,
+    /// By how much it rises in a second, as far as that is believed; never negative.
+    rise_per_s: f64,
 }
 
 impl Site<'_> {
@@ -80,6 +82,8 @@ impl Site<'_> {
         let mut refusal = None;
         for &function in &by_load {
             match self.best_target(source, function, worth, only) {
+                // The largest first: what is left is easier to place.
+                Ok((_, choice)) if worth == Worth::Whatever => return Ok(choice),
                 Ok((cost, choice)) => {
                     if best.as_ref().is_none_or(|(least, _)| cost < *least) {
                         best = Some((cost, choice));
@@ -137,7 +141,7 @@ impl Site<'_> {
         let host = &self.hosts[id.0 as usize];
         let limits = self.limits;
         let refuse = |why| Err((why, f64::INFINITY, id));
-        if !function.may_run_on(id) {
+        if !self.group(function).all(|member| member.may_run_on(id)) {
             return refuse(Unfit::Forbidden);
         }
         if host.draining {
@@ -149,7 +153,10 @@ impl Site<'_> {
         if host.arriving.len() >= limits.arrivals_at_once_max as usize {
             return refuse(Unfit::Arrivals);
         }
-        if self.must_stay_apart(function, host) {
+        if self
+            .group(function)
+            .any(|member| self.must_stay_apart(member, host))
+        {
             return refuse(Unfit::Apart);
         }
         let forecast = match host.forecast() {
@@ -165,28 +172,33 @@ impl Site<'_> {
         if with_it > limits.target_load_max.share() {
             return Err((Unfit::OverLimit, with_it, id));
         }
-        Ok(Target { host: id, load })
+        Ok(Target {
+            host: id,
+            load,
+            rise_per_s: forecast.slope_per_s().max(0.0),
+        })
     }
 
     fn load(&self, function: usize) -> f64 {
         self.functions[function].told.load.share()
     }
 
-    /// Load of a function and of all that will follow it.
+    /// A function, and all that will follow it.
+    fn group<'b>(&'b self, function: &'b Function) -> impl Iterator<Item = &'b Function> {
+        let here = self.hosts[function.host.0 as usize].functions.iter();
+        let same = move |other: &&Function| {
+            other.told.together.is_some()
+                && other.told.together == function.told.together
+                && other.told.vm != function.told.vm
+        };
+        let others = here.map(|other| &self.functions[*other]).filter(same);
+        std::iter::once(function).chain(others)
+    }
+
     fn group_load(&self, function: &Function) -> f64 {
-        let alone = function.told.load.share();
-        let Some(group) = &function.told.together else {
-            return alone;
-        };
-        let others = self.hosts[function.host.0 as usize].functions.iter();
-        let same = |other: &&Function| {
-            other.told.together.as_ref() == Some(group) && other.told.vm != function.told.vm
-        };
-        let loads = others
-            .map(|other| &self.functions[*other])
-            .filter(same)
-            .map(|other| other.told.load.share());
-        alone + loads.sum::<f64>()
+        self.group(function)
+            .map(|member| member.told.load.share())
+            .sum()
     }
 
     fn must_stay_apart(&self, function: &Function, host: &Host) -> bool {
@@ -200,10 +212,19 @@ impl Site<'_> {
         })
     }
 
-    /// Expected picture age of a function's viewers at a target, once it is there.
+    /// Mean picture age that a function's viewers are expected to see at a target, from when it is there to the end of the horizon.
     fn after_ms(&self, function: &Function, target: Target) -> f64 {
         let load = target.load + function.told.load.share();
-        function.path_ms(target.host) + self.picture_age.at(load)
+        let path_ms = function.path_ms(target.host);
+        if target.rise_per_s <= 0.0 {
+            return path_ms + self.picture_age.at(load);
+        }
+        let left_s = (self.limits.gain_horizon_ms - function.told.migration_ms).max(0.0) / 1e3;
+        let ages = middles().map(|middle| {
+            self.picture_age
+                .at(load + target.rise_per_s * left_s * middle)
+        });
+        path_ms + ages.sum::<f64>() / f64::from(HORIZON_POINTS)
     }
 
     /// Whether a move is worth it, and the mean picture age with it.
@@ -256,8 +277,7 @@ impl Site<'_> {
         let age = |load: f64| self.picture_age.at(load);
         let load = moving.told.load.share();
         let (mut stay, mut others_after, mut while_copied) = (0.0, 0.0, 0.0);
-        for point in 0..HORIZON_POINTS {
-            let middle = (f64::from(point) + 0.5) / f64::from(HORIZON_POINTS);
+        for middle in middles() {
             stay += age(self.expected(host, horizon_ms * middle));
             let copying = self.expected(host, copying_ms * middle) + self.copying_extra;
             while_copied += age(copying);
@@ -323,7 +343,12 @@ impl Site<'_> {
     }
 }
 
-/// Keeps the candidates that came nearest: over the limit by the least, then by how a host is no target, then by name.
+/// Middles of the parts of a horizon, as shares of it.
+fn middles() -> impl Iterator<Item = f64> {
+    (0..HORIZON_POINTS).map(|point| (f64::from(point) + 0.5) / f64::from(HORIZON_POINTS))
+}
+
+/// Keeps the candidates that came nearest: those that will be targets soonest, then those over the limit by the least.
 fn nearest(refused: &mut Vec<(Unfit, f64, HostId)>, why: (Unfit, f64, HostId)) {
     let place =
         refused.partition_point(|other| (other.0, other.1, other.2) < (why.0, why.1, why.2));

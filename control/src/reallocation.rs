@@ -30,6 +30,9 @@ use crate::settings::{HandOver, Limits, milliseconds};
 /// that a driver has for its own steps, so that an answer is late only when none will come.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
+/// An end is told to run again when it is seen held still: the driver may not have reached it. So often in all.
+const RUNS_MAX: usize = 3;
+
 /// What a move waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -61,8 +64,10 @@ pub(crate) struct Reallocation {
     /// The driver says that nothing happened: what is seen at either end is not of this move's making, so it is looked at
     /// and left alone.
     refused: bool,
-    /// Ends that were already told to run: once each.
+    /// Ends that were already told to run; each [`RUNS_MAX`] times at most.
     ran: Vec<End>,
+    /// A verdict that only a person can end, seen once.
+    suspected: Option<Verdict>,
     /// Ends that were already told to be discarded: once each.
     discarded: Vec<End>,
     alarmed: Option<Verdict>,
@@ -99,6 +104,7 @@ impl Reallocation {
             failure: None,
             refused: false,
             ran: Vec::new(),
+            suspected: None,
             discarded: Vec::new(),
             alarmed: None,
             seen,
@@ -197,7 +203,14 @@ impl Reallocation {
         }
         self.seen = (target, source);
         let verdict = Verdict::of(target, source);
+        if self.suspected != Some(verdict) {
+            self.suspected = None;
+        }
         match verdict {
+            // Nothing happened, and the source runs: a target that does not answer keeps nobody.
+            Verdict::Unknown if self.refused && source == Residency::Running => {
+                Step::Over(Verdict::Stayed)
+            }
             Verdict::Unknown => {
                 self.wait(now, limits);
                 self.alarm_once(verdict)
@@ -206,8 +219,19 @@ impl Reallocation {
             Verdict::Moved => self.discard(now, End::Source, verdict),
             Verdict::Stayed => self.discard(now, End::Target, verdict),
             Verdict::Blackout => self.end_blackout(now, target, source, limits),
-            Verdict::Split | Verdict::Lost => Step::Over(verdict),
+            Verdict::Split | Verdict::Lost => self.look_twice(now, verdict, limits),
         }
+    }
+
+    /// Two ends are looked at one after the other, and an engine that hands over by itself may do so in between: what only a
+    /// person can end is believed when it is seen twice in a row.
+    fn look_twice(&mut self, now: Timestamp, verdict: Verdict, limits: &Limits) -> Step {
+        if self.suspected == Some(verdict) {
+            return Step::Over(verdict);
+        }
+        self.suspected = Some(verdict);
+        self.wait(now, limits);
+        Step::Nothing
     }
 
     fn end_blackout(
@@ -224,13 +248,13 @@ impl Reallocation {
             (Residency::Absent, Residency::Paused) => End::Source,
             _ => return Step::Over(Verdict::Blackout),
         };
-        let by_engine = end == End::Target && self.hand_over == HandOver::ByEngine;
-        if by_engine {
-            // The engine is about to run it: look again, say so once.
+        if self.hand_over == HandOver::ByEngine {
+            // The engine is about to run one of them: look again, say so once.
             self.wait(now, limits);
             return self.alarm_once(Verdict::Blackout);
         }
-        if self.ran.contains(&end) {
+        let ran = self.ran.iter().filter(|ran| **ran == end).count();
+        if ran >= RUNS_MAX {
             return Step::Over(Verdict::Blackout);
         }
         self.ran.push(end);

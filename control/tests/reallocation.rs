@@ -131,10 +131,10 @@ fn a_driver_that_never_answers_an_action() {
             (Copied, &["inspect"]),
             (Seen(Paused, Paused), &["run target"]),
             (Until(30.0), &["inspect"]),
-            (
-                Seen(Paused, Paused),
-                &["alarm blackout", "settled blackout"],
-            ),
+            // It is held still: the driver may not have reached it.
+            (Seen(Paused, Paused), &["run target"]),
+            (Acted, &["inspect"]),
+            (Seen(Running, Paused), &["discard source"]),
         ],
         "a",
     );
@@ -225,6 +225,8 @@ fn split_and_lost_wait_for_a_person() {
         let mut bench = check(
             &[
                 (Copied, &["inspect"]),
+                (Seen(target, source), &[]),
+                (Until(0.5), &["inspect"]),
                 (Seen(target, source), &[&alarm, &settled]),
             ],
             "a",
@@ -244,10 +246,39 @@ fn a_run_that_does_not_take_is_not_tried_for_ever() {
             (Copied, &["inspect"]),
             (Seen(Paused, Paused), &["run target"]),
             (ActFailed, &["inspect"]),
+            (Seen(Paused, Paused), &["run target"]),
+            (ActFailed, &["inspect"]),
+            (Seen(Paused, Paused), &["run target"]),
+            (ActFailed, &["inspect"]),
             (
                 Seen(Paused, Paused),
                 &["alarm blackout", "settled blackout"],
             ),
+        ],
+        "a",
+    );
+}
+
+#[test]
+fn a_refused_move_whose_target_does_not_answer_keeps_nobody() {
+    check(
+        &[
+            (Refused, &["inspect"]),
+            (Seen(Unreachable, Running), &["settled stayed"]),
+        ],
+        "a",
+    );
+}
+
+#[test]
+fn split_and_lost_are_looked_at_twice() {
+    // An engine that hands over by itself did so between the two looks.
+    check(
+        &[
+            (Copied, &["inspect"]),
+            (Seen(Absent, Absent), &[]),
+            (Until(0.5), &["inspect"]),
+            (Seen(Running, Absent), &["discard source"]),
         ],
         "a",
     );

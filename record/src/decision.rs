@@ -275,14 +275,15 @@ pub struct Candidate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unfit {
-    /// With the function on it, it would be over the limit.
-    OverLimit,
+    // What passes soonest comes first: that is the order in which candidates are shown.
+    /// As many functions are on their way to it as are allowed at once.
+    Arrivals,
     /// Its newest sample is too old, or from before a function came or left.
     NotFresh,
     /// A function is being moved away from it.
     Source,
-    /// As many functions are on their way to it as are allowed at once.
-    Arrivals,
+    /// With the function on it, it would be over the limit.
+    OverLimit,
     /// It is being emptied.
     Draining,
     /// A function is on it, or on its way, that this one must stay apart from.

@@ -15,7 +15,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut parameters = Parameters::frozen();
     let limits = &mut parameters.limits;
     for argument in arguments {
-        let (name, value) = argument.split_once('=').ok_or("an argument is NAME=VALUE")?;
+        let (name, value) = argument
+            .split_once('=')
+            .ok_or("an argument is NAME=VALUE")?;
         let value: f64 = value.parse()?;
         match name {
             "margin_sd" => parameters.margin_sd = value,

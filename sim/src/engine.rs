@@ -23,11 +23,6 @@ use crate::invariants::{Broken, Invariants};
 use crate::moves::Moves;
 use crate::world::{Fate, FunctionPlan, HostPlan, Physics, Progress, World, end_of};
 
-/// How long a driver takes for a look at one end.
-const LOOK: Duration = Duration::from_millis(10);
-/// How long a driver takes to prepare, run, discard or cancel.
-const ACT: Duration = Duration::from_millis(10);
-
 /// All that a run is made from.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -41,6 +36,8 @@ pub struct Plan {
     pub functions: Vec<FunctionPlan>,
     /// How often agents refresh their counters.
     pub refresh: Duration,
+    /// How long a driver takes for a look at one end, and to prepare, run, discard or cancel.
+    pub driver: Duration,
     /// By host: when its agent refreshes first.
     pub phases: Vec<Timestamp>,
     /// What happens besides load, in order of time.
@@ -119,6 +116,8 @@ enum Next {
     /// A look at the second end of a move, after what the first said.
     SecondLook(MigrationId, Residency),
     Answer(Input),
+    /// A driver does what it was told.
+    Act(Event),
 }
 
 /// A move that was begun and not settled: what is durable of it.
@@ -307,9 +306,10 @@ impl Engine {
 
     /// Only moves change what runs where.
     fn look_at_runners(&mut self, now: Timestamp) {
-        for begun in self.begun.values() {
-            let runners = self.world.runners(begun.function).count();
-            self.invariants.runs(now, begun.function, runners);
+        for (migration, begun) in &self.begun {
+            let runners: Vec<usize> = self.world.runners(begun.function).collect();
+            self.invariants
+                .runs(now, *migration, begun.function, &runners);
         }
     }
 
@@ -322,6 +322,7 @@ impl Engine {
                 self.second_look(now, migration, first);
             }
             Next::Answer(input) if generation == self.generation => self.give(now, input),
+            Next::Act(event) => self.take_effect(now, generation, &event),
             Next::SecondLook(..) | Next::Answer(_) => {}
         }
     }
@@ -342,22 +343,38 @@ impl Engine {
                 ..
             } => self.start(now, *migration, (vm, source, target), *predicted_total_ms),
             Event::Inspect { migration } => self.first_look(now, *migration),
-            Event::Cancel { migration, .. } => self.cancel(now, *migration),
-            Event::Run { migration, end } => {
-                self.on_end(now, *migration, *end, |world, f, host| {
-                    world.run(f, host, now)
-                })
-            }
-            Event::Discard { migration, end } => {
-                self.on_end(now, *migration, *end, |world, f, host| {
-                    world.kill(f, host, now);
-                    Ok(())
-                });
+            Event::Cancel { .. } | Event::Run { .. } | Event::Discard { .. } => {
+                self.later(now + self.plan.driver, Next::Act(event.clone()));
             }
             Event::Settled {
                 migration, verdict, ..
             } => self.settled(now, *migration, *verdict),
             Event::Hold { .. } | Event::Alarm { .. } => {}
+        }
+    }
+
+    /// A driver's action takes effect, whoever told it to is still there or not.
+    fn take_effect(&mut self, now: Timestamp, generation: u32, event: &Event) {
+        let (migration, failure) = match event {
+            Event::Cancel { migration, .. } => (*migration, self.cancel(now, *migration)),
+            Event::Run { migration, end } => {
+                self.invariants.told_to_run(*migration, *end);
+                let run = |world: &mut World, f, host| world.run(f, host, now);
+                (*migration, self.on_end(now, *migration, *end, run))
+            }
+            Event::Discard { migration, end } => {
+                let discard = |world: &mut World, f, host| {
+                    world.kill(f, host, now);
+                    Ok(())
+                };
+                (*migration, self.on_end(now, *migration, *end, discard))
+            }
+            _ => return,
+        };
+        self.look_at_runners(now);
+        if generation == self.generation {
+            let failure = failure.err();
+            self.give(now, Input::Acted { migration, failure });
         }
     }
 
@@ -386,7 +403,7 @@ impl Engine {
             let reason = if both { "no room" } else { "no connection" };
             let reason = reason.to_owned();
             let answer = Input::Refused { migration, reason };
-            return self.later(now + ACT, Next::Answer(answer));
+            return self.later(now + self.plan.driver, Next::Answer(answer));
         }
         let fate = std::mem::replace(&mut self.fates[function], Fate::Done);
         self.world.begin(migration, function, ends, fate, now);
@@ -420,15 +437,15 @@ impl Engine {
         self.later(now, Next::Answer(answer));
     }
 
-    fn cancel(&mut self, now: Timestamp, migration: MigrationId) {
+    fn cancel(&mut self, now: Timestamp, migration: MigrationId) -> Result<(), String> {
         let Some(begun) = self.begun.get(&migration).copied() else {
-            return;
+            return Err("there is no such move".to_owned());
         };
         let late = !self.world.cancel(migration, now);
         if late && self.flaw == Flaw::TargetNotHeld {
-            let _ = self.world.run(begun.function, begun.ends.0, now);
+            self.world.run(begun.function, begun.ends.0, now)?;
         }
-        self.acted(now, migration, None);
+        Ok(())
     }
 
     fn on_end(
@@ -437,25 +454,19 @@ impl Engine {
         migration: MigrationId,
         end: End,
         act: impl FnOnce(&mut World, usize, usize) -> Result<(), String>,
-    ) {
+    ) -> Result<(), String> {
         let Some(begun) = self.begun.get(&migration).copied() else {
-            return;
+            return Err("there is no such move".to_owned());
         };
         let host = end_of(end, begun.ends);
-        let outcome = if self.reachable(host, now) {
-            act(&mut self.world, begun.function, host)
-        } else {
-            Err("no connection".to_owned())
-        };
+        if !self.reachable(host, now) {
+            return Err("no connection".to_owned());
+        }
+        act(&mut self.world, begun.function, host)?;
         if end == End::Target && self.world.residency(begun.function, host) == Residency::Running {
             self.outcome_moves.moved(migration, now);
         }
-        self.acted(now, migration, outcome.err());
-    }
-
-    fn acted(&mut self, now: Timestamp, migration: MigrationId, failure: Option<String>) {
-        let answer = Input::Acted { migration, failure };
-        self.later(now + ACT, Next::Answer(answer));
+        Ok(())
     }
 
     fn look(&self, now: Timestamp, begun: Begun, end: End) -> Residency {
@@ -478,7 +489,8 @@ impl Engine {
     fn first_look(&mut self, now: Timestamp, migration: MigrationId) {
         if let Some(begun) = self.begun.get(&migration).copied() {
             let first = self.look(now, begun, self.order().0);
-            self.later(now + LOOK, Next::SecondLook(migration, first));
+            self.invariants.looked_first(now, migration, self.order().0);
+            self.later(now + self.plan.driver, Next::SecondLook(migration, first));
         }
     }
 
@@ -496,7 +508,7 @@ impl Engine {
             target,
             source,
         };
-        self.later(now + LOOK, Next::Answer(answer));
+        self.later(now + self.plan.driver, Next::Answer(answer));
     }
 
     fn settled(&mut self, now: Timestamp, migration: MigrationId, verdict: Verdict) {
@@ -505,8 +517,9 @@ impl Engine {
                 self.plan.settings.functions[begun.function].host = self.host_name(begun.ends.1);
             }
             self.outcome_moves.settled(migration, now, verdict);
-            let runners = self.world.runners(begun.function).count();
-            self.invariants.over(now, begun.function, runners);
+            let runners: Vec<usize> = self.world.runners(begun.function).collect();
+            self.invariants
+                .over(now, begun.function, begun.ends, &runners, verdict);
         }
     }
 
@@ -534,6 +547,7 @@ impl Engine {
             Happening::Unreachable { host: name, for_s } => {
                 let host = host(&name);
                 self.unreachable_until[host] = until(for_s);
+                self.invariants.unreachable(until(for_s));
             }
             Happening::NextMoveRefused { vm } => {
                 let function = function(&vm);

@@ -35,6 +35,12 @@ pub enum Promise {
     NoneLost,
     /// Nothing is run or discarded but what was seen to allow it.
     SeenFirst,
+    /// The target is looked at before the source.
+    TargetFirst,
+    /// A target runs only when it is told to.
+    HeldTarget,
+    /// A verdict is what is true.
+    TrueVerdict,
     /// A function is in one move at once.
     OneMoveEach,
     /// No more moves at once than allowed.
@@ -85,6 +91,7 @@ struct OpenBook {
     ends: (usize, usize),
     begun_at: Timestamp,
     seen: Option<(Residency, Residency)>,
+    target_told_to_run: bool,
 }
 
 #[derive(Debug)]
@@ -96,6 +103,8 @@ pub(crate) struct Invariants {
     hosts: Vec<HostBook>,
     functions: Vec<FunctionBook>,
     open: BTreeMap<MigrationId, OpenBook>,
+    /// No verdict can be expected as long as a host cannot be reached.
+    unreachable_until: Timestamp,
     broken: Option<Broken>,
 }
 
@@ -116,6 +125,7 @@ impl Invariants {
             hosts: settings.hosts.iter().map(|_| HostBook::default()).collect(),
             functions: settings.functions.iter().map(function).collect(),
             open: BTreeMap::new(),
+            unreachable_until: Timestamp(0),
             broken: None,
         }
     }
@@ -163,18 +173,68 @@ impl Invariants {
         }
     }
 
-    /// So many processes run a function's guest.
-    pub(crate) fn runs(&mut self, now: Timestamp, function: usize, runners: usize) {
-        self.keep(runners <= 1, now, Promise::OneRunner, || {
-            format!("function {function} runs {runners} times")
+    /// A host cannot be reached until then.
+    pub(crate) fn unreachable(&mut self, until: Timestamp) {
+        self.unreachable_until = self.unreachable_until.max(until);
+    }
+
+    /// The end of a move that was looked at first.
+    pub(crate) fn looked_first(&mut self, now: Timestamp, migration: MigrationId, end: End) {
+        self.keep(end == End::Target, now, Promise::TargetFirst, || {
+            format!("the source of move {migration} was looked at first")
         });
     }
 
-    /// A move is over, and so many processes run its function's guest.
-    pub(crate) fn over(&mut self, now: Timestamp, function: usize, runners: usize) {
+    /// A driver was told to run an end.
+    pub(crate) fn told_to_run(&mut self, migration: MigrationId, end: End) {
+        if let Some(open) = self.open.get_mut(&migration) {
+            open.target_told_to_run |= end == End::Target;
+        }
+    }
+
+    /// A function in a move runs on these hosts.
+    pub(crate) fn runs(
+        &mut self,
+        now: Timestamp,
+        migration: MigrationId,
+        function: usize,
+        runners: &[usize],
+    ) {
+        self.keep(runners.len() <= 1, now, Promise::OneRunner, || {
+            format!("function {function} runs on hosts {runners:?}")
+        });
+        let held = self
+            .open
+            .get(&migration)
+            .is_none_or(|open| open.target_told_to_run || !runners.contains(&open.ends.1));
+        self.keep(held, now, Promise::HeldTarget, || {
+            format!("the target of move {migration} runs by itself")
+        });
+    }
+
+    /// A move is over, and its function runs on these hosts.
+    pub(crate) fn over(
+        &mut self,
+        now: Timestamp,
+        function: usize,
+        (source, target): (usize, usize),
+        runners: &[usize],
+        verdict: Verdict,
+    ) {
         let killed = self.functions[function].killed;
-        self.keep(runners == 1 || killed, now, Promise::NoneLost, || {
-            format!("function {function} runs {runners} times after its move")
+        self.keep(runners.len() == 1 || killed, now, Promise::NoneLost, || {
+            format!("function {function} runs on hosts {runners:?} after its move")
+        });
+        let is_true = match verdict {
+            Verdict::Moved => runners == [target],
+            Verdict::Stayed => runners == [source],
+            Verdict::Split => runners.len() == 2,
+            Verdict::Lost | Verdict::Blackout => runners.is_empty(),
+            Verdict::Unknown => false,
+        };
+        // What is killed between the last look and the verdict is not the verdict's fault.
+        self.keep(is_true || killed, now, Promise::TrueVerdict, || {
+            format!("{verdict}, and function {function} runs on hosts {runners:?}")
         });
     }
 
@@ -263,6 +323,7 @@ impl Invariants {
             ends: (source, target),
             begun_at: now,
             seen: None,
+            target_told_to_run: false,
         };
         self.open.insert(migration, open);
     }
@@ -312,10 +373,11 @@ impl Invariants {
     /// The first promise that was broken, with those that can only be judged at the end.
     pub(crate) fn finish(mut self, end: Timestamp) -> Option<Broken> {
         let limit = Duration::from_micros((self.limits.migration_ms_max * 1e3) as u64);
+        let from = |open: &OpenBook| (open.begun_at + limit).max(self.unreachable_until);
         let late = self
             .open
             .iter()
-            .find(|(_, open)| end.since(open.begun_at) > limit + VERDICT_WITHIN);
+            .find(|(_, open)| end.since(from(open)) > VERDICT_WITHIN);
         if let Some((migration, open)) = late {
             let what = format!("move {migration} of function {} has none", open.function);
             self.keep(false, end, Promise::Verdict, || what);

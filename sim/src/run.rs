@@ -22,6 +22,9 @@ use crate::world::{FunctionPlan, HostPlan, Physics};
 /// Load stays the same for so long in a scenario's world.
 const CELL: Duration = Duration::from_millis(100);
 
+/// How long a driver takes for a look or an action.
+const DRIVER: Duration = Duration::from_millis(10);
+
 /// What came of a run. Time is virtual: it begins at [`Timestamp`] 0 with the idle phase.
 #[derive(Debug)]
 pub struct SimRun {
@@ -204,6 +207,7 @@ fn plan(scenario: &Scenario, settings: Settings, profile: &LoadProfile, seed: u6
         hosts: (0..).zip(&names).map(host).collect(),
         functions: scenario.functions.values().map(function).collect(),
         refresh,
+        driver: DRIVER,
         phases: vec![Timestamp(0) + refresh; names.len()],
         happenings: scenario.events.iter().map(happening).collect(),
         end: start + Duration::from_secs_f64(profile.duration_s()),

@@ -54,6 +54,8 @@ const FIXED: Duration = Duration::from_millis(400);
 const COPYING_EXTRA: f64 = 0.05;
 /// What viewers do not see at the switch; the thesis allows 500 ms.
 const GAP_MS: f64 = 300.0;
+/// How long a driver takes for a look or an action.
+const DRIVER: Duration = Duration::from_millis(10);
 /// Load stays the same for so long.
 const CELL: Duration = Duration::from_secs(1);
 
@@ -226,6 +228,7 @@ pub fn plan(
         hosts: fleet.hosts.iter().map(host).collect(),
         functions,
         refresh: parameters.refresh,
+        driver: DRIVER,
         phases: (0..fleet.hosts.len()).map(phase).collect(),
         happenings: Vec::new(),
         end: Timestamp::from_secs_f64(fleet.duration_s),

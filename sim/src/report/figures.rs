@@ -50,7 +50,11 @@ pub(super) fn part(part: u64, of: u64) -> String {
 }
 
 /// A figure, and below it its interval over seeds where there is one.
-pub(super) fn with_interval(figure: &str, interval: Option<Mean>, say: fn(f64) -> String) -> Markup {
+pub(super) fn with_interval(
+    figure: &str,
+    interval: Option<Mean>,
+    say: fn(f64) -> String,
+) -> Markup {
     html! {
         (figure)
         @if let Some(Mean { low, high, .. }) = interval { br; small { (say(low)) " … " (say(high)) } }
@@ -137,6 +141,9 @@ mod tests {
         // Deadline is at 110 s, the oracle at 100, never at 200.
         assert_eq!(twice.excess(&[table, table]), Some(0.1));
         assert_eq!(Totals::of(&[table], "nobody"), None);
-        assert_eq!(once.excess(&[&[("deadline".to_owned(), summary())].into()]), None);
+        assert_eq!(
+            once.excess(&[&[("deadline".to_owned(), summary())].into()]),
+            None
+        );
     }
 }

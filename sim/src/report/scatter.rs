@@ -19,7 +19,10 @@ const BASELINE: f64 = 4.0;
 /// One labelled point a policy.
 pub(super) fn draw(rows: &[Row]) -> Markup {
     let moves: Vec<f64> = rows.iter().map(|row| row.summary.moves as f64).collect();
-    let seconds: Vec<f64> = rows.iter().map(|row| row.summary.seconds_above_knee).collect();
+    let seconds: Vec<f64> = rows
+        .iter()
+        .map(|row| row.summary.seconds_above_knee)
+        .collect();
     // The points keep clear of the panel's edges.
     let x = Axis::through(&moves, (LEFT + 8.0, RIGHT - 8.0));
     let y = Axis::through(&seconds, (FRAME.top + FRAME.height - 8.0, FRAME.top + 8.0));
@@ -83,13 +86,19 @@ impl Axis {
             Some((only, _)) => (only / 2.0, only * 2.0),
             None => (1.0, 10.0),
         };
-        let zero_at = values.iter().any(|value| *value <= 0.0).then_some(least / 2.0);
+        let zero_at = values
+            .iter()
+            .any(|value| *value <= 0.0)
+            .then_some(least / 2.0);
         let scale = Scale {
             domain: (zero_at.unwrap_or(least), most),
             place,
             spacing: Spacing::Logarithmic,
         };
-        let round = scale.ticks(0.0).into_iter().filter(|tick| *tick >= least * 0.999);
+        let round = scale
+            .ticks(0.0)
+            .into_iter()
+            .filter(|tick| *tick >= least * 0.999);
         let ticks = zero_at.into_iter().chain(round).collect();
         Self {
             scale,
@@ -132,7 +141,10 @@ mod tests {
         for values in [&[][..], &[0.0], &[5.0], &[5.0, 5.0], &[0.02, 0.0]] {
             let axis = axis(values);
             let (low, high) = axis.scale.domain;
-            assert!(0.0 < low && low < high && high < 1e3, "{values:?}: {low} {high}");
+            assert!(
+                0.0 < low && low < high && high < 1e3,
+                "{values:?}: {low} {high}"
+            );
             let places = values.iter().map(|value| axis.scale.at(*value));
             assert!(places.into_iter().all(|at| (100.0..=200.0).contains(&at)));
         }

@@ -16,7 +16,10 @@ pub(super) struct Column<'a> {
 
 /// A row a policy, and in it for each group the figures that judge it.
 pub(super) fn draw(columns: &[Column]) -> Markup {
-    let tables: Vec<&Table> = columns.iter().flat_map(|column| column.tables.iter().copied()).collect();
+    let tables: Vec<&Table> = columns
+        .iter()
+        .flat_map(|column| column.tables.iter().copied())
+        .collect();
     html! {
         div.scroll { table.runs.contest {
             thead {
@@ -63,7 +66,14 @@ mod tests {
             name,
             tables: vec![table],
         };
-        let text = draw(&[column("linear", &comparison.policies), column("step", &empty)]).0;
-        assert_eq!(text.matches(UNMEASURED).count(), 5 * comparison.policies.len());
+        let text = draw(&[
+            column("linear", &comparison.policies),
+            column("step", &empty),
+        ])
+        .0;
+        assert_eq!(
+            text.matches(UNMEASURED).count(),
+            5 * comparison.policies.len()
+        );
     }
 }

@@ -58,7 +58,9 @@ pub(super) fn draw(ramps: &[(f64, Group)]) -> Markup {
 fn shown<'a>(ramps: &[(f64, Group<'a>)]) -> Vec<&'a str> {
     let tables: Vec<&Table> = ramps.iter().map(|(_, group)| group.table).collect();
     let all = names(&tables);
-    let ours = all.iter().filter(|name| [ORACLE, DEADLINE, THRESHOLD].contains(name));
+    let ours = all
+        .iter()
+        .filter(|name| [ORACLE, DEADLINE, THRESHOLD].contains(name));
     ours.copied().chain(best_rule(&tables, &all)).collect()
 }
 
@@ -70,7 +72,9 @@ pub(super) fn best_rule<'a>(tables: &[&Table], names: &[&'a str]) -> Option<&'a 
         let fewer_seconds = b.seconds_above_knee.total_cmp(&a.seconds_above_knee);
         a.prevented.cmp(&b.prevented).then(fewer_seconds)
     };
-    totals.max_by(|(_, a), (_, b)| better(a, b)).map(|(name, _)| name)
+    totals
+        .max_by(|(_, a), (_, b)| better(a, b))
+        .map(|(name, _)| name)
 }
 
 /// The rule of others is the only one here, and has a colour.
@@ -81,7 +85,9 @@ fn hue(name: &str) -> &str {
 fn curve(name: &str, ramps: &[(f64, Group)], place: &dyn Fn(f64, f64) -> (f64, f64)) -> Markup {
     let points: Vec<(f64, f64)> = ramps
         .iter()
-        .filter_map(|(slope, group)| Some(place(*slope, group.table.get(name)?.deadline_met_share?)))
+        .filter_map(|(slope, group)| {
+            Some(place(*slope, group.table.get(name)?.deadline_met_share?))
+        })
         .collect();
     let intervals: Vec<(f64, f64, f64)> = ramps
         .iter()
@@ -152,7 +158,10 @@ mod tests {
     fn ours_the_bound_and_the_best_of_the_others_have_curves() {
         let comparison = comparison();
         let ramps = Groups::of(&comparison).ramps;
-        assert_eq!(shown(&ramps), ["oracle", "deadline", "threshold", "sandpiper@5s"]);
+        assert_eq!(
+            shown(&ramps),
+            ["oracle", "deadline", "threshold", "sandpiper@5s"]
+        );
         assert!(draw(&ramps).0.contains("sandpiper@5s"));
     }
 
