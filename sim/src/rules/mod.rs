@@ -261,6 +261,21 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_that_counts_its_moves_waits_for_them() {
+        let there = hosts(&[Some(0.95), Some(0.1), Some(0.12)]);
+        let moving = FunctionView {
+            moving: true,
+            ..function(1, 0.05)
+        };
+        for entry in all() {
+            let mut rule = (entry.make)();
+            let waits = rule.moves_at_once_max().is_some() || entry.name == never::NAME;
+            let moves = run(&mut *rule, ROUNDS, &there, &[function(0, 0.1), moving]);
+            assert_eq!(moves.iter().all(Vec::is_empty), waits, "{}", entry.name);
+        }
+    }
+
+    #[test]
     fn each_but_never_acts_when_one_host_is_hot_and_the_same_each_time() {
         let there = hosts(&[Some(0.95), Some(0.1), Some(0.12)]);
         let functions = [function(0, 0.1), function(1, 0.05), function(2, 0.05)];

@@ -159,6 +159,14 @@ mod tests {
     }
 
     #[test]
+    fn what_helps_alone_but_not_on_top_is_left_out() {
+        // 0.3 apart from the mean; the first makes it 0.15, the second alone 0.2, on top of the first 0.35.
+        let functions = [function(0, 0.15), function(0, 0.5)];
+        check(&[Some(0.9), Some(0.3)], &functions, &[to(0, 1)]);
+        check(&[Some(0.9), Some(0.3)], &functions[1..], &[to(0, 1)]);
+    }
+
+    #[test]
     fn a_move_that_makes_it_worse_is_none() {
         check(&[Some(0.6), Some(0.3)], &[function(0, 0.5)], &[]);
         check(&[Some(0.6), Some(0.3)], &[function(1, 0.1)], &[]);
