@@ -79,15 +79,14 @@ fn hue(name: &str) -> &str {
 }
 
 fn curve(name: &str, ramps: &[(f64, Group)], place: &dyn Fn(f64, f64) -> (f64, f64)) -> Markup {
-    let of = |group: &Group| group.table.get(name);
     let points: Vec<(f64, f64)> = ramps
         .iter()
-        .filter_map(|(slope, group)| Some(place(*slope, of(group)?.deadline_met_share?)))
+        .filter_map(|(slope, group)| Some(place(*slope, group.of(name)?.deadline_met_share?)))
         .collect();
     let intervals: Vec<(f64, f64, f64)> = ramps
         .iter()
         .filter_map(|(slope, group)| {
-            let mean = of(group)?.deadline_met_share_95?;
+            let mean = group.of(name)?.deadline_met_share_95?;
             let (x, low) = place(*slope, mean.low);
             Some((x, low, place(*slope, mean.high).1))
         })
@@ -128,7 +127,7 @@ fn legend(names: &[&str]) -> Markup {
 /// The same of everybody, in figures.
 pub(super) fn table(ramps: &[(f64, Group)]) -> Markup {
     let tables: Vec<&Table> = ramps.iter().map(|(_, group)| group.table).collect();
-    let of = |name: &str, group: &Group| group.table.get(name).and_then(|s| s.deadline_met_share);
+    let prevented = |name: &str, group: &Group| group.of(name)?.deadline_met_share;
     html! {
         div.scroll { table.runs.contest {
             thead { tr {
@@ -137,7 +136,7 @@ pub(super) fn table(ramps: &[(f64, Group)]) -> Markup {
             } }
             tbody { @for name in names(&tables) { tr {
                 td { span class={ "chip " (class(name)) } { (name) } }
-                @for (_, group) in ramps { td.number { (share(of(name, group))) } }
+                @for (_, group) in ramps { td.number { (share(prevented(name, group))) } }
             } } }
         } }
     }
