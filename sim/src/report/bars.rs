@@ -44,7 +44,9 @@ pub(super) fn prevented(rows: &[Row]) -> Markup {
         rows,
         title: "Of the overloads that the oracle prevents, the share prevented",
         axis: "share of preventable overloads",
-        ticks: [0.0, 0.2, 0.4, 0.6, 0.8, 1.0].map(|tick| (x.at(tick), percent(tick))).into(),
+        ticks: [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+            .map(|tick| (x.at(tick), percent(tick)))
+            .into(),
     };
     panel.draw(mark, |summary| share(summary.deadline_met_share))
 }
@@ -75,7 +77,13 @@ pub(super) fn margins(rows: &[Row]) -> Markup {
     };
     let both_sides = MARGINS_S.iter().flat_map(|tick| [-tick, *tick]).skip(1);
     let shown = both_sides.filter(|tick| (x.domain.0..=x.domain.1).contains(&folded(*tick)));
-    let say = |tick: f64| if tick == 0.0 { "0".to_owned() } else { format!("{tick:+}") };
+    let say = |tick: f64| {
+        if tick == 0.0 {
+            "0".to_owned()
+        } else {
+            format!("{tick:+}")
+        }
+    };
     let panel = Panel {
         rows,
         title: "Margin: 5th to 95th percentile, and median",
@@ -151,14 +159,18 @@ mod tests {
             rest.split('"').next().unwrap().parse().unwrap()
         };
         let bars = figure.split("<rect class=\"bar\"").skip(1);
-        bars.map(|bar| (number(bar, " x"), number(bar, " width"))).collect()
+        bars.map(|bar| (number(bar, " x"), number(bar, " width")))
+            .collect()
     }
 
     fn check(figure: &Markup, count: usize) {
         let bars = bars(&figure.0);
         assert_eq!(bars.len(), count);
         for (x, width) in bars {
-            assert!(width >= 0.0 && x >= LEFT && x + width <= RIGHT + 0.1, "{x} {width}");
+            assert!(
+                width >= 0.0 && x >= LEFT && x + width <= RIGHT + 0.1,
+                "{x} {width}"
+            );
         }
     }
 
@@ -166,7 +178,10 @@ mod tests {
     fn bars_are_within_their_frame() {
         let comparison = comparison();
         let rows = rows(&comparison.policies);
-        let with_margins = rows.iter().filter(|row| row.summary.margin_s.p5.is_some()).count();
+        let with_margins = rows
+            .iter()
+            .filter(|row| row.summary.margin_s.p5.is_some())
+            .count();
         check(&prevented(&rows), rows.len());
         check(&margins(&rows), with_margins);
         assert!(with_margins > 2);

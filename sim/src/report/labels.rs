@@ -139,7 +139,11 @@ mod tests {
         for (number, label) in placed.iter().enumerate() {
             assert!(WITHIN.contains(&label.area), "{label:?}");
             let others = placed.iter().skip(number + 1);
-            assert!(others.clone().all(|other| !other.area.overlaps(&label.area)));
+            assert!(
+                others
+                    .clone()
+                    .all(|other| !other.area.overlaps(&label.area))
+            );
         }
     }
 

@@ -61,7 +61,11 @@ mod tests {
             // In tables and in figures.
             assert!(page.matches(&format!(">{name}<")).count() >= 6, "{name}");
         }
-        for name in comparison.by_input.keys().filter(|name| !name.contains('<')) {
+        for name in comparison
+            .by_input
+            .keys()
+            .filter(|name| !name.contains('<'))
+        {
             assert!(page.contains(name.as_str()), "{name}");
         }
         assert!(page.contains("forestall sim compare --first 101"));
@@ -88,7 +92,10 @@ mod tests {
     #[test]
     fn what_was_not_measured_is_a_dash() {
         let mut comparison = comparison();
-        let tables = comparison.by_input.values_mut().chain([&mut comparison.policies]);
+        let tables = comparison
+            .by_input
+            .values_mut()
+            .chain([&mut comparison.policies]);
         for one in tables.flat_map(|table| table.values_mut()) {
             *one = summary();
         }

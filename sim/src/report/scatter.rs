@@ -16,10 +16,16 @@ const HEIGHT: f64 = FRAME.top + FRAME.height + 44.0;
 /// From the text's middle to the line that it stands on.
 const BASELINE: f64 = 4.0;
 
+/// From this factor between its ends on, only the powers of ten are named along an axis.
+const DECADES_ONLY: f64 = 1e3;
+
 /// One labelled point a policy.
 pub(super) fn draw(rows: &[Row]) -> Markup {
     let moves: Vec<f64> = rows.iter().map(|row| row.summary.moves as f64).collect();
-    let seconds: Vec<f64> = rows.iter().map(|row| row.summary.seconds_above_knee).collect();
+    let seconds: Vec<f64> = rows
+        .iter()
+        .map(|row| row.summary.seconds_above_knee)
+        .collect();
     // The points keep clear of the panel's edges.
     let x = Axis::through(&moves, (LEFT + 8.0, RIGHT - 8.0));
     let y = Axis::through(&seconds, (FRAME.top + FRAME.height - 8.0, FRAME.top + 8.0));
@@ -44,7 +50,8 @@ pub(super) fn draw(rows: &[Row]) -> Markup {
         svg.figure viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label="Seconds above the knee against moves, all policies" {
             (axes.panel("Seconds above the knee, all functions", &y.scale, &y.ticks, |tick| y.say(tick)))
             (axes.under("moves", &x.ticks, |tick| x.say(tick)))
-            @for ((name, point), label) in names.iter().zip(&points).zip(&placed) { (named_point(name, *point, label)) }
+            // Ours are the first of the table: they lie on top.
+            @for ((name, point), label) in names.iter().zip(&points).zip(&placed).rev() { (named_point(name, *point, label)) }
         }
     }
 }
@@ -83,13 +90,20 @@ impl Axis {
             Some((only, _)) => (only / 2.0, only * 2.0),
             None => (1.0, 10.0),
         };
-        let zero_at = values.iter().any(|value| *value <= 0.0).then_some(least / 2.0);
+        let zero_at = values
+            .iter()
+            .any(|value| *value <= 0.0)
+            .then_some(least / 2.0);
         let scale = Scale {
             domain: (zero_at.unwrap_or(least), most),
             place,
             spacing: Spacing::Logarithmic,
         };
-        let round = scale.ticks(0.0).into_iter().filter(|tick| *tick >= least * 0.999);
+        let ticks = scale.ticks(0.0);
+        let tens = most / least > DECADES_ONLY;
+        let round = ticks
+            .into_iter()
+            .filter(|tick| *tick >= least * 0.999 && !(tens && tick.log10().fract().abs() > 1e-9));
         let ticks = zero_at.into_iter().chain(round).collect();
         Self {
             scale,
@@ -103,8 +117,10 @@ impl Axis {
             "0".to_owned()
         } else if tick < 1.0 {
             tick.to_string()
-        } else {
+        } else if tick < 1e6 {
             whole(tick)
+        } else {
+            format!("{} M", whole(tick / 1e6))
         }
     }
 }
@@ -128,11 +144,32 @@ mod tests {
     }
 
     #[test]
+    fn a_long_axis_is_named_at_powers_of_ten() {
+        let axis = axis(&[0.0, 138.0, 20_224_656.0]);
+        let said: Vec<String> = axis.ticks.iter().map(|tick| axis.say(*tick)).collect();
+        assert_eq!(
+            said,
+            [
+                "0",
+                "100",
+                "1000",
+                "10\u{202f}000",
+                "100\u{202f}000",
+                "1 M",
+                "10 M"
+            ]
+        );
+    }
+
+    #[test]
     fn an_axis_has_length_whatever_lies_on_it() {
         for values in [&[][..], &[0.0], &[5.0], &[5.0, 5.0], &[0.02, 0.0]] {
             let axis = axis(values);
             let (low, high) = axis.scale.domain;
-            assert!(0.0 < low && low < high && high < 1e3, "{values:?}: {low} {high}");
+            assert!(
+                0.0 < low && low < high && high < 1e3,
+                "{values:?}: {low} {high}"
+            );
             let places = values.iter().map(|value| axis.scale.at(*value));
             assert!(places.into_iter().all(|at| (100.0..=200.0).contains(&at)));
         }

@@ -42,7 +42,7 @@ pub(super) fn draw(ramps: &[(f64, Group)]) -> Markup {
     let shown = shown(ramps);
     let slopes: Vec<f64> = ramps.iter().map(|(slope, _)| *slope).collect();
     html! {
-        svg.figure viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label="Share of preventable overloads prevented against the slope of the load" {
+        svg.figure.slopes viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label="Share of preventable overloads prevented against the slope of the load" {
             (axes.panel("Share prevented", &y, &[0.0, 0.25, 0.5, 0.75, 1.0], percent))
             (axes.under("slope of the load, per cent of a host’s CPU in a second", &slopes, |slope| slope.to_string()))
             (legend(&shown))
@@ -58,7 +58,9 @@ pub(super) fn draw(ramps: &[(f64, Group)]) -> Markup {
 fn shown<'a>(ramps: &[(f64, Group<'a>)]) -> Vec<&'a str> {
     let tables: Vec<&Table> = ramps.iter().map(|(_, group)| group.table).collect();
     let all = names(&tables);
-    let ours = all.iter().filter(|name| [ORACLE, DEADLINE, THRESHOLD].contains(name));
+    let ours = all
+        .iter()
+        .filter(|name| [ORACLE, DEADLINE, THRESHOLD].contains(name));
     ours.copied().chain(best_rule(&tables, &all)).collect()
 }
 
@@ -70,7 +72,9 @@ pub(super) fn best_rule<'a>(tables: &[&Table], names: &[&'a str]) -> Option<&'a 
         let fewer_seconds = b.seconds_above_knee.total_cmp(&a.seconds_above_knee);
         a.prevented.cmp(&b.prevented).then(fewer_seconds)
     };
-    totals.max_by(|(_, a), (_, b)| better(a, b)).map(|(name, _)| name)
+    totals
+        .max_by(|(_, a), (_, b)| better(a, b))
+        .map(|(name, _)| name)
 }
 
 /// The rule of others is the only one here, and has a colour.
@@ -152,7 +156,10 @@ mod tests {
     fn ours_the_bound_and_the_best_of_the_others_have_curves() {
         let comparison = comparison();
         let ramps = Groups::of(&comparison).ramps;
-        assert_eq!(shown(&ramps), ["oracle", "deadline", "threshold", "sandpiper@5s"]);
+        assert_eq!(
+            shown(&ramps),
+            ["oracle", "deadline", "threshold", "sandpiper@5s"]
+        );
         assert!(draw(&ramps).0.contains("sandpiper@5s"));
     }
 
