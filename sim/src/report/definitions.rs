@@ -9,7 +9,7 @@ use crate::moves::JUDGED_FOR;
 
 /// The definitions as a list.
 pub(super) fn list() -> Markup {
-    let judged_min = whole(JUDGED_FOR.as_secs_f64() / 60.0);
+    let judged = format!("{}\u{a0}min", whole(JUDGED_FOR.as_secs_f64() / 60.0));
     html! {
         dl.definitions {
             dt { "Second above the knee" }
@@ -26,12 +26,12 @@ pub(super) fn list() -> Markup {
             dd { "Of the seconds that never moving costs more than the oracle, the share that this policy costs more than the oracle: "
                 "(policy − oracle) / (never − oracle)." }
             dt { "Useless" }
-            dd { "A move from a host that, with the function still on it, would not have reached the knee within " (judged_min) " min of its start; "
+            dd { "A move from a host that, with the function still on it, would not have reached the knee within " (judged) " of its start; "
                 "also one of which that cannot be said." }
             dt { "Undone" }
-            dd { "A move whose function went back within " (judged_min) " min." }
+            dd { "A move whose function went back within " (judged) "." }
             dt { "Overflowing" }
-            dd { "A move whose target reached the knee with the function on it within " (judged_min) " min." }
+            dd { "A move whose target reached the knee with the function on it within " (judged) "." }
             dt { "Margin" }
             dd { "For each preventable overload of which the function left its host: the beginning of the overload less the instant at which the function "
                 "ran elsewhere. In time when it is positive." }
@@ -43,8 +43,8 @@ pub(super) fn list() -> Markup {
             dt { "@5s" }
             dd { "The same rule, run on samples of 5 s as our controller; without it, at the interval that its own system has." }
             dt { "Intervals" }
-            dd { "95 %, of the mean over seeds, by Student’s t; cut at what the figure can be. There are none for a single seed. "
-                "The figure above an interval of a share is of all seeds together." }
+            dd { "95 %, of the mean over seeds, by Student’s t; those of shares are cut at 0 and 100 %. There are none for a single seed. "
+                "The figure above an interval is of all seeds together; ± is a share of the mean." }
         }
     }
 }

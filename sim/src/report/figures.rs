@@ -1,7 +1,7 @@
 //! Numbers as words, beside those of `measure::words`: what was not measured is a dash.
 
 use maud::{Markup, html};
-use measure::words::{or_dash, percent_of_time, s, whole};
+use measure::words::{UNMEASURED, or_dash, percent_of_time, whole};
 
 use super::policies::{NEVER, ORACLE, Table};
 use crate::contest::Summary;
@@ -17,13 +17,18 @@ pub(super) fn ratio(value: Option<f64>) -> String {
     or_dash(value, |value| format!("{:.1} %", value * 100.0))
 }
 
+/// Seconds without their unit, with a tenth where there are few: for a column that is headed with it.
+pub(super) fn bare_seconds(value: f64) -> String {
+    if value.abs() < 9.95 {
+        format!("{value:.1}")
+    } else {
+        whole(value)
+    }
+}
+
 /// Seconds, with a tenth where there are few.
 pub(super) fn seconds(value: f64) -> String {
-    if value.abs() < 9.95 {
-        s(value)
-    } else {
-        format!("{} s", whole(value))
-    }
+    format!("{} s", bare_seconds(value))
 }
 
 /// Seconds before (+) or after (-) something.
@@ -43,32 +48,31 @@ pub(super) fn count(value: u64) -> String {
 /// `12 of 15`.
 pub(super) fn part(part: u64, of: u64) -> String {
     if of == 0 {
-        measure::words::UNMEASURED.to_owned()
+        UNMEASURED.to_owned()
     } else {
         format!("{} of {}", count(part), count(of))
     }
 }
 
-/// A figure, and below it its interval over seeds where there is one.
-pub(super) fn with_interval(
-    figure: &str,
-    interval: Option<Mean>,
-    say: fn(f64) -> String,
-) -> Markup {
+/// A share, and below it the interval of its mean over seeds where there is one, cut at what a share can be.
+pub(super) fn share_with_interval(value: Option<f64>, over_seeds: Option<Mean>) -> Markup {
+    let cut = |end: f64| share(Some(end.clamp(0.0, 1.0)));
     html! {
-        (figure)
-        @if let Some(Mean { low, high, .. }) = interval { br; small { (say(low)) " … " (say(high)) } }
+        (share(value))
+        @if let Some(Mean { low, high, .. }) = over_seeds {
+            br; small { (cut(low).trim_end_matches(" %")) " … " (cut(high)) }
+        }
     }
 }
 
-/// A share within what a share can be: the interval of a mean may reach beyond.
-pub(super) fn clamped_share(value: f64) -> String {
-    percent_of_time(value.clamp(0.0, 1.0))
-}
-
-/// Seconds of an interval, whose lower end may be below what seconds can be.
-pub(super) fn clamped_seconds(value: f64) -> String {
-    seconds(value.max(0.0))
+/// Seconds of all seeds, and below them how far the interval of their mean over seeds reaches to both sides, as a share of it.
+pub(super) fn seconds_with_interval(value: f64, over_seeds: Option<Mean>) -> Markup {
+    let reach = over_seeds.filter(|over_seeds| over_seeds.mean > 0.0);
+    let reach = reach.map(|Mean { mean, high, .. }| (high - mean) / mean * 100.0);
+    html! {
+        (bare_seconds(value))
+        @if let Some(percent) = reach { br; small { "± " (whole(percent)) " %" } }
+    }
 }
 
 /// A policy over several inputs.
@@ -78,7 +82,6 @@ pub(super) struct Totals {
     pub(super) prevented: u64,
     pub(super) seconds_above_knee: f64,
     pub(super) moves: u64,
-    pub(super) useless_moves: u64,
 }
 
 impl Totals {
@@ -96,7 +99,6 @@ impl Totals {
             prevented: self.prevented + part.prevented,
             seconds_above_knee: self.seconds_above_knee + part.seconds_above_knee,
             moves: self.moves + part.moves,
-            useless_moves: self.useless_moves + part.useless_moves,
         }
     }
 
@@ -128,6 +130,26 @@ mod tests {
         assert_eq!(signed_seconds(-4.12), "-4.1 s");
         assert_eq!(signed_seconds(599.6), "+600 s");
         assert_eq!([part(3, 4), part(0, 0)], ["3 of 4", "–"]);
+    }
+
+    #[test]
+    fn intervals_stay_within_what_a_figure_can_be() {
+        let mean = Some(Mean {
+            mean: 0.96,
+            low: -0.5,
+            high: 1.44,
+        });
+        assert_eq!(
+            share_with_interval(Some(0.95), mean).0,
+            "95.00 %<br><small>0.00 … 100 %</small>"
+        );
+        assert_eq!(
+            seconds_with_interval(2.0, mean).0,
+            "2.0<br><small>± 50 %</small>"
+        );
+        assert_eq!(seconds_with_interval(2.0, None).0, "2.0");
+        let none = mean.map(|mean| Mean { mean: 0.0, ..mean });
+        assert_eq!(seconds_with_interval(0.0, none).0, "0.0");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::policies::Table;
-use crate::contest::Comparison;
+use crate::contest::{Comparison, Summary};
 use crate::generate::{FAMILIES, Family, Shape};
 use crate::refine::Refinement;
 
@@ -16,6 +16,12 @@ pub(super) struct Group<'a> {
     pub(super) about: &'static str,
     /// Seconds of the best plan that was found.
     pub(super) feasible_s: Option<f64>,
+}
+
+impl<'a> Group<'a> {
+    pub(super) fn of(&self, policy: &str) -> Option<&'a Summary> {
+        self.table.get(policy)
+    }
 }
 
 /// A trace in its refinements, in the order of [`Refinement::ALL`].

@@ -81,7 +81,7 @@ fn all_inputs(rows: &[Row]) -> Markup {
                     "Of preventable overloads that the function was moved away from; who seldom moves has few. The axis is logarithmic on both sides of 0."
                 }
             }
-            h3 { "Foresight" }
+            h3 { "Margins and foresight" }
             (tables::foresight(rows))
         }
     }
@@ -123,6 +123,7 @@ fn one_trace(trace: &TraceGroup) -> Markup {
         h3 { (trace.name) }
         (side_by_side::draw(&columns))
         (tables::best_plan(&plans))
+        @for (_, group) in refined() { (tables::input(group)) }
     }
 }
 

@@ -16,6 +16,9 @@ const HEIGHT: f64 = FRAME.top + FRAME.height + 44.0;
 /// From the text's middle to the line that it stands on.
 const BASELINE: f64 = 4.0;
 
+/// From this factor between its ends on, only the powers of ten are named along an axis.
+const DECADES_ONLY: f64 = 1e3;
+
 /// One labelled point a policy.
 pub(super) fn draw(rows: &[Row]) -> Markup {
     let moves: Vec<f64> = rows.iter().map(|row| row.summary.moves as f64).collect();
@@ -47,7 +50,8 @@ pub(super) fn draw(rows: &[Row]) -> Markup {
         svg.figure viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label="Seconds above the knee against moves, all policies" {
             (axes.panel("Seconds above the knee, all functions", &y.scale, &y.ticks, |tick| y.say(tick)))
             (axes.under("moves", &x.ticks, |tick| x.say(tick)))
-            @for ((name, point), label) in names.iter().zip(&points).zip(&placed) { (named_point(name, *point, label)) }
+            // Ours are the first of the table: they lie on top.
+            @for ((name, point), label) in names.iter().zip(&points).zip(&placed).rev() { (named_point(name, *point, label)) }
         }
     }
 }
@@ -95,10 +99,11 @@ impl Axis {
             place,
             spacing: Spacing::Logarithmic,
         };
-        let round = scale
-            .ticks(0.0)
+        let ticks = scale.ticks(0.0);
+        let tens = most / least > DECADES_ONLY;
+        let round = ticks
             .into_iter()
-            .filter(|tick| *tick >= least * 0.999);
+            .filter(|tick| *tick >= least * 0.999 && !(tens && tick.log10().fract().abs() > 1e-9));
         let ticks = zero_at.into_iter().chain(round).collect();
         Self {
             scale,
@@ -112,8 +117,10 @@ impl Axis {
             "0".to_owned()
         } else if tick < 1.0 {
             tick.to_string()
-        } else {
+        } else if tick < 1e6 {
             whole(tick)
+        } else {
+            format!("{} M", whole(tick / 1e6))
         }
     }
 }
@@ -134,6 +141,24 @@ mod tests {
         let said: Vec<String> = axis.ticks.iter().map(|tick| axis.say(*tick)).collect();
         let expected = ["0", "20", "50", "100", "200", "500", "1000", "2000", "5000"];
         assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn a_long_axis_is_named_at_powers_of_ten() {
+        let axis = axis(&[0.0, 138.0, 20_224_656.0]);
+        let said: Vec<String> = axis.ticks.iter().map(|tick| axis.say(*tick)).collect();
+        assert_eq!(
+            said,
+            [
+                "0",
+                "100",
+                "1000",
+                "10\u{202f}000",
+                "100\u{202f}000",
+                "1 M",
+                "10 M"
+            ]
+        );
     }
 
     #[test]

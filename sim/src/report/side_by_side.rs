@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use measure::words::UNMEASURED;
 
-use super::figures::{Totals, count, ratio, seconds, share};
+use super::figures::{Totals, bare_seconds, count, ratio, share};
 use super::policies::{Table, class, names};
 
 /// What stands in one group of columns.
@@ -23,11 +23,11 @@ pub(super) fn draw(columns: &[Column]) -> Markup {
     html! {
         div.scroll { table.runs.contest {
             thead {
-                tr { th {} @for column in columns { th.group colspan="5" { (column.name) } } }
+                tr { th {} @for column in columns { th.group colspan="4" { (column.name) } } }
                 tr {
                     th { "policy" }
                     @for _ in columns {
-                        th.number.first { "prevented" } th.number { "above knee" } th.number { "excess" } th.number { "moves" } th.number { "useless" }
+                        th.number.first { "share" } th.number { "above the knee, s" } th.number { "excess" } th.number { "moves" }
                     }
                 }
             }
@@ -42,14 +42,13 @@ pub(super) fn draw(columns: &[Column]) -> Markup {
 fn cells(name: &str, column: &Column) -> Markup {
     let tables = &column.tables;
     let Some(totals) = Totals::of(tables, name) else {
-        return html! { td.number.first { (UNMEASURED) } @for _ in 0..4 { td.number { (UNMEASURED) } } };
+        return html! { td.number.first { (UNMEASURED) } @for _ in 0..3 { td.number { (UNMEASURED) } } };
     };
     html! {
         td.number.first { (share(totals.share())) }
-        td.number { (seconds(totals.seconds_above_knee)) }
+        td.number { (bare_seconds(totals.seconds_above_knee)) }
         td.number { (ratio(totals.excess(tables))) }
         td.number { (count(totals.moves)) }
-        td.number { (count(totals.useless_moves)) }
     }
 }
 
@@ -73,7 +72,7 @@ mod tests {
         .0;
         assert_eq!(
             text.matches(UNMEASURED).count(),
-            5 * comparison.policies.len()
+            4 * comparison.policies.len()
         );
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn draw(ramps: &[(f64, Group)]) -> Markup {
     let shown = shown(ramps);
     let slopes: Vec<f64> = ramps.iter().map(|(slope, _)| *slope).collect();
     html! {
-        svg.figure viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label="Share of preventable overloads prevented against the slope of the load" {
+        svg.figure.slopes viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label="Share of preventable overloads prevented against the slope of the load" {
             (axes.panel("Share prevented", &y, &[0.0, 0.25, 0.5, 0.75, 1.0], percent))
             (axes.under("slope of the load, per cent of a host’s CPU in a second", &slopes, |slope| slope.to_string()))
             (legend(&shown))
@@ -85,14 +85,12 @@ fn hue(name: &str) -> &str {
 fn curve(name: &str, ramps: &[(f64, Group)], place: &dyn Fn(f64, f64) -> (f64, f64)) -> Markup {
     let points: Vec<(f64, f64)> = ramps
         .iter()
-        .filter_map(|(slope, group)| {
-            Some(place(*slope, group.table.get(name)?.deadline_met_share?))
-        })
+        .filter_map(|(slope, group)| Some(place(*slope, group.of(name)?.deadline_met_share?)))
         .collect();
     let intervals: Vec<(f64, f64, f64)> = ramps
         .iter()
         .filter_map(|(slope, group)| {
-            let mean = group.table.get(name)?.deadline_met_share_95?;
+            let mean = group.of(name)?.deadline_met_share_95?;
             let (x, low) = place(*slope, mean.low);
             Some((x, low, place(*slope, mean.high).1))
         })
@@ -133,7 +131,7 @@ fn legend(names: &[&str]) -> Markup {
 /// The same of everybody, in figures.
 pub(super) fn table(ramps: &[(f64, Group)]) -> Markup {
     let tables: Vec<&Table> = ramps.iter().map(|(_, group)| group.table).collect();
-    let of = |name: &str, group: &Group| group.table.get(name).and_then(|s| s.deadline_met_share);
+    let prevented = |name: &str, group: &Group| group.of(name)?.deadline_met_share;
     html! {
         div.scroll { table.runs.contest {
             thead { tr {
@@ -142,7 +140,7 @@ pub(super) fn table(ramps: &[(f64, Group)]) -> Markup {
             } }
             tbody { @for name in names(&tables) { tr {
                 td { span class={ "chip " (class(name)) } { (name) } }
-                @for (_, group) in ramps { td.number { (share(of(name, group))) } }
+                @for (_, group) in ramps { td.number { (share(prevented(name, group))) } }
             } } }
         } }
     }

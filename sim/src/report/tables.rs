@@ -4,11 +4,11 @@ use maud::{Markup, html};
 use measure::words::or_dash;
 
 use super::figures::{
-    clamped_seconds, clamped_share, count, part, ratio, seconds, share, signed_seconds,
-    with_interval,
+    bare_seconds, count, part, ratio, seconds, seconds_with_interval, share, share_with_interval,
+    signed_seconds,
 };
 use super::groups::Group;
-use super::policies::{Row, class, rows};
+use super::policies::{ORACLE, Row, class, rows};
 use crate::contest::summary::Spread;
 use crate::rules;
 
@@ -22,42 +22,47 @@ pub(super) fn main_table(rows: &[Row]) -> Markup {
         div.scroll { table.runs.contest {
             thead { tr {
                 th { "policy" }
-                th.number { "prevented" } th.number { "share" } th.number { "above the knee" } th.number { "of one seed" }
-                th.number { "excess" } th.number { "viewer-seconds over 400 ms" }
-                th.number { "moves" } th.number { "useless" } th.number { "undone" } th.number { "over\u{ad}flowing" }
-                th.number { "margin p5" } th.number { "p50" } th.number { "p95" }
+                th.number { "prevented" } th.number { "share" } th.number { "above the knee, s" } th.number { "excess" }
+                th.number { "viewer-s over 400 ms" }
+                th.number { "moves" } th.number { "useless" } th.number { "undone" } th.number { "overflowing" } th.number { "median margin" }
             } }
             tbody { @for Row { name, summary: s } in rows { tr {
                 td { (chip(name)) }
                 td.number { (part(s.prevented, s.preventable)) }
-                td.number { (with_interval(&share(s.deadline_met_share), s.deadline_met_share_95, clamped_share)) }
-                td.number { (seconds(s.seconds_above_knee)) }
-                td.number { (with_interval(&or_dash(s.seconds_above_knee_95.map(|mean| mean.mean), seconds), s.seconds_above_knee_95, clamped_seconds)) }
+                td.number { (share_with_interval(s.deadline_met_share, s.deadline_met_share_95)) }
+                td.number { (seconds_with_interval(s.seconds_above_knee, s.seconds_above_knee_95)) }
                 td.number { (ratio(s.excess_share)) }
-                td.number { (or_dash(s.viewer_seconds_over_400ms, seconds)) }
+                td.number { (or_dash(s.viewer_seconds_over_400ms, bare_seconds)) }
                 td.number { (count(s.moves)) }
                 td.number { (count(s.useless_moves)) }
                 td.number { (count(s.undone_moves)) }
                 td.number { (count(s.overflowing_moves)) }
-                (spread(s.margin_s, signed_seconds))
+                td.number { (or_dash(s.margin_s.p50, signed_seconds)) }
             } } }
         } }
     }
 }
 
-/// How well a policy foresees.
+/// How well a policy foresees. The oracle's moves are no run's, so nothing is known of when they begin.
 pub(super) fn foresight(rows: &[Row]) -> Markup {
+    let runs = rows.iter().filter(|row| row.name != ORACLE);
     html! {
         div.scroll { table.runs.contest {
-            thead { tr {
-                th { "policy" } th.number { "precision" } th.number { "recall" }
-                th.number { "lead p5" } th.number { "p50" } th.number { "p95" }
-                th.number { "error of predicted moves p5" } th.number { "p50" } th.number { "p95" }
-            } }
-            tbody { @for Row { name, summary: s } in rows { tr {
+            thead {
+                tr {
+                    th {} th {} th {}
+                    @for name in ["margin", "lead", "error of predicted moves"] { th.group colspan="3" { (name) } }
+                }
+                tr {
+                    th { "policy" } th.number { "precision" } th.number { "recall" }
+                    @for _ in 0..3 { th.number.first { "p5" } th.number { "p50" } th.number { "p95" } }
+                }
+            }
+            tbody { @for Row { name, summary: s } in runs { tr {
                 td { (chip(name)) }
                 td.number { (share(s.precision)) }
                 td.number { (share(s.recall)) }
+                (spread(s.margin_s, signed_seconds))
                 (spread(s.lead_s, signed_seconds))
                 (spread(s.prediction_error, |error| format!("{:+.1} %", error * 100.0)))
             } } }
@@ -66,7 +71,11 @@ pub(super) fn foresight(rows: &[Row]) -> Markup {
 }
 
 fn spread(Spread { p5, p50, p95 }: Spread, say: fn(f64) -> String) -> Markup {
-    html! { @for value in [p5, p50, p95] { td.number { (or_dash(value, say)) } } }
+    html! {
+        td.number.first { (or_dash(p5, say)) }
+        td.number { (or_dash(p50, say)) }
+        td.number { (or_dash(p95, say)) }
+    }
 }
 
 /// One input: what it is, the headline, and a compact table to open.
