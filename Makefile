@@ -24,7 +24,7 @@ endif
 
 # Steps follow each other, whatever -j says.
 .NOTPARALLEL:
-.PHONY: help demo build test setup setup-tests format lint without-media unit end-to-end fuzz calibrate check
+.PHONY: help demo build test test-long setup setup-tests format lint without-media unit end-to-end fuzz calibrate check
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 16
@@ -71,6 +71,10 @@ unit: ## all tests that need neither root nor virtual machines
 # `--workspace` here too: with `-p forestall` cargo would choose other features and build dependencies anew.
 end-to-end: ## tests on real QEMU, snmpd and video (root)
 	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(CARGO) test --release --workspace --test lab -- --test-threads=1 --nocapture
+
+test-long: build ## the long search for a broken promise, and the comparison on made load (half an hour)
+	$(FORESTALL) sim sweep --seeds 10000 scenarios/faults
+	$(FORESTALL) sim compare --seeds 10 --out out/compare
 
 fuzz: ## fuzz each parser for FUZZ_SECONDS (600)
 	BOLERO_RANDOM_TEST_TIME_MS=$$(( $(FUZZ_SECONDS) * 1000 )) BOLERO_RANDOM_ITERATIONS=1000000000 \

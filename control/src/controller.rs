@@ -14,6 +14,7 @@ use record::decision::MigrationId;
 use record::{Decision, Event, HostName, Reading, Timestamp, Verdict, VmName};
 
 use crate::agenda::Agenda;
+use crate::decide::News;
 use crate::function::Function;
 use crate::host::{Host, HostId};
 use crate::input::Input;
@@ -151,11 +152,12 @@ impl Controller {
         let Some(host) = self.hosts.get_mut(id.0 as usize) else {
             return;
         };
-        if host.take(reading, &self.settings.limits) {
-            let judged = self.settings.policy.judge(now, host);
-            host.count_due(judged.due.is_ok());
-        }
-        self.evaluate(now, id);
+        let news = if host.take(reading, &self.settings.limits) {
+            News::Sample
+        } else {
+            News::Other
+        };
+        self.evaluate(now, id, news);
     }
 
     /// What was decided, oldest first.
@@ -187,7 +189,7 @@ impl Controller {
         // Only those whose instant has come by now: what a look sets anew comes at its own instant.
         let hosts: Vec<HostId> = std::iter::from_fn(|| self.agenda.take_due(now)).collect();
         for host in hosts {
-            self.evaluate(now, host);
+            self.evaluate(now, host, News::Other);
         }
     }
 
@@ -196,7 +198,7 @@ impl Controller {
             return;
         };
         self.hosts[id.0 as usize].draining = draining;
-        self.evaluate(now, id);
+        self.evaluate(now, id, News::Other);
     }
 
     /// Opens a move and writes down who takes part in it.
@@ -320,7 +322,7 @@ impl Controller {
         let mut hosts = std::mem::take(&mut self.waiting);
         hosts.extend([source, target]);
         for host in hosts {
-            self.evaluate(now, host);
+            self.evaluate(now, host, News::Other);
         }
     }
 

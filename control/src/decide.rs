@@ -37,6 +37,15 @@ impl From<HoldReason> for Refusal {
     }
 }
 
+/// What makes a host be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// A new sample of it.
+    Sample,
+    /// Time, a move, or a person.
+    Other,
+}
+
 /// A move that is due, before it is known which.
 struct Wanted {
     cause: Cause,
@@ -48,11 +57,15 @@ struct Wanted {
 
 impl Controller {
     /// Looks at one host: starts a move away from it, or says why not.
-    pub(crate) fn evaluate(&mut self, now: Timestamp, id: HostId) {
-        let Some(host) = self.hosts.get(id.0 as usize) else {
+    pub(crate) fn evaluate(&mut self, now: Timestamp, id: HostId, news: News) {
+        let Some(host) = self.hosts.get_mut(id.0 as usize) else {
             return;
         };
         let judged = self.settings.policy.judge(now, host);
+        if news == News::Sample {
+            host.count_due(judged.due.is_ok());
+        }
+        let host = &self.hosts[id.0 as usize];
         match self.decide(now, id, host, &judged) {
             Ok((cause, choice)) => {
                 self.agenda.set(id, None);

@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::{Bench, seconds, settings, share};
-use forestall_control::Policy;
+use common::{Bench, fleet, seconds, settings, share, words};
+use forestall_control::{Mobility, Policy};
 use record::Residency::{Absent, Running};
 use record::decision::HoldReason;
 
@@ -12,8 +12,8 @@ fn deadline() -> Policy {
     Policy::Deadline {
         knee: share(0.95),
         copying_extra: 0.05,
-        migration_ms: 7500.0,
         decision_ms: 500.0,
+        margin_sd: 0.0,
     }
 }
 
@@ -138,10 +138,15 @@ fn no_target_fits() {
             bench.sample("b", 5.0, load);
         }
         let events = bench.sample("a", 5.0, 0.95);
-        let HoldReason::NoTargetFits { candidates } = Bench::reason(&events, "a") else {
+        let HoldReason::NoTargetFits {
+            candidates,
+            considered,
+            ..
+        } = Bench::reason(&events, "a")
+        else {
             panic!("{events:?}");
         };
-        assert_eq!(candidates.len(), 1);
+        assert_eq!((candidates.len(), considered), (1, 1));
         assert_eq!(candidates[0].load, expected);
     }
 }
@@ -157,6 +162,56 @@ fn no_gain() {
     assert!(
         matches!(reason, HoldReason::NoGain { target_load, .. } if (target_load - 0.9).abs() < 1e-9)
     );
+}
+
+#[test]
+fn nothing_free() {
+    let mut told = settings();
+    told.functions[0].mobility = Mobility::Pinned;
+    let events = Bench::new(told).sample("a", 5.0, 1.0);
+    assert_eq!(Bench::reason(&events, "a"), HoldReason::NothingFree);
+}
+
+#[test]
+fn moves_at_once() {
+    let mut bench = Bench::new(fleet(4, &[("f", "a"), ("g", "b")], |told| {
+        told.limits.moves_at_once_max = 1;
+    }));
+    for host in ["c", "d"] {
+        bench.sample(host, 5.0, 0.1);
+    }
+    assert_eq!(words(&bench.sample("a", 5.0, 0.95)), ["start a>c"]);
+    let events = bench.sample("b", 5.0, 0.95);
+    let limit = 1;
+    assert_eq!(
+        Bench::reason(&events, "b"),
+        HoldReason::MovesAtOnce { limit }
+    );
+    // It waits for no sample of its own: the end of the other move is enough.
+    bench.copied(1);
+    bench.seen(1, Running, Absent);
+    bench.acted(1);
+    let events = bench.seen(1, Running, Absent);
+    assert_eq!(words(&events), ["settled moved", "start b>d"]);
+}
+
+#[test]
+fn no_useful_move() {
+    let mut told = settings();
+    told.policy = deadline();
+    // A fall that is believed: in a minute the host is as good as the target.
+    let mut bench = Bench::new(told);
+    bench.sample("b", 5.0, 0.3);
+    let mut events = Vec::new();
+    for (at_s, load) in [(5.0, 0.99), (10.0, 0.97), (15.0, 0.95), (20.0, 0.93)] {
+        bench.sample("b", at_s, 0.3);
+        events = bench.sample("a", at_s, load);
+    }
+    let HoldReason::NoUsefulMove { target, gain, .. } = Bench::reason(&events, "a") else {
+        panic!("{events:?}");
+    };
+    assert_eq!(target, common::host("b"));
+    assert!(gain.move_ms >= gain.stay_ms, "{gain:?}");
 }
 
 #[test]

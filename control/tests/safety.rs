@@ -161,8 +161,8 @@ proptest! {
             told.policy = Policy::Deadline {
                 knee: share(0.95),
                 copying_extra: 0.05,
-                migration_ms: 7500.0,
                 decision_ms: 500.0,
+                margin_sd: 0.0,
             };
         }
         if let Err(why) = holds(inputs, told) {

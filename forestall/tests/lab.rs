@@ -276,17 +276,14 @@ fn samples_age_from_0_to_5_s(lab: &Lab) {
     }
 }
 
-#[test]
-fn a_frozen_agent_decides_nothing() {
-    if !enabled() {
-        return;
-    }
+/// Sends a signal to the agent of the loaded edge server, and looks that nothing is decided on what it said before.
+fn nothing_is_decided_after(name: &str) {
     let lab = Lab::new(15);
     let mut child = lab.start();
     lab.wait_for("the first sample", &mut child, || {
         lab.decision(|d| d["host"] == "edge-user" && d["reason"] == "below_threshold")
     });
-    signal("STOP", &processes("edge-user/agent"));
+    signal(name, &processes("edge-user/agent"));
     lab.wait_for("stale_sample", &mut child, || {
         lab.decision(|d| d["host"] == "edge-user" && d["reason"] == "stale_sample")
     });
@@ -297,6 +294,20 @@ fn a_frozen_agent_decides_nothing() {
         "nothing is decided on old samples"
     );
     assert_nothing_left();
+}
+
+#[test]
+fn a_frozen_agent_decides_nothing() {
+    if enabled() {
+        nothing_is_decided_after("STOP");
+    }
+}
+
+#[test]
+fn a_killed_agent_decides_nothing() {
+    if enabled() {
+        nothing_is_decided_after("KILL");
+    }
 }
 
 #[test]

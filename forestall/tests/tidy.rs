@@ -242,7 +242,7 @@ fn a_command_that_does_not_exist_is_found() {
 fn a_simulation_and_the_replay_of_its_record() {
     let scenario = scenario::Scenario::read(&root().join("scenarios/reallocation")).unwrap();
     let profile = &scenario.profiles["fast"];
-    let run = sim::run(&scenario, scenario::PolicyName::Deadline, profile).unwrap();
+    let run = sim::run(&scenario, scenario::PolicyName::Deadline, profile, 1).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let decisions = folder.path().join("decisions.jsonl");
     fs::write(folder.path().join("inputs.jsonl"), run.input_log().unwrap()).unwrap();

@@ -9,7 +9,7 @@ use control::journal::{Entry, INPUTS};
 use orchestrator::config::{Config, Snmp, SnmpVersion};
 use orchestrator::journal::{DECISIONS, MOVES, MoveEvent, MoveFact};
 use record::raw::{LoadRow, MigrationRow, PhaseRow};
-use record::{Decision, Event, Profile, SCHEMA, Timestamp};
+use record::{Decision, Event, Profile, Timestamp};
 use scenario::controller::Figures;
 use scenario::{LoadProfile, PolicyName, Role};
 
@@ -151,7 +151,7 @@ fn start_orchestrator(world: &World<'_>, plan: &Plan<'_>) -> Result<Process, Lab
     };
     let figures = Figures::try_from(plan.measured)?;
     let config = Config {
-        schema: SCHEMA,
+        schema: orchestrator::config::SCHEMA,
         journal: plan.folder.clone(),
         snmp: Snmp {
             version: SnmpVersion::V2c,

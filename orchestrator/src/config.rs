@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 
 use control::Settings;
 use drivers::qemu::QemuConfig;
-use record::{HostName, SCHEMA};
+use record::HostName;
 use serde::{Deserialize, Serialize};
+
+/// Version of the file. 2: what a controller is told of functions and limits has grown.
+pub const SCHEMA: u32 = 2;
 
 /// Everything that `forestall orchestrate` has to be told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

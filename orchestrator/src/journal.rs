@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use control::journal::{Entry, Head, INPUTS};
 use control::{Input, Settings};
-use record::{Decision, SCHEMA, Timestamp};
+use record::{Decision, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// File of the decisions: [`Decision`]s.
@@ -69,7 +69,7 @@ impl Journal {
             moves: open(MOVES)?,
         };
         let head = Head {
-            schema: SCHEMA,
+            schema: control::journal::SCHEMA,
             settings: settings.clone(),
         };
         write_line(&mut journal.inputs, &head).map_err(|error| (folder.join(INPUTS), error))?;

@@ -12,6 +12,11 @@ pub enum SimError {
     /// A promise was broken.
     #[error("a promise was broken: {0}")]
     Broken(crate::invariants::Broken),
+    /// A record of another policy knows no knee.
+    #[error(
+        "the record was made with a policy that has no knee, so `deadline` cannot be tried on it: take one of a run with `deadline`"
+    )]
+    NoKnee,
     /// There is no first line.
     #[error("there are no inputs: the first line must say the controller's settings")]
     Empty,

@@ -6,7 +6,9 @@
 //! same code once more), [`error`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod bench;
 pub mod chance;
+pub mod contest;
 pub mod demand;
 pub mod engine;
 pub mod error;
@@ -15,7 +17,9 @@ pub mod invariants;
 pub mod moves;
 pub mod noise;
 pub mod replay;
+mod rule_run;
 pub mod run;
+pub mod sweep;
 pub mod world;
 
 pub use engine::Flaw;

@@ -97,7 +97,7 @@ struct FunctionState {
 
 /// Memory on its way.
 #[derive(Debug)]
-struct Copy {
+struct Transfer {
     function: usize,
     source: usize,
     target: usize,
@@ -140,7 +140,7 @@ pub(crate) struct World {
     physics: Physics,
     hosts: Vec<HostState>,
     functions: Vec<FunctionState>,
-    copies: BTreeMap<MigrationId, Copy>,
+    copies: BTreeMap<MigrationId, Transfer>,
     pub(crate) exposure: Exposure,
 }
 
@@ -312,7 +312,7 @@ impl World {
             (Fate::Stalls, _) | (_, None) => f64::INFINITY,
             (_, Some(copying_s)) => copying_s + plan.fixed.as_secs_f64(),
         };
-        let copy = Copy {
+        let copy = Transfer {
             function,
             source,
             target,

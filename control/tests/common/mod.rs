@@ -1,8 +1,11 @@
 //! A controller with two edge hosts, `a` (with the function `f`) and `b`, and what is said to it.
 #![allow(dead_code, unreachable_pub)]
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use forestall_control::{
-    Controller, CopyOutcome, HandOver, Input, Limits, Placement, Policy, Settings,
+    Controller, CopyOutcome, HandOver, Input, Limits, Mobility, PictureAge, Placement, Policy,
+    Settings,
 };
 use record::decision::{HoldReason, Mode};
 use record::{Event, HostName, Residency, Sample, Timestamp, Utilization, VmName};
@@ -27,10 +30,19 @@ pub fn settings() -> Settings {
             vm: VmName::new("f").unwrap(),
             host: host("a"),
             load: share(0.3),
+            viewers: 1,
+            migration_ms: 7500.0,
+            gap_ms: 300.0,
+            mobility: Mobility::Free,
+            forbidden: BTreeSet::new(),
+            together: None,
+            apart: None,
+            path_ms: BTreeMap::new(),
         }],
         policy: Policy::Threshold {
             start_at: share(0.9),
         },
+        picture_age: picture_age(),
         limits: Limits {
             sample_age_ms_max: 12e3,
             sustained_samples: 1,
@@ -38,13 +50,43 @@ pub fn settings() -> Settings {
             forecast_residual_max: 0.04,
             target_load_max: share(0.75),
             gain_min: 0.1,
+            gain_horizon_ms: 60e3,
+            moves_at_once_max: 2,
+            arrivals_at_once_max: 1,
             cooldown_ms: 30e3,
             migration_ms_max: 60e3,
             inspect_again_ms: 500.0,
         },
         mode: Mode::PreCopy,
         hand_over: HandOver::Held,
+        moves_begun: 0,
     }
+}
+
+/// As [`settings`], with so many hosts, `a`, `b`, …, and these functions, each with a load of 0.3.
+pub fn fleet(
+    hosts: usize,
+    functions: &[(&str, &str)],
+    change: impl FnOnce(&mut Settings),
+) -> Settings {
+    let mut told = settings();
+    let one = told.functions[0].clone();
+    told.hosts = ["a", "b", "c", "d", "e", "f"][..hosts].iter().map(|name| host(name)).collect();
+    let function = |(vm, home): &(&str, &str)| Placement {
+        vm: VmName::new(vm).unwrap(),
+        host: host(home),
+        ..one.clone()
+    };
+    told.functions = functions.iter().map(function).collect();
+    change(&mut told);
+    told
+}
+
+/// 40 ms until 90 %, the budget of 200 ms at 95 %, 1.4 s when full.
+fn picture_age() -> PictureAge {
+    let points = [(0.0, 40.0), (0.9, 60.0), (0.95, 200.0), (1.0, 1400.0)];
+    let points = points.map(|(load, ms)| (share(load), ms));
+    PictureAge::try_from(points.to_vec()).unwrap()
 }
 
 pub struct Bench {

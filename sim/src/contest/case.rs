@@ -107,9 +107,10 @@ pub fn judge(
     contestants: &[Contestant],
     parameters: &Parameters,
 ) -> Result<Case, SimError> {
+    let fleet = site::tabulated(&input.fleet);
     let plan = |policy| {
-        let settings = site::settings(&input.fleet, policy, parameters)?;
-        site::plan(&input.fleet, settings, parameters, input.seed).map_err(SimError::Laws)
+        let settings = site::settings(&fleet, policy, parameters)?;
+        site::plan(&fleet, settings, parameters, input.seed).map_err(SimError::Laws)
     };
     let never = plan(Policy::None)?;
     let future = site::future(&never);

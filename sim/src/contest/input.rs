@@ -107,3 +107,14 @@ pub fn generated(seed: u64) -> Vec<Input> {
     };
     generate::all(seed).into_iter().map(input).collect()
 }
+
+/// A trace in words: what it holds, and what of it could not be used.
+#[must_use]
+pub fn describe(trace: &Trace) -> String {
+    format!(
+        "{} machines, {} rows, {} bad values",
+        trace.series.len(),
+        trace.rows,
+        trace.bad.total
+    )
+}

@@ -250,3 +250,80 @@ fn by_seed(cases: &[&Case], number: usize) -> Vec<(u64, u64, f64)> {
     }
     seeds.into_values().collect()
 }
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", share * 100.0))
+}
+
+fn seconds(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.0} s"))
+}
+
+/// The table for a terminal.
+#[must_use]
+pub fn table(policies: &BTreeMap<String, Summary>, order: &[Contestant]) -> String {
+    let mut text = format!(
+        "{:<36} {:>12} {:>8} {:>10} {:>8} {:>6} {:>7} {:>6} {:>9} {:>8}\n",
+        "policy", "over knee", "excess", "prevented", "share", "moves", "useless", "undone", "overflow", "margin"
+    );
+    for who in order {
+        let name = who.name();
+        let Some(s) = policies.get(&name) else {
+            continue;
+        };
+        text.push_str(&format!(
+            "{name:<36} {:>12} {:>8} {:>10} {:>8} {:>6} {:>7} {:>6} {:>9} {:>8}\n",
+            seconds(Some(s.seconds_above_knee)),
+            percent(s.excess_share),
+            format!("{}/{}", s.prevented, s.preventable),
+            percent(s.deadline_met_share),
+            s.moves,
+            s.useless_moves,
+            s.undone_moves,
+            s.overflowing_moves,
+            seconds(s.margin_s.p50),
+        ));
+    }
+    text
+}
+
+/// A line for each input and policy, `all` for all inputs together; an empty field is what was not measured.
+#[must_use]
+pub fn csv(comparison: &Comparison) -> String {
+    let mut text = String::from(
+        "input,policy,preventable,prevented,deadline_met_share,seconds_above_knee,excess_share,viewer_seconds_over_400ms,moves,\
+         useless_moves,undone_moves,overflowing_moves,margin_p5_s,margin_p50_s,margin_p95_s,precision,recall,lead_p50_s,\
+         prediction_error_p50\n",
+    );
+    let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+    let all = std::iter::once(("all", &comparison.policies));
+    let each = comparison.by_input.iter().map(|(name, table)| (name.as_str(), table));
+    for (input, table) in all.chain(each) {
+        for (policy, s) in table {
+            let fields = [
+                input.to_owned(),
+                policy.clone(),
+                s.preventable.to_string(),
+                s.prevented.to_string(),
+                number(s.deadline_met_share),
+                s.seconds_above_knee.to_string(),
+                number(s.excess_share),
+                number(s.viewer_seconds_over_400ms),
+                s.moves.to_string(),
+                s.useless_moves.to_string(),
+                s.undone_moves.to_string(),
+                s.overflowing_moves.to_string(),
+                number(s.margin_s.p5),
+                number(s.margin_s.p50),
+                number(s.margin_s.p95),
+                number(s.precision),
+                number(s.recall),
+                number(s.lead_s.p50),
+                number(s.prediction_error.p50),
+            ];
+            text.push_str(&fields.join(","));
+            text.push('\n');
+        }
+    }
+    text
+}
