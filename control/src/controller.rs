@@ -60,8 +60,12 @@ impl Controller {
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
         settings.check()?;
         let mut hosts: Vec<Host> = settings.hosts.iter().cloned().map(Host::new).collect();
-        let host_ids: HashMap<HostName, HostId> =
-            settings.hosts.iter().cloned().zip((0..).map(HostId)).collect();
+        let host_ids: HashMap<HostName, HostId> = settings
+            .hosts
+            .iter()
+            .cloned()
+            .zip((0..).map(HostId))
+            .collect();
         let mut functions = Vec::new();
         let mut function_ids = HashMap::new();
         for placement in &settings.functions {
@@ -202,11 +206,18 @@ impl Controller {
     }
 
     /// Opens a move and writes down who takes part in it.
-    pub(crate) fn open(&mut self, reallocation: Reallocation, function: usize, ends: (HostId, HostId)) {
+    pub(crate) fn open(
+        &mut self,
+        reallocation: Reallocation,
+        function: usize,
+        ends: (HostId, HostId),
+    ) {
         let (source, target) = ends;
         let load = self.functions[function].told.load.share();
         self.hosts[source.0 as usize].source = true;
-        self.hosts[target.0 as usize].arriving.push((function, load));
+        self.hosts[target.0 as usize]
+            .arriving
+            .push((function, load));
         self.moves.insert(
             reallocation.id,
             Open {
@@ -222,11 +233,9 @@ impl Controller {
     pub(crate) fn begin(&mut self, now: Timestamp, source: HostId, choice: &Choice) -> MigrationId {
         self.moves_begun += 1;
         let id = self.moves_begun;
-        let name = |host: HostId| self.hosts[host.0 as usize].name.clone();
         let reallocation = Reallocation::new(
             now,
             (id, self.functions[choice.function].told.vm.clone()),
-            (name(source), name(choice.target)),
             self.settings.hand_over,
             &self.settings.limits,
         );
@@ -253,7 +262,6 @@ impl Controller {
         let mut reallocation = Reallocation::new(
             now,
             (id, vm.clone()),
-            (source.clone(), target.clone()),
             self.settings.hand_over,
             &self.settings.limits,
         );
@@ -345,7 +353,9 @@ impl Controller {
     /// Writes a function down at a host.
     fn relocate(&mut self, function: usize, to: HostId) {
         let from = std::mem::replace(&mut self.functions[function].host, to);
-        self.hosts[from.0 as usize].functions.retain(|other| *other != function);
+        self.hosts[from.0 as usize]
+            .functions
+            .retain(|other| *other != function);
         let there = &mut self.hosts[to.0 as usize].functions;
         let place = there.partition_point(|other| *other < function);
         there.insert(place, function);
@@ -357,7 +367,10 @@ impl Controller {
     /// A move away from a host takes as long as that of the function that takes longest.
     fn learn_migration(&mut self, id: HostId) {
         let host = &mut self.hosts[id.0 as usize];
-        let times = host.functions.iter().map(|f| &self.functions[*f].told.migration_ms);
+        let times = host
+            .functions
+            .iter()
+            .map(|f| &self.functions[*f].told.migration_ms);
         host.migration = milliseconds(times.fold(0.0, |longest, ms| ms.max(longest)));
     }
 }
@@ -368,11 +381,13 @@ fn function(
     ids: &HashMap<HostName, HostId>,
 ) -> Result<Function, SettingsError> {
     let id = |what, host: &HostName| {
-        ids.get(host).copied().ok_or_else(|| SettingsError::UnknownHost {
-            vm: placement.vm.clone(),
-            what,
-            host: host.clone(),
-        })
+        ids.get(host)
+            .copied()
+            .ok_or_else(|| SettingsError::UnknownHost {
+                vm: placement.vm.clone(),
+                what,
+                host: host.clone(),
+            })
     };
     let forbidden = placement.forbidden.iter().map(|host| id("forbidden", host));
     let mut forbidden = forbidden.collect::<Result<Vec<_>, _>>()?;

@@ -110,9 +110,8 @@ impl Controller {
             return Err(never(HoldReason::NeverMoves));
         }
         if host.source || !host.arriving.is_empty() {
-            let involved = |(_, open): &(_, &crate::controller::Open)| {
-                open.source == id || open.target == id
-            };
+            let involved =
+                |(_, open): &(_, &crate::controller::Open)| open.source == id || open.target == id;
             if let Some((migration, _)) = self.moves.iter().find(involved) {
                 let migration = *migration;
                 return Err(HoldReason::Busy { migration }.into());
@@ -121,7 +120,7 @@ impl Controller {
         if host.functions.is_empty() {
             return Err(never(HoldReason::NothingToMove));
         }
-        let wanted = self.wanted(now, id, host, judged)?;
+        let wanted = self.wanted(now, host, judged)?;
         let limit = self.settings.limits.moves_at_once_max;
         if self.moves.len() >= limit as usize {
             return Err(Refusal {
@@ -146,13 +145,7 @@ impl Controller {
     }
 
     /// Whether a move is due, and of which functions.
-    fn wanted(
-        &self,
-        now: Timestamp,
-        id: HostId,
-        host: &Host,
-        judged: &Judgement,
-    ) -> Result<Wanted, Refusal> {
+    fn wanted(&self, now: Timestamp, host: &Host, judged: &Judgement) -> Result<Wanted, Refusal> {
         let free: Vec<usize> = host
             .functions
             .iter()
@@ -174,7 +167,9 @@ impl Controller {
                 only: None,
             });
         }
-        let strays = free.iter().filter_map(|f| self.follows(*f).map(|to| (*f, to)));
+        let strays = free
+            .iter()
+            .filter_map(|f| self.follows(*f).map(|to| (*f, to)));
         if let Some((stray, to)) = strays.min() {
             return Ok(Wanted {
                 cause: Cause::Together,
@@ -195,7 +190,9 @@ impl Controller {
             return Err(reason.clone().into());
         }
         // A trend that is believed rests on several samples already; a level by itself may be a passing spike.
-        let trend = host.forecast().is_some_and(crate::forecast::Forecast::trusted);
+        let trend = host
+            .forecast()
+            .is_some_and(crate::forecast::Forecast::trusted);
         if !trend && host.due_in_a_row() < limits.sustained_samples {
             let (samples, needed) = (host.due_in_a_row(), limits.sustained_samples);
             return Err(HoldReason::NotSustained { samples, needed }.into());
@@ -215,7 +212,11 @@ impl Controller {
     /// Those that do not cool down.
     fn rested(&self, now: Timestamp, functions: &[usize]) -> Result<Vec<usize>, Refusal> {
         let until = |f: &usize| self.functions[*f].cooldown_until;
-        let rested: Vec<usize> = functions.iter().copied().filter(|f| until(f) <= now).collect();
+        let rested: Vec<usize> = functions
+            .iter()
+            .copied()
+            .filter(|f| until(f) <= now)
+            .collect();
         if !rested.is_empty() {
             return Ok(rested);
         }
@@ -230,7 +231,10 @@ impl Controller {
     fn follows(&self, function: usize) -> Option<HostId> {
         let this = &self.functions[function];
         let group = this.told.together.as_ref()?;
-        let others = self.functions.iter().filter(|other| other.told.together.as_ref() == Some(group));
+        let others = self
+            .functions
+            .iter()
+            .filter(|other| other.told.together.as_ref() == Some(group));
         let leader = others.max_by_key(|other| other.moved_at)?;
         (leader.moved_at > this.moved_at && leader.host != this.host).then_some(leader.host)
     }

@@ -82,8 +82,7 @@ impl Host {
             self.readings.pop_front();
         }
         self.readings.push_back(reading);
-        self.forecast =
-            Forecast::from_readings(self.readings.iter(), limits.forecast_residual_max);
+        self.forecast = Forecast::from_readings(self.readings.iter(), limits.forecast_residual_max);
         true
     }
 
@@ -100,7 +99,9 @@ impl Host {
     /// Standard deviation of the forecast `ahead` of the newest sample: the error of one sample ahead grows with the square
     /// root of time, as that of a random walk does (Box and Jenkins, Time Series Analysis, section 5.1).
     pub(crate) fn forecast_sd(&self, ahead: Duration) -> f64 {
-        let interval_s = self.newest().map_or(0.0, |reading| reading.interval_ms / 1e3);
+        let interval_s = self
+            .newest()
+            .map_or(0.0, |reading| reading.interval_ms / 1e3);
         let steps = if interval_s > 0.0 {
             ahead.as_secs_f64() / interval_s
         } else {

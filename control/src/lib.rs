@@ -27,6 +27,4 @@ pub use controller::Controller;
 pub use host::HostId;
 pub use input::{CopyOutcome, Input};
 pub use picture_age::{PictureAge, PictureAgeError};
-pub use settings::{
-    HandOver, Limits, Mobility, Placement, Policy, Settings, SettingsError,
-};
+pub use settings::{HandOver, Limits, Mobility, Placement, Policy, Settings, SettingsError};

@@ -6,10 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Straight lines between measured points `(utilization, picture age in milliseconds)`; level before the first and after the
 /// last. Measured by `lab calibrate` (95th percentiles of its sweep), or what a scenario's model says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(
-    try_from = "Vec<(Utilization, f64)>",
-    into = "Vec<(Utilization, f64)>"
-)]
+#[serde(try_from = "Vec<(Utilization, f64)>", into = "Vec<(Utilization, f64)>")]
 pub struct PictureAge(Vec<(f64, f64)>);
 
 /// Why points are no curve.

@@ -194,9 +194,9 @@ impl Site<'_> {
         };
         let arriving = host.arriving.iter().map(|(other, _)| other);
         let there = host.functions.iter().chain(arriving);
-        there
-            .map(|other| &self.functions[*other])
-            .any(|other| other.told.apart.as_ref() == Some(group) && other.told.vm != function.told.vm)
+        there.map(|other| &self.functions[*other]).any(|other| {
+            other.told.apart.as_ref() == Some(group) && other.told.vm != function.told.vm
+        })
     }
 
     /// Expected picture age of a function's viewers at a target, once it is there.
@@ -324,9 +324,8 @@ impl Site<'_> {
 
 /// Keeps the candidates that came nearest: over the limit by the least, then by how a host is no target, then by name.
 fn nearest(refused: &mut Vec<(Unfit, f64, HostId)>, why: (Unfit, f64, HostId)) {
-    let place = refused.partition_point(|other| {
-        (other.0, other.1, other.2) < (why.0, why.1, why.2)
-    });
+    let place =
+        refused.partition_point(|other| (other.0, other.1, other.2) < (why.0, why.1, why.2));
     if place < CANDIDATES_LOGGED_MAX {
         refused.insert(place, why);
         refused.truncate(CANDIDATES_LOGGED_MAX);

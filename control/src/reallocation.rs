@@ -21,7 +21,7 @@
 use std::time::Duration;
 
 use record::decision::{CancelReason, End, MigrationId};
-use record::{Event, HostName, Residency, Timestamp, Verdict, VmName};
+use record::{Event, Residency, Timestamp, Verdict, VmName};
 
 use crate::input::CopyOutcome;
 use crate::settings::{HandOver, Limits, milliseconds};
@@ -54,9 +54,7 @@ enum State {
 #[derive(Debug)]
 pub(crate) struct Reallocation {
     pub(crate) id: MigrationId,
-    pub(crate) vm: VmName,
-    pub(crate) source: HostName,
-    pub(crate) target: HostName,
+    vm: VmName,
     hand_over: HandOver,
     state: State,
     failure: Option<String>,
@@ -86,7 +84,6 @@ impl Reallocation {
     pub(crate) fn new(
         now: Timestamp,
         (id, vm): (MigrationId, VmName),
-        (source, target): (HostName, HostName),
         hand_over: HandOver,
         limits: &Limits,
     ) -> Self {
@@ -97,8 +94,6 @@ impl Reallocation {
         Self {
             id,
             vm,
-            source,
-            target,
             hand_over,
             state,
             failure: None,

@@ -199,13 +199,14 @@ fn moves_at_once() {
 fn no_useful_move() {
     let mut told = settings();
     told.policy = deadline();
+    told.limits.sustained_samples = 4;
     // A fall that is believed: in a minute the host is as good as the target.
     let mut bench = Bench::new(told);
     bench.sample("b", 5.0, 0.3);
     let mut events = Vec::new();
-    for (at_s, load) in [(5.0, 0.99), (10.0, 0.97), (15.0, 0.95), (20.0, 0.93)] {
+    for (at_s, load) in [(5.0, 0.99), (10.0, 0.97), (15.0, 0.95)] {
         bench.sample("b", at_s, 0.3);
-        events = bench.sample("a", at_s, load);
+        events.extend(bench.sample("a", at_s, load));
     }
     let HoldReason::NoUsefulMove { target, gain, .. } = Bench::reason(&events, "a") else {
         panic!("{events:?}");

@@ -192,7 +192,10 @@ fn drain() {
     };
     assert_eq!(*cause, Cause::Drain);
     let events = move_ends(&mut bench, 1);
-    assert!(words(&events).contains(&"start a>c".to_owned()), "{events:?}");
+    assert!(
+        words(&events).contains(&"start a>c".to_owned()),
+        "{events:?}"
+    );
     let events = move_ends(&mut bench, 2);
     assert_eq!(Bench::reason(&events, "a"), HoldReason::NothingFree);
 }
@@ -223,7 +226,10 @@ fn a_resumed_move_is_looked_at_before_anything_else() {
     assert_eq!(words(&events), ["inspect"]);
     bench.sample("c", 5.0, 0.0);
     let events = bench.sample("a", 5.0, 0.96);
-    assert_eq!(Bench::reason(&events, "a"), HoldReason::Busy { migration: 7 });
+    assert_eq!(
+        Bench::reason(&events, "a"),
+        HoldReason::Busy { migration: 7 }
+    );
     assert_eq!(words(&bench.seen(7, Paused, Paused)), ["run target"]);
     bench.acted(7);
     bench.seen(7, Running, Paused);
@@ -234,5 +240,8 @@ fn a_resumed_move_is_looked_at_before_anything_else() {
     // Numbers go on.
     bench.sample("c", 40.0, 0.0);
     let events = bench.sample("b", 40.0, 0.96);
-    assert!(matches!(events[..], [Event::Start { migration: 8, .. }]), "{events:?}");
+    assert!(
+        matches!(events[..], [Event::Start { migration: 8, .. }]),
+        "{events:?}"
+    );
 }

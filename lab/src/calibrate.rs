@@ -11,7 +11,7 @@ use record::profile::{FunctionLoad, Knee, MeasuredMove, MigrationTimes, SweepCel
 use record::raw::{FrameRow, LoadRow};
 use record::{HostName, Profile, SCHEMA, Timestamp, Utilization};
 use scenario::controller::{Figures, MeasuredFunction};
-use scenario::{PolicyName, Role, LabScenario};
+use scenario::{LabScenario, PolicyName, Role};
 
 use crate::error::LabError;
 use crate::load::Load;

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use measure::statistics::Values;
 use record::results::{Environment, Experiment, ExperimentRun, Hosts, Results, Setting};
 use record::{Profile, SCHEMA};
-use scenario::{Chain, PolicyName, Role, LabScenario};
+use scenario::{Chain, LabScenario, PolicyName, Role};
 
 use crate::calibrate::calibrate;
 use crate::check::{self, Accelerator, Offer};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use record::raw::LoadRow;
 use record::{HostName, Timestamp};
-use scenario::{Role, LabScenario};
+use scenario::{LabScenario, Role};
 
 use crate::cgroup::{Cgroups, ROOT};
 use crate::error::{LabError, file};

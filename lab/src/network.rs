@@ -8,7 +8,7 @@
 //! ```
 
 use record::HostName;
-use scenario::{Host, Role, LabScenario};
+use scenario::{Host, LabScenario, Role};
 
 use crate::error::LabError;
 use crate::process::run;

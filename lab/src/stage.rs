@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use record::raw::FrameRow;
 use record::{HostName, Timestamp};
-use scenario::{Chain, Role, LabScenario};
+use scenario::{Chain, LabScenario, Role};
 
 use crate::cgroup::ROOT;
 use crate::error::{LabError, file, unless_interrupted};

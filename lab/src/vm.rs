@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use drivers::qemu::{QemuConfig, QemuEnd};
 use record::HostName;
-use scenario::{Chain, Role, LabScenario};
+use scenario::{Chain, LabScenario, Role};
 
 use crate::check::Accelerator;
 use crate::error::{LabError, unless_interrupted};
@@ -44,7 +44,12 @@ pub struct Machine {
 impl Machine {
     /// The function's machine in a scenario; consoles are kept in `state`.
     #[must_use]
-    pub fn new(scenario: &LabScenario, guest: Guest, accelerator: Accelerator, state: &Path) -> Self {
+    pub fn new(
+        scenario: &LabScenario,
+        guest: Guest,
+        accelerator: Accelerator,
+        state: &Path,
+    ) -> Self {
         Self {
             scenario: scenario.clone(),
             guest,

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use record::HostName;
-use scenario::{Role, LabScenario};
+use scenario::{LabScenario, Role};
 
 use crate::agent::Agent;
 use crate::cgroup::{PRECEDENCE, ROOT, WEIGHT};

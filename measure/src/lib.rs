@@ -2,7 +2,7 @@
 //!
 //! Data flow: [`folder`] reads what a run left -> [`picture_age`], [`intervals`], [`frames`], [`handover`] measure one
 //! thing each -> [`run`] puts them together -> [`experiment`] pairs moved with unmoved runs -> [`promises`] judges ->
-//! [`table`] and [`report`] show. [`verify`](mod@verify) does it again from the raw data and compares.
+//! [`table`] and [`report`] show ([`drawing`] is what any report can be made of). [`verify`](mod@verify) does it again from the raw data and compares.
 //!
 //! Nothing here has a clock or looks outside the experiment's directory.
 
@@ -24,6 +24,7 @@ pub mod experiment;
 pub mod promises;
 pub mod verify;
 
+pub mod drawing;
 pub mod report;
 pub mod table;
 pub mod thesis;

@@ -12,17 +12,26 @@ pub const UNMEASURED: &str = "–";
 /// `1 234 ms`, `85 ms`, `7.3 ms`: three figures where there are that many.
 #[must_use]
 pub fn ms(value: f64) -> String {
-    let rounded = value.round();
-    match rounded.abs() {
-        // A narrow no-break space between thousands, as ISO 80000-1 has it.
-        size if size >= 10_000.0 => {
-            let thousands = (size / 1e3).floor();
-            let sign = if rounded < 0.0 { "-" } else { "" };
-            format!("{sign}{thousands}\u{202f}{:03} ms", size - thousands * 1e3)
-        }
-        size if size >= 10.0 => format!("{rounded} ms"),
-        _ => format!("{value:.1} ms"),
+    if value.abs().round() >= 10.0 {
+        format!("{} ms", whole(value))
+    } else {
+        format!("{value:.1} ms")
     }
+}
+
+/// `1234`, `12 345`, `1 234 567`: a narrow no-break space between thousands from five figures on, as ISO 80000-1 has it.
+#[must_use]
+pub fn whole(value: f64) -> String {
+    let digits = format!("{:.0}", value.round().abs());
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && digits.len() > 4 && (digits.len() - at).is_multiple_of(3) {
+            text.push('\u{202f}');
+        }
+        text.push(digit);
+    }
+    let sign = if value.round() < 0.0 { "-" } else { "" };
+    format!("{sign}{text}")
 }
 
 /// `12.3 s`.
@@ -139,6 +148,11 @@ mod tests {
         assert_eq!(ms(3_383.25), "3383 ms");
         assert_eq!(ms(-27_702.0), "-27\u{202f}702 ms");
         assert_eq!(ms(9_999.7), "10\u{202f}000 ms");
+        assert_eq!(whole(-12_345_678.4), "-12\u{202f}345\u{202f}678");
+        assert_eq!(
+            [whole(0.0), whole(-0.4), whole(9_999.0)],
+            ["0", "0", "9999"]
+        );
         assert_eq!(percent_of_time(0.999_99), "99.99 %");
         assert_eq!(percent_of_time(1.0), "100 %");
         assert_eq!(signed_ms_as_s(-4_123.0), "-4.1 s");

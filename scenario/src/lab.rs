@@ -105,7 +105,9 @@ impl LabScenario {
         let function = LabFunction {
             name: name.clone(),
             host: function.host.as_ref().clone(),
-            data: function.data.ok_or_else(|| missing("`data` of its function"))?,
+            data: function
+                .data
+                .ok_or_else(|| missing("`data` of its function"))?,
             memory_mib: function.memory_mib,
             text: function
                 .text

@@ -101,7 +101,9 @@ mod tests {
     }
 
     fn function(memory_mib: u32, dirty_mib_s: f64) -> Function {
-        let text = format!("host = \"a\"\nload = 0.1\nmemory_mib = {memory_mib}\ndirty_mib_s = {dirty_mib_s:?}");
+        let text = format!(
+            "host = \"a\"\nload = 0.1\nmemory_mib = {memory_mib}\ndirty_mib_s = {dirty_mib_s:?}"
+        );
         toml::from_str(&text).unwrap()
     }
 
@@ -125,7 +127,12 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for points in ["[]", "[[0.5, 0.9]]", "[[0.5, 1.0], [0.5, 2.0]]", "[[1.5, 1.0]]"] {
+        for points in [
+            "[]",
+            "[[0.5, 0.9]]",
+            "[[0.5, 1.0], [0.5, 2.0]]",
+            "[[1.5, 1.0]]",
+        ] {
             let text = format!("fixed_ms = 0\nmemory_used = 1\nslowdown = {points}");
             assert!(toml::from_str::<MigrationLaw>(&text).is_err(), "{points}");
         }

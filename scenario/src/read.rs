@@ -173,12 +173,7 @@ impl Scenario {
             ("bandwidth_mib_s", migration.bandwidth_mib_s, 0.1, 100_000.0),
             ("link_mbit_s", migration.link_mbit_s, 1.0, 400_000.0),
             ("decision_ms", self.limits.decision_ms, 0.0, 60_000.0),
-            (
-                "fixed_ms",
-                self.model.migration.fixed_ms,
-                0.0,
-                86_400_000.0,
-            ),
+            ("fixed_ms", self.model.migration.fixed_ms, 0.0, 86_400_000.0),
             ("memory_used", self.model.migration.memory_used, 0.0, 1.0),
             ("refresh_ms", self.model.refresh_ms, 10.0, 3_600_000.0),
         ];
@@ -230,9 +225,10 @@ impl Scenario {
                 .is_some_and(|p| p.points.is_none() && p.background.is_empty())
         };
         let names = self.profiles.keys().map(String::as_str);
-        names.into_iter().find(|name| empty(&name)).map(|name| {
-            format!("profile {name} has no load: `points`, `background`, or both")
-        })
+        names
+            .into_iter()
+            .find(|name| empty(&name))
+            .map(|name| format!("profile {name} has no load: `points`, `background`, or both"))
     }
 }
 

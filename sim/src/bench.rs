@@ -138,7 +138,11 @@ pub fn calls(hosts: usize, functions: usize, rounds: u32) -> Result<Calls, SimEr
             let now = Timestamp(0) + period * round + Duration::from_micros(number as u64);
             // One in two hundred is over the knee in the later half.
             let hot = number % 200 == 0 && round > rounds / 2;
-            let load = if hot { 0.97 } else { host.demand.at(now.as_secs_f64()).min(0.9) };
+            let load = if hot {
+                0.97
+            } else {
+                host.demand.at(now.as_secs_f64()).min(0.9)
+            };
             let reading = Reading {
                 utilization: Utilization::clamped(load),
                 measured_at_us: now,

@@ -10,7 +10,9 @@ const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 /// A number that looks like chance, from a seed and a place: random access.
 #[must_use]
 pub fn hash(seed: u64, place: u64) -> u64 {
-    mix(seed.wrapping_add(place.wrapping_mul(GOLDEN)).wrapping_add(GOLDEN))
+    mix(seed
+        .wrapping_add(place.wrapping_mul(GOLDEN))
+        .wrapping_add(GOLDEN))
 }
 
 /// The share of `0..1` that a number stands for.

@@ -231,7 +231,8 @@ impl Engine {
 
     fn later(&mut self, at: Timestamp, next: Next) {
         self.queued += 1;
-        self.queue.insert((at, self.queued), (self.generation, next));
+        self.queue
+            .insert((at, self.queued), (self.generation, next));
     }
 
     fn refresh(&mut self, now: Timestamp) {
@@ -342,9 +343,11 @@ impl Engine {
             } => self.start(now, *migration, (vm, source, target), *predicted_total_ms),
             Event::Inspect { migration } => self.first_look(now, *migration),
             Event::Cancel { migration, .. } => self.cancel(now, *migration),
-            Event::Run { migration, end } => self.on_end(now, *migration, *end, |world, f, host| {
-                world.run(f, host, now)
-            }),
+            Event::Run { migration, end } => {
+                self.on_end(now, *migration, *end, |world, f, host| {
+                    world.run(f, host, now)
+                })
+            }
             Event::Discard { migration, end } => {
                 self.on_end(now, *migration, *end, |world, f, host| {
                     world.kill(f, host, now);
@@ -368,7 +371,11 @@ impl Engine {
         let settings = &self.plan.settings;
         let host = |name: &HostName| self.controller.host_id(name).map_or(0, |id| id.0 as usize);
         let ends = (host(source), host(target));
-        let function = settings.functions.iter().position(|f| f.vm == *vm).unwrap_or(0);
+        let function = settings
+            .functions
+            .iter()
+            .position(|f| f.vm == *vm)
+            .unwrap_or(0);
         self.begun.insert(migration, Begun { function, ends });
         self.plan.settings.moves_begun = self.plan.settings.moves_begun.max(migration);
         self.outcome_moves

@@ -58,9 +58,8 @@ impl Exposure {
     /// Seconds in which a function was exposed between two instants.
     #[must_use]
     pub fn seconds_within(&self, function: usize, from: Timestamp, to: Timestamp) -> f64 {
-        let overlap = |span: &(Timestamp, Timestamp)| {
-            span.1.min(to).seconds_after(span.0.max(from)).max(0.0)
-        };
+        let overlap =
+            |span: &(Timestamp, Timestamp)| span.1.min(to).seconds_after(span.0.max(from)).max(0.0);
         self.spans(function).iter().map(overlap).sum()
     }
 }

@@ -197,9 +197,12 @@ impl Invariants {
                 };
                 self.start(now, *migration, function, (source, target), *cause);
             }
-            Event::Run { migration, end } => self.touched(now, *migration, *end, event, |this, other| {
-                this == Residency::Paused && matches!(other, Residency::Paused | Residency::Absent)
-            }),
+            Event::Run { migration, end } => {
+                self.touched(now, *migration, *end, event, |this, other| {
+                    this == Residency::Paused
+                        && matches!(other, Residency::Paused | Residency::Absent)
+                })
+            }
             Event::Discard { migration, end } => {
                 self.touched(now, *migration, *end, event, |this, other| {
                     matches!(this, Residency::Paused | Residency::Absent)
@@ -225,7 +228,8 @@ impl Invariants {
         cause: Cause,
     ) {
         let limits = self.limits.clone();
-        let what = || format!("move {migration} of function {function} from host {source} to {target}");
+        let what =
+            || format!("move {migration} of function {function} from host {source} to {target}");
         let (moves, moves_max) = (self.open.len(), limits.moves_at_once_max as usize);
         self.keep(!self.never_moves, now, Promise::SeenFirst, what);
         self.keep(moves < moves_max, now, Promise::MovesAtOnce, what);
@@ -244,7 +248,9 @@ impl Invariants {
         let both = source_fresh && fresh(&self.hosts[target]);
         self.keep(both, now, Promise::FreshSamples, what);
         let there = &self.hosts[target];
-        let used = there.newest.map_or(0.0, |reading| reading.utilization.share());
+        let used = there
+            .newest
+            .map_or(0.0, |reading| reading.utilization.share());
         let coming: f64 = there.arriving.iter().map(|(_, load)| load).sum();
         let load = self.functions[function].load;
         let fits = used + coming + load <= limits.target_load_max.share() + ROUNDING;
@@ -284,7 +290,9 @@ impl Invariants {
             return;
         };
         let (source, target) = open.ends;
-        self.hosts[target].arriving.retain(|(other, _)| *other != migration);
+        self.hosts[target]
+            .arriving
+            .retain(|(other, _)| *other != migration);
         if verdict != Verdict::Stayed {
             for host in [source, target] {
                 self.hosts[host].changed_at = now;
@@ -304,9 +312,10 @@ impl Invariants {
     /// The first promise that was broken, with those that can only be judged at the end.
     pub(crate) fn finish(mut self, end: Timestamp) -> Option<Broken> {
         let limit = Duration::from_micros((self.limits.migration_ms_max * 1e3) as u64);
-        let late = self.open.iter().find(|(_, open)| {
-            end.since(open.begun_at) > limit + VERDICT_WITHIN
-        });
+        let late = self
+            .open
+            .iter()
+            .find(|(_, open)| end.since(open.begun_at) > limit + VERDICT_WITHIN);
         if let Some((migration, open)) = late {
             let what = format!("move {migration} of function {} has none", open.function);
             self.keep(false, end, Promise::Verdict, || what);

@@ -1,9 +1,13 @@
-//! A scenario in virtual time: the same file as in the lab, the very same `control`, and a model in place of machines.
+//! The controller in virtual time: scenarios, load traces, and the rules that other systems ship.
 //!
-//! Read in this order: [`demand`] and [`noise`] (load over time), [`world`] (what the machines are taken to do), [`exposure`]
-//! (when functions suffer), [`moves`] (what became of each move), [`engine`] (controller and world, event by event), [`invariants`]
-//! (what must hold of every decision), [`run`](mod@run) (a scenario), [`replay`](mod@replay) (a recorded run's inputs through the
-//! same code once more), [`error`].
+//! Read in this order. Load over time: [`demand`], [`noise`], [`chance`]. The world: [`world`] (what the machines are taken to do),
+//! [`exposure`] (when functions suffer), [`moves`] (what became of each move). The very same `control` in it: [`engine`] (event by
+//! event, with faults), [`invariants`] (what must hold of every decision), [`run`](mod@run) (a scenario: the same file as in the
+//! lab), [`sweep`] (scenarios from seeds), [`replay`](mod@replay) (a recorded run's inputs through the same code once more). The proof
+//! on load: [`trace`] (public load traces), [`refine`](mod@refine) (five-minute values to seconds), [`fleet`] (machines packed on hosts),
+//! [`generate`] (load that traces lack), [`rules`] (what other systems ship), [`oracle`] (what one who knows the future can do),
+//! [`contest`] (all of them, judged), [`forecasters`] (ways to foresee load, compared), [`interval`] (means and quantiles),
+//! [`report`] (one HTML file), [`bench`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod bench;
@@ -13,13 +17,22 @@ pub mod demand;
 pub mod engine;
 pub mod error;
 pub mod exposure;
+pub mod fleet;
+pub mod forecasters;
+pub mod generate;
+pub mod interval;
 pub mod invariants;
 pub mod moves;
 pub mod noise;
+pub mod oracle;
+pub mod refine;
 pub mod replay;
+pub mod report;
 mod rule_run;
+pub mod rules;
 pub mod run;
 pub mod sweep;
+pub mod trace;
 pub mod world;
 
 pub use engine::Flaw;

@@ -44,7 +44,11 @@ pub(crate) fn run(plan: &Plan, rule: Box<dyn Rule>, every: Duration) -> (World, 
         rule,
         world,
         moves: Moves::new(&plan.functions),
-        hosts: plan.functions.iter().map(|function| function.host).collect(),
+        hosts: plan
+            .functions
+            .iter()
+            .map(|function| function.host)
+            .collect(),
         last_moved: vec![None; plan.functions.len()],
         waiting: VecDeque::new(),
         begun: BTreeMap::new(),
@@ -64,7 +68,10 @@ impl RuleRun<'_> {
         loop {
             let copying = self.copying.first().copied();
             let copying_at = copying.map(|(at, _)| at);
-            let now = [Some(round_at), Some(look_at), copying_at].into_iter().flatten().min();
+            let now = [Some(round_at), Some(look_at), copying_at]
+                .into_iter()
+                .flatten()
+                .min();
             let Some(now) = now.filter(|now| *now <= self.plan.end) else {
                 return;
             };
@@ -86,7 +93,10 @@ impl RuleRun<'_> {
 
     fn round(&mut self, now: Timestamp) {
         let count = |host: usize, end: fn(&Begun) -> usize| {
-            self.begun.values().filter(|begun| end(begun) == host).count() as u32
+            self.begun
+                .values()
+                .filter(|begun| end(begun) == host)
+                .count() as u32
         };
         let mut hosts: Vec<HostView> = (0..self.world.hosts())
             .map(|host| HostView {
@@ -104,7 +114,10 @@ impl RuleRun<'_> {
                 load: self.world.function(function).load,
                 memory_mib: self.world.function(function).memory_mib,
                 moving: self.begun.values().any(|begun| begun.function == function)
-                    || self.waiting.iter().any(|wanted| wanted.function == function),
+                    || self
+                        .waiting
+                        .iter()
+                        .any(|wanted| wanted.function == function),
                 last_moved_s: self.last_moved[function].map(Timestamp::as_secs_f64),
             })
             .collect();
@@ -126,7 +139,10 @@ impl RuleRun<'_> {
                 return;
             };
             let source = self.hosts[wanted.function];
-            let moving = self.begun.values().any(|begun| begun.function == wanted.function);
+            let moving = self
+                .begun
+                .values()
+                .any(|begun| begun.function == wanted.function);
             if moving || source == wanted.target {
                 continue;
             }
@@ -134,7 +150,8 @@ impl RuleRun<'_> {
             let (migration, ends) = (self.moves_begun, (source, wanted.target));
             let function = wanted.function;
             self.begun.insert(migration, Begun { function, ends });
-            self.moves.started(&self.world, migration, (function, ends), None, now);
+            self.moves
+                .started(&self.world, migration, (function, ends), None, now);
             self.world.begin(migration, function, ends, Fate::Done, now);
             self.progress(now, migration);
         }

@@ -126,7 +126,9 @@ pub(crate) fn run_figures(
 
 fn look_back(settings: Settings, knee_reached: Option<Timestamp>, outcome: Outcome) -> SimRun {
     let moves = outcome.moves.list().to_vec();
-    let first = moves.iter().find(|m| m.function == 0 && m.moved_at.is_some());
+    let first = moves
+        .iter()
+        .find(|m| m.function == 0 && m.moved_at.is_some());
     let moved_at = first.and_then(|m| m.moved_at);
     let margin = |(knee, moved): (Timestamp, Timestamp)| knee.seconds_after(moved);
     SimRun {
@@ -145,7 +147,10 @@ fn look_back(settings: Settings, knee_reached: Option<Timestamp>, outcome: Outco
 /// The plan of a scenario's run.
 fn plan(scenario: &Scenario, settings: Settings, profile: &LoadProfile, seed: u64) -> Plan {
     let model = &scenario.model;
-    let names: Vec<&HostName> = scenario.hosts_of(Role::Edge).map(|(name, _)| name).collect();
+    let names: Vec<&HostName> = scenario
+        .hosts_of(Role::Edge)
+        .map(|(name, _)| name)
+        .collect();
     let place = |name: &HostName| names.iter().position(|other| *other == name).unwrap_or(0);
     let function = |function: &Function| FunctionPlan {
         host: place(function.host.as_ref()),
@@ -158,7 +163,11 @@ fn plan(scenario: &Scenario, settings: Settings, profile: &LoadProfile, seed: u6
         ),
         fixed: milliseconds(model.migration.fixed_ms),
         viewers: function.viewers,
-        path_ms: function.path_ms.iter().map(|(host, ms)| (place(host), *ms)).collect(),
+        path_ms: function
+            .path_ms
+            .iter()
+            .map(|(host, ms)| (place(host), *ms))
+            .collect(),
     };
     let first = scenario.functions.values().next();
     let offered_to = first.map(|function| function.host.as_ref());
@@ -236,7 +245,10 @@ fn milliseconds(ms: f64) -> Duration {
 /// When the host that the first function is on at the start reaches the knee if nothing is moved.
 fn knee_reached(plan: &Plan) -> Option<Timestamp> {
     let host = plan.functions.first()?.host;
-    let here = plan.functions.iter().filter(|function| function.host == host);
+    let here = plan
+        .functions
+        .iter()
+        .filter(|function| function.host == host);
     let functions: f64 = here.map(|function| function.load).sum();
     let demand = &plan.hosts.get(host)?.demand;
     let cell_us = CELL.as_micros() as u64;

@@ -62,14 +62,20 @@ impl Trial {
     pub fn new(scenario: &Scenario, seed: u64) -> Self {
         // Neighbouring seeds have nothing in common.
         let mut chance = Chance::new(hash(seed, 0));
-        let hosts: Vec<HostName> = scenario.hosts_of(Role::Edge).map(|(name, _)| name.clone()).collect();
+        let hosts: Vec<HostName> = scenario
+            .hosts_of(Role::Edge)
+            .map(|(name, _)| name.clone())
+            .collect();
         let vms: Vec<VmName> = scenario.functions.keys().cloned().collect();
         let policy = if chance.below(4) == 0 {
             PolicyName::Threshold
         } else {
             PolicyName::Deadline
         };
-        let background = hosts.iter().map(|host| (host.clone(), load(&mut chance))).collect();
+        let background = hosts
+            .iter()
+            .map(|host| (host.clone(), load(&mut chance)))
+            .collect();
         let count = chance.below(EVENTS_MAX + 1);
         let mut events: Vec<TimedEvent> = (0..count)
             .map(|_| event(&mut chance, &hosts, &vms))
@@ -105,7 +111,9 @@ fn tenths(value: f64) -> f64 {
 
 fn load(chance: &mut Chance) -> Points {
     let count = 2 + chance.below(POINTS_MAX - 1);
-    let mut at_s: Vec<f64> = (1..count).map(|_| tenths(chance.between(0.0, CALM_AFTER_S))).collect();
+    let mut at_s: Vec<f64> = (1..count)
+        .map(|_| tenths(chance.between(0.0, CALM_AFTER_S)))
+        .collect();
     at_s.push(0.0);
     at_s.sort_by(f64::total_cmp);
     let mut points: Vec<(f64, f64)> = at_s
@@ -202,15 +210,23 @@ fn candidates(trial: &Trial) -> Vec<Trial> {
 /// When the text is no table, or the trial cannot be written as one.
 pub fn scenario_text(base: &str, failure: &Failure) -> Result<String, String> {
     let trial = &failure.trial;
-    let mut table: toml::Table = base.parse().map_err(|error: toml::de::Error| error.to_string())?;
+    let mut table: toml::Table = base
+        .parse()
+        .map_err(|error: toml::de::Error| error.to_string())?;
     let name = format!("seed-{}", trial.seed);
     let value = |value: Result<toml::Value, toml::ser::Error>| value.map_err(|e| e.to_string());
     let profiles = BTreeMap::from([("found", &trial.profile)]);
     table.insert("name".into(), name.into());
-    table.insert("title".into(), format!("Broken promise: {}", failure.broken).into());
+    table.insert(
+        "title".into(),
+        format!("Broken promise: {}", failure.broken).into(),
+    );
     table.insert("default_profile".into(), "found".into());
     table.insert("policies".into(), vec![trial.policy.as_str()].into());
     table.insert("profiles".into(), value(toml::Value::try_from(profiles))?);
-    table.insert("events".into(), value(toml::Value::try_from(&trial.events))?);
+    table.insert(
+        "events".into(),
+        value(toml::Value::try_from(&trial.events))?,
+    );
     toml::to_string(&table).map_err(|error| error.to_string())
 }

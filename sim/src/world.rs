@@ -291,7 +291,8 @@ impl World {
             // While it runs nowhere its viewers see nothing new: that is as bad as a full host.
             let over = there.over_knee;
             let somewhere = self.runners(function).next().is_some();
-            self.exposure.set(function, !somewhere || (runs && over), now);
+            self.exposure
+                .set(function, !somewhere || (runs && over), now);
         }
     }
 
@@ -327,8 +328,13 @@ impl World {
 
     /// Rates all copies anew: by the load of their sources, and by how many of them use a host's link.
     fn rate_all(&mut self, now: Timestamp) {
-        let ends: Vec<(usize, usize)> = self.copies.values().map(|c| (c.source, c.target)).collect();
-        let on_link = |host: usize| ends.iter().filter(|(s, t)| *s == host || *t == host).count();
+        let ends: Vec<(usize, usize)> =
+            self.copies.values().map(|c| (c.source, c.target)).collect();
+        let on_link = |host: usize| {
+            ends.iter()
+                .filter(|(s, t)| *s == host || *t == host)
+                .count()
+        };
         let rates: Vec<f64> = ends
             .iter()
             .map(|&(source, target)| {
@@ -376,7 +382,11 @@ impl World {
         };
         self.sum_up(copy.source, now);
         self.hosts[copy.source].added -= self.physics.copying_extra;
-        if target.is_some() && self.functions[copy.function].processes.contains_key(&copy.source) {
+        if target.is_some()
+            && self.functions[copy.function]
+                .processes
+                .contains_key(&copy.source)
+        {
             self.set(copy.function, copy.source, Some(Process::Paused), now);
         }
         self.set(copy.function, copy.target, target, now);
@@ -391,7 +401,12 @@ impl World {
     }
 
     /// Lets a held guest run.
-    pub(crate) fn run(&mut self, function: usize, host: usize, now: Timestamp) -> Result<(), String> {
+    pub(crate) fn run(
+        &mut self,
+        function: usize,
+        host: usize,
+        now: Timestamp,
+    ) -> Result<(), String> {
         match self.functions[function].processes.get(&host) {
             Some(Process::Paused) => {
                 self.set(function, host, Some(Process::Running), now);
@@ -404,7 +419,12 @@ impl World {
     }
 
     /// Ends a process, whatever it does; a copy to or from it breaks.
-    pub(crate) fn kill(&mut self, function: usize, host: usize, now: Timestamp) -> Option<MigrationId> {
+    pub(crate) fn kill(
+        &mut self,
+        function: usize,
+        host: usize,
+        now: Timestamp,
+    ) -> Option<MigrationId> {
         let broken = self.copies.iter().find(|(_, copy)| {
             copy.function == function && (copy.source == host || copy.target == host)
         });

@@ -6,7 +6,13 @@ use sim::contest::{Comparison, Contestant, Parameters, compare, input};
 
 fn made_load(seed: u64) -> Comparison {
     let parameters = Parameters::frozen();
-    compare(&input::generated(seed), &Contestant::all(), &parameters, |_| {}).unwrap()
+    compare(
+        &input::generated(seed),
+        &Contestant::all(),
+        &parameters,
+        |_| {},
+    )
+    .unwrap()
 }
 
 #[test]
@@ -16,11 +22,17 @@ fn nobody_is_better_than_one_who_knows_the_future() {
         let oracle = policies["oracle"].seconds_above_knee;
         for (name, summary) in policies {
             let seconds = summary.seconds_above_knee;
-            assert!(seconds >= oracle - 1e-6, "{input} {name}: {seconds} under {oracle}");
+            assert!(
+                seconds >= oracle - 1e-6,
+                "{input} {name}: {seconds} under {oracle}"
+            );
             assert!(summary.prevented <= summary.preventable, "{input} {name}");
         }
         let feasible = comparison.feasible_s[input];
-        assert!(feasible >= oracle - 1e-6, "{input}: {feasible} under {oracle}");
+        assert!(
+            feasible >= oracle - 1e-6,
+            "{input}: {feasible} under {oracle}"
+        );
     }
 }
 

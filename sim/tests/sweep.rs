@@ -59,7 +59,10 @@ fn a_mutant_that_does_not_count_arrivals_is_caught() {
 fn a_mutant_whose_target_is_not_held_is_caught() {
     let promise = caught(Flaw::TargetNotHeld).broken.promise;
     assert!(
-        matches!(promise, Promise::OneRunner | Promise::NoneLost | Promise::SeenFirst),
+        matches!(
+            promise,
+            Promise::OneRunner | Promise::NoneLost | Promise::SeenFirst
+        ),
         "{promise:?}"
     );
 }

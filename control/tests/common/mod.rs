@@ -71,7 +71,10 @@ pub fn fleet(
 ) -> Settings {
     let mut told = settings();
     let one = told.functions[0].clone();
-    told.hosts = ["a", "b", "c", "d", "e", "f"][..hosts].iter().map(|name| host(name)).collect();
+    told.hosts = ["a", "b", "c", "d", "e", "f"][..hosts]
+        .iter()
+        .map(|name| host(name))
+        .collect();
     let function = |(vm, home): &(&str, &str)| Placement {
         vm: VmName::new(vm).unwrap(),
         host: host(home),

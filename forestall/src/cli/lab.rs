@@ -119,9 +119,10 @@ fn failure(error: LabError) -> Failure {
     let kind = match &error {
         LabError::Missing(_) => FailureKind::Missing,
         LabError::Interrupted => FailureKind::Interrupted,
-        LabError::Profile(_) | LabError::Sweep(_) | LabError::OtherProfile { .. } | LabError::OutExists(_) => {
-            FailureKind::Configuration
-        }
+        LabError::Profile(_)
+        | LabError::Sweep(_)
+        | LabError::OtherProfile { .. }
+        | LabError::OutExists(_) => FailureKind::Configuration,
         // Another lab that runs is not missing, nor is the command line wrong: the same command works later.
         _ => FailureKind::Work,
     };

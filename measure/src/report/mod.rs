@@ -1,12 +1,11 @@
 //! `report.html`: one file that needs nothing else, to read on a screen, in the dark or on paper.
 
-mod axes;
 mod definitions;
+mod legend;
 mod overview;
 mod page;
 mod run_figure;
 mod summary;
-mod svg;
 mod tables;
 
 use std::path::{Path, PathBuf};

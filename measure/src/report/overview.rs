@@ -3,9 +3,9 @@
 use maud::{Markup, html};
 use record::results::Results;
 
-use super::axes::{Axes, Frame, LEFT, RIGHT, WIDTH};
-use super::run_figure::Ranges;
-use super::svg::{self, Scale, Spacing};
+use super::run_figure::{Ranges, time};
+use crate::drawing::axes::{Axes, Frame, LEFT, RIGHT, WIDTH};
+use crate::drawing::svg::{self, Scale, Spacing, px};
 use crate::experiment::UNMOVED;
 use crate::picture_age::sliding_p95;
 use crate::run::MeasuredRun;
@@ -44,7 +44,7 @@ pub(super) fn draw(runs: &[&MeasuredRun], results: &Results, ranges: Ranges) -> 
             }
             @for measured in runs { (curve(measured, &x, &y)) }
             (names(runs, &y))
-            (axes.time())
+            (time(&axes))
         }
     }
 }
@@ -107,7 +107,7 @@ fn curve(measured: &MeasuredRun, x: &Scale, y: &Scale) -> Markup {
         g class={ "policy " (super::policy_class(&run.plan.name)) } {
             path d=(svg::line(worst)) {}
             @if let Some((cx, cy)) = dot {
-                circle cx=((cx * 10.0).round() / 10.0) cy=((cy * 10.0).round() / 10.0) r="4.5" {}
+                circle cx=(px(cx)) cy=(px(cy)) r="4.5" {}
             }
         }
     }

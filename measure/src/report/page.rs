@@ -1,53 +1,45 @@
 //! The parts of the report, from the answer down to how to do it again.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 use record::results::{Results, Run};
 
 use super::run_figure::{self, Ranges};
-use super::{definitions, overview, summary, svg, tables};
+use super::{definitions, overview, summary, tables};
+use crate::drawing::{page, svg};
 use crate::experiment::{Measured, unmoved_of};
 use crate::run::MeasuredRun;
 use crate::statistics::Values;
 use crate::words::{self, cv, ms, or_dash};
 
-const STYLE: &str = include_str!("style.css");
-
 /// The whole document.
 pub(super) fn document(measured: &Measured) -> Markup {
     let results = &measured.results;
     let setting = &results.setting;
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (setting.title) " · " (setting.scenario) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                header {
-                    div.kicker { "Forestall · " (setting.scenario) " · " (setting.started_at) }
-                    h1 { (setting.title) }
-                    p.lead { (lead(results)) }
-                }
-                main {
-                    @for profile in profiles(results) { (profile_section(profile, measured)) }
-                    section {
-                        h2 { "What is promised, and what the runs say" }
-                        (summary::promises(results))
-                    }
-                    section {
-                        h2 { "All runs" }
-                        (tables::all_runs(results))
-                    }
-                    section { h2 { "How each figure is defined" } (definitions::list()) }
-                    section { h2 { "Where and how it was made" } (tables::environment(results)) }
-                }
-            }
+    let body = html! {
+        header {
+            div.kicker { "Forestall · " (setting.scenario) " · " (setting.started_at) }
+            h1 { (setting.title) }
+            p.lead { (lead(results)) }
         }
-    }
+        main {
+            @for profile in profiles(results) { (profile_section(profile, measured)) }
+            section {
+                h2 { "What is promised, and what the runs say" }
+                (summary::promises(results))
+            }
+            section {
+                h2 { "All runs" }
+                (tables::all_runs(results))
+            }
+            section { h2 { "How each figure is defined" } (definitions::list()) }
+            section { h2 { "Where and how it was made" } (tables::environment(results)) }
+        }
+    };
+    page::document(
+        &format!("{} · {}", setting.title, setting.scenario),
+        "",
+        &body,
+    )
 }
 
 /// The one paragraph for who reads no further.

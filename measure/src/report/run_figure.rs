@@ -3,8 +3,9 @@
 use maud::{Markup, html};
 use record::results::{Results, Run};
 
-use super::axes::{Axes, Frame, LEFT, RIGHT, WIDTH};
-use super::svg::{self, Scale, Spacing};
+use super::legend::legend;
+use crate::drawing::axes::{Axes, Frame, LEFT, RIGHT, WIDTH};
+use crate::drawing::svg::{self, Scale, Spacing, px};
 use crate::intervals::FRAME;
 use crate::picture_age::sliding_p95;
 use crate::run::MeasuredRun;
@@ -64,7 +65,7 @@ pub(super) fn draw(
             (age_panel(measured, &x, ranges.age_ms, deadline_s))
             (interval_panel(measured, &x, ranges.interval_ms))
             (marks(run, &x, deadline_s))
-            (Axes { x: &x, frame: GAPS }.time())
+            (time(&Axes { x: &x, frame: GAPS }))
         }
     }
 }
@@ -124,7 +125,7 @@ fn load_panel(measured: &MeasuredRun, results: &Results, x: &Scale) -> Markup {
     let axes = Axes { x, frame: LOAD };
     html! {
         (axes.panel(&format!("(a) CPU load of {source}"), &y, &[0.0, 0.25, 0.5, 0.75, 1.0], words::percent))
-        (axes.legend(&[("true", "load-true"), ("function", "load-vm"), (target, "load-target"), ("SNMP", "load-snmp"), ("forecast", "forecast")]))
+        (legend(LOAD, &[("true", "load-true"), ("function", "load-vm"), (target, "load-target"), ("SNMP", "load-snmp"), ("forecast", "forecast")]))
         @if let Some(knee) = knee { (axes.limit(y.at(knee), "knee-line", -2.0, &format!("knee {}", words::percent(knee)))) }
         @if let Some(level) = threshold { (axes.limit(y.at(level), "threshold-line", 10.0, &format!("start at {}", words::percent(level)))) }
         path.load-vm d=(svg::line(of(source, |row| row.vm).into_iter())) {}
@@ -195,7 +196,7 @@ fn age_panel(
     let axes = Axes { x, frame: AGE };
     html! {
         (axes.panel("(b) Picture age on the screen", &y, &y.ticks(0.0), words::ms))
-        (axes.legend(&[("smallest to largest", "age-band"), ("95th percentile of 1 s", "age-p95")]))
+        (legend(AGE, &[("smallest to largest", "age-band"), ("95th percentile of 1 s", "age-p95")]))
         path.age-band d=(svg::band(&svg::columns(ages))) {}
         path.age-p95 d=(svg::line(worst.into_iter())) {}
         (axes.limit(y.at(budget), "budget-line", -2.0, &format!("budget {}", words::ms(budget))))
@@ -301,7 +302,8 @@ fn marks(run: &Run, x: &Scale, deadline_s: Option<f64>) -> Markup {
     }
 }
 
-/// A coordinate with the precision that a screen can show.
-fn px(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0
+/// The time axis under the lowest panel.
+pub(super) fn time(axes: &Axes) -> Markup {
+    let ticks = axes.x.ticks(12.0);
+    axes.under("seconds since the load began", &ticks, |s| s.to_string())
 }

@@ -17,9 +17,9 @@ use crate::rules::RuleEntry;
 use crate::world::World;
 
 /// Overloads of a function with less time between them are one.
-const CALM: Duration = Duration::from_secs(60);
+pub(crate) const CALM: Duration = Duration::from_secs(60);
 /// A function that was exposed for less than this within an overload was not: a switch takes some milliseconds.
-const UNTOUCHED_S: f64 = 0.5;
+pub(crate) const UNTOUCHED_S: f64 = 0.5;
 /// What the other contestants are shown when they are given our data.
 const OUR_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -189,7 +189,10 @@ fn by_controller(plan: Plan, overloads: &[Overload]) -> Result<Judged, SimError>
 
 fn of_oracle(bound: &Bound, overloads: &[Overload]) -> Judged {
     let total = bound.total();
-    let preventable = overloads.iter().filter(|overload| overload.preventable).count() as u64;
+    let preventable = overloads
+        .iter()
+        .filter(|overload| overload.preventable)
+        .count() as u64;
     Judged {
         preventable,
         prevented: preventable,
@@ -215,7 +218,9 @@ fn of_run(world: &World, moves: &[Move], overloads: &[Overload]) -> Judged {
     for overload in overloads {
         let left = left_before(moves, overload);
         if let Some(m) = left.filter(|m| m.started_at < overload.from) {
-            judged.leads_s.push(overload.from.seconds_after(m.started_at));
+            judged
+                .leads_s
+                .push(overload.from.seconds_after(m.started_at));
         }
         if !overload.preventable {
             continue;
@@ -232,7 +237,9 @@ fn of_run(world: &World, moves: &[Move], overloads: &[Overload]) -> Judged {
     for m in moves {
         if let (Some(predicted_ms), Some(moved_at)) = (m.predicted_ms, m.moved_at) {
             let truth_ms = moved_at.seconds_after(m.started_at) * 1e3;
-            judged.prediction_errors.push((predicted_ms - truth_ms) / truth_ms);
+            judged
+                .prediction_errors
+                .push((predicted_ms - truth_ms) / truth_ms);
         }
     }
     judged

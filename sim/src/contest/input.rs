@@ -63,7 +63,9 @@ pub fn traces(folder: &Path) -> Result<Vec<(String, Trace)>, InputError> {
     paths.sort();
     let mut found = Vec::new();
     for path in paths {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
         let name = name.unwrap_or_default();
         if name.starts_with('.') || name.to_lowercase().starts_with("readme") {
             continue;

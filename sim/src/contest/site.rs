@@ -4,9 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use control::{
-    HandOver, Limits, Mobility, PictureAge, Placement, Policy, Settings, SettingsError,
-};
+use control::{HandOver, Limits, Mobility, PictureAge, Placement, Policy, Settings, SettingsError};
 use record::decision::Mode;
 use record::{HostName, Timestamp, Utilization, VmName};
 use scenario::migration::Slowdown;
@@ -243,7 +241,9 @@ pub fn future(plan: &Plan) -> Future {
     let steps = (plan.end.as_secs_f64() / cell_s) as usize;
     let middle = |step: usize| (step as f64 + 0.5) * cell_s;
     let immovable = |host: &HostPlan| {
-        (0..steps).map(|step| host.demand.at(middle(step)) as f32).collect()
+        (0..steps)
+            .map(|step| host.demand.at(middle(step)) as f32)
+            .collect()
     };
     let mobile = |function: &FunctionPlan| {
         let move_s = function.copying_s.unwrap_or(f64::INFINITY) + function.fixed.as_secs_f64();

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use measure::statistics::Values;
 use serde::Serialize;
 
 use super::case::{Case, Contestant, Judged, judge};
 use super::input::Input;
 use super::site::Parameters;
 use crate::error::SimError;
-use crate::interval::{mean95, quantile};
+use crate::interval::mean95;
 use crate::rules::{self, RuleEntry};
 
 /// 5th, 50th and 95th percentile.
@@ -25,11 +26,12 @@ pub struct Spread {
 }
 
 impl Spread {
-    fn of(values: &mut [f64]) -> Self {
+    fn of(values: Vec<f64>) -> Self {
+        let values: Values = values.into_iter().collect();
         Self {
-            p5: quantile(values, 0.05),
-            p50: quantile(values, 0.5),
-            p95: quantile(values, 0.95),
+            p5: values.quantile(0.05),
+            p50: values.quantile(0.5),
+            p95: values.quantile(0.95),
         }
     }
 }
@@ -109,7 +111,9 @@ impl Contestant {
     pub fn all() -> Vec<Self> {
         let mut all = vec![Self::Oracle, Self::Deadline, Self::Threshold, Self::Never];
         // Never moving and the fixed 90 % are there already.
-        let others = rules::all().into_iter().filter(|rule| rule.name != rules::never::NAME);
+        let others = rules::all()
+            .into_iter()
+            .filter(|rule| rule.name != rules::never::NAME);
         for rule in others {
             all.extend([Self::Native(rule), Self::OnOurData(rule)]);
         }
@@ -161,7 +165,9 @@ pub fn compare(
             scope.spawn(work);
         }
     });
-    let results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let results = results
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     let cases = results.into_values().collect::<Result<Vec<_>, _>>()?;
     Ok(summarize(&cases, contestants))
 }
@@ -178,7 +184,9 @@ fn summarize(cases: &[Case], contestants: &[Contestant]) -> Comparison {
     };
     let of = |name: &str| -> Vec<&Case> { cases.iter().filter(|case| case.name == name).collect() };
     let all: Vec<&Case> = cases.iter().collect();
-    let inputs = names.iter().map(|name| format!("{name} x {}", of(name).len()));
+    let inputs = names
+        .iter()
+        .map(|name| format!("{name} x {}", of(name).len()));
     let feasible = |name: &&str| {
         let seconds = of(name).iter().map(|case| case.feasible_s).sum();
         ((*name).to_owned(), seconds)
@@ -186,7 +194,10 @@ fn summarize(cases: &[Case], contestants: &[Contestant]) -> Comparison {
     Comparison {
         inputs: inputs.collect(),
         policies: table(&all),
-        by_input: names.iter().map(|name| ((*name).to_owned(), table(&of(name)))).collect(),
+        by_input: names
+            .iter()
+            .map(|name| ((*name).to_owned(), table(&of(name))))
+            .collect(),
         feasible_s: names.iter().map(feasible).collect(),
     }
 }
@@ -199,11 +210,18 @@ fn summary(cases: &[&Case], number: usize, contestants: &[Contestant]) -> Summar
     let runs: Vec<&Judged> = cases.iter().map(|case| &case.judged[number]).collect();
     let sum = |value: fn(&Judged) -> u64| runs.iter().map(|run| value(run)).sum::<u64>();
     let all = |values: fn(&Judged) -> &[f64]| -> Vec<f64> {
-        runs.iter().flat_map(|run| values(run).iter().copied()).collect()
+        runs.iter()
+            .flat_map(|run| values(run).iter().copied())
+            .collect()
     };
     let seconds_of = |who: fn(&Contestant) -> bool| {
         let place = contestants.iter().position(who)?;
-        Some(cases.iter().map(|case| case.judged[place].seconds_above_knee).sum::<f64>())
+        Some(
+            cases
+                .iter()
+                .map(|case| case.judged[place].seconds_above_knee)
+                .sum::<f64>(),
+        )
     };
     let seconds: f64 = runs.iter().map(|run| run.seconds_above_knee).sum();
     let oracle = seconds_of(|who| matches!(who, Contestant::Oracle));
@@ -215,13 +233,17 @@ fn summary(cases: &[&Case], number: usize, contestants: &[Contestant]) -> Summar
     let (moves, useless_moves) = (sum(|r| r.moves), sum(|r| r.useless_moves));
     let by_seed = by_seed(cases, number);
     let leads = all(|r| &r.leads_s);
+    let recall = share(leads.len() as u64, sum(|r| r.overloads));
     let over_budget: Option<f64> = runs.iter().map(|run| run.viewer_seconds_over_budget).sum();
     Summary {
         preventable,
         prevented,
         deadline_met_share: share(prevented, preventable),
         deadline_met_share_95: Mean::of(
-            &by_seed.iter().filter_map(|seed| share(seed.1, seed.0)).collect::<Vec<_>>(),
+            &by_seed
+                .iter()
+                .filter_map(|seed| share(seed.1, seed.0))
+                .collect::<Vec<_>>(),
         ),
         seconds_above_knee: seconds,
         seconds_above_knee_95: Mean::of(&by_seed.iter().map(|seed| seed.2).collect::<Vec<_>>()),
@@ -231,11 +253,11 @@ fn summary(cases: &[&Case], number: usize, contestants: &[Contestant]) -> Summar
         useless_moves,
         undone_moves: sum(|r| r.undone_moves),
         overflowing_moves: sum(|r| r.overflowing_moves),
-        margin_s: Spread::of(&mut all(|r| &r.margins_s)),
+        margin_s: Spread::of(all(|r| &r.margins_s)),
         precision: share(moves - useless_moves, moves),
-        recall: share(leads.len() as u64, sum(|r| r.overloads)),
-        lead_s: Spread::of(&mut leads.clone()),
-        prediction_error: Spread::of(&mut all(|r| &r.prediction_errors)),
+        recall,
+        lead_s: Spread::of(leads),
+        prediction_error: Spread::of(all(|r| &r.prediction_errors)),
     }
 }
 
@@ -264,7 +286,16 @@ fn seconds(value: Option<f64>) -> String {
 pub fn table(policies: &BTreeMap<String, Summary>, order: &[Contestant]) -> String {
     let mut text = format!(
         "{:<36} {:>12} {:>8} {:>10} {:>8} {:>6} {:>7} {:>6} {:>9} {:>8}\n",
-        "policy", "over knee", "excess", "prevented", "share", "moves", "useless", "undone", "overflow", "margin"
+        "policy",
+        "over knee",
+        "excess",
+        "prevented",
+        "share",
+        "moves",
+        "useless",
+        "undone",
+        "overflow",
+        "margin"
     );
     for who in order {
         let name = who.name();
@@ -297,7 +328,10 @@ pub fn csv(comparison: &Comparison) -> String {
     );
     let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
     let all = std::iter::once(("all", &comparison.policies));
-    let each = comparison.by_input.iter().map(|(name, table)| (name.as_str(), table));
+    let each = comparison
+        .by_input
+        .iter()
+        .map(|(name, table)| (name.as_str(), table));
     for (input, table) in all.chain(each) {
         for (policy, s) in table {
             let fields = [

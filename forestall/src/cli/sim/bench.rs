@@ -84,7 +84,8 @@ impl Arguments {
             self.hours, self.period, run.samples, run.moves
         );
         if let Some((sample, placement)) = calls {
-            let show = |time: Option<Duration>| time.map_or("-".into(), |time| format!("{time:.1?}"));
+            let show =
+                |time: Option<Duration>| time.map_or("-".into(), |time| format!("{time:.1?}"));
             println!(
                 "one sample: p50 {}, p99 {} (n {}); one that leads to a placement: p50 {}, p99 {} (n {})",
                 show(sample.0),
@@ -105,5 +106,6 @@ fn rss_mb() -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(path).context("cannot read /proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-    kib.map(|kib| kib * 1024.0 / 1e6).context("/proc/self/status has no VmHWM")
+    kib.map(|kib| kib * 1024.0 / 1e6)
+        .context("/proc/self/status has no VmHWM")
 }

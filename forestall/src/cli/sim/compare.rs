@@ -20,7 +20,12 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     traces: Option<PathBuf>,
     /// Names separated by commas, or `all`
-    #[arg(long, default_value = "all", value_name = "NAMES", value_delimiter = ',')]
+    #[arg(
+        long,
+        default_value = "all",
+        value_name = "NAMES",
+        value_delimiter = ','
+    )]
     policies: Vec<String>,
     /// Seeds of packing, noise and made load
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=10_000))]
@@ -48,7 +53,10 @@ impl Arguments {
             write(out, &comparison).map_err(work)?;
         }
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&comparison).map_err(work)?);
+            println!(
+                "{}",
+                serde_json::to_string_pretty(&comparison).map_err(work)?
+            );
         } else {
             print!("{}", summary::table(&comparison.policies, &contestants));
         }
@@ -63,12 +71,21 @@ impl Arguments {
         if self.policies == ["all"] {
             return Ok(all);
         }
-        let known = || all.iter().map(Contestant::name).collect::<Vec<_>>().join(", ");
+        let known = || {
+            all.iter()
+                .map(Contestant::name)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         let mut chosen = Vec::new();
         for name in &self.policies {
             let found = all.iter().find(|who| who.name() == *name);
-            let found = found
-                .ok_or_else(|| configuration(anyhow!("there is no policy {name:?}; there are {}", known())))?;
+            let found = found.ok_or_else(|| {
+                configuration(anyhow!(
+                    "there is no policy {name:?}; there are {}",
+                    known()
+                ))
+            })?;
             chosen.push(*found);
         }
         Ok(chosen)
@@ -104,5 +121,8 @@ fn write(out: &Path, comparison: &Comparison) -> anyhow::Result<()> {
     file("results.json", &(json + "\n"))?;
     file("results.csv", &summary::csv(comparison))?;
     let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
-    file("report.html", &sim::report::html(comparison, &format!("forestall {command}")))
+    file(
+        "report.html",
+        &sim::report::html(comparison, &format!("forestall {command}")),
+    )
 }

@@ -49,7 +49,10 @@ impl Arguments {
             }
             // As the trace has it: machines, in its own steps.
             let machines = trace.series.iter().map(|series| {
-                let end_s = series.points.last().map_or(0.0, |point| point.0 + trace.interval_s);
+                let end_s = series
+                    .points
+                    .last()
+                    .map_or(0.0, |point| point.0 + trace.interval_s);
                 (refine(series, Refinement::Step, self.seed), end_s)
             });
             let machines: Vec<Load> = machines.collect();
@@ -71,8 +74,13 @@ impl Arguments {
 
 /// Load of the hosts that have a function, function included.
 fn hosts(input: &Input) -> Vec<Load> {
-    let hot = input.fleet.hosts.iter().filter(|host| !host.functions.is_empty());
-    hot.map(|host| (Arc::clone(&host.demand), input.fleet.duration_s)).collect()
+    let hot = input
+        .fleet
+        .hosts
+        .iter()
+        .filter(|host| !host.functions.is_empty());
+    hot.map(|host| (Arc::clone(&host.demand), input.fleet.duration_s))
+        .collect()
 }
 
 fn text(table: &ForecastTable) -> String {

@@ -93,7 +93,9 @@ fn otherwise(dir: &Path, inputs: &str, policy: Chosen) -> Result<Outcome, Failur
 fn first_move(decisions: &[Decision]) -> String {
     let begin = decisions.first().map(|decision| decision.at_us);
     let start = decisions.iter().find_map(|decision| match &decision.event {
-        Event::Start { vm, source, target, .. } => Some((decision.at_us, vm, source, target)),
+        Event::Start {
+            vm, source, target, ..
+        } => Some((decision.at_us, vm, source, target)),
         _ => None,
     });
     match (begin, start) {

@@ -68,7 +68,10 @@ impl Arguments {
             if self.log {
                 logs.push_str(&run.decision_log().map_err(work)?);
             }
-            broken.extend(run.broken.map(|broken| format!("{}: {broken}", policy.as_str())));
+            broken.extend(
+                run.broken
+                    .map(|broken| format!("{}: {broken}", policy.as_str())),
+            );
         }
         print!("{logs}");
         if broken.is_empty() {

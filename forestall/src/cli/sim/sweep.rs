@@ -40,7 +40,10 @@ impl Arguments {
         let scenario = Scenario::read(&self.scenario).map_err(configuration)?;
         let found = self.search(&scenario).map_err(configuration)?;
         if found.is_empty() {
-            println!("{} seeds from {}: every promise was kept", self.seeds, self.first);
+            println!(
+                "{} seeds from {}: every promise was kept",
+                self.seeds, self.first
+            );
             return Ok(Outcome::Done);
         }
         for failure in &found {
@@ -82,7 +85,9 @@ impl Arguments {
                 scope.spawn(work);
             }
         });
-        let found = found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let found = found
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut found = found.into_iter().collect::<Result<Vec<_>, _>>()?;
         found.sort_by_key(|failure| failure.trial.seed);
         Ok(found)
@@ -91,7 +96,8 @@ impl Arguments {
     /// Keeps a failure as a scenario of its own.
     fn keep(&self, failure: &Found) -> anyhow::Result<PathBuf> {
         let file = self.scenario.join(scenario::read::FILE_NAME);
-        let read = || std::fs::read_to_string(&file).context(format!("cannot read {}", file.display()));
+        let read =
+            || std::fs::read_to_string(&file).context(format!("cannot read {}", file.display()));
         let text = scenario_text(&read()?, failure).map_err(|why| anyhow!(why))?;
         let folder = self.out.join(format!("seed-{}", failure.trial.seed));
         let write = |name: &str, text: &str| -> anyhow::Result<()> {

@@ -5,24 +5,28 @@ use std::fmt::Write as _;
 
 /// How values are laid out along an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Spacing {
+pub enum Spacing {
+    /// The same distance for the same difference.
     Linear,
+    /// The same distance for the same factor; the domain is positive.
     Logarithmic,
 }
 
 /// Values to places in the picture.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Scale {
+pub struct Scale {
     /// Smallest and largest value.
-    pub(super) domain: (f64, f64),
+    pub domain: (f64, f64),
     /// Where they lie.
-    pub(super) place: (f64, f64),
-    pub(super) spacing: Spacing,
+    pub place: (f64, f64),
+    /// How they are laid out in between.
+    pub spacing: Spacing,
 }
 
 impl Scale {
     /// The place of `value`, kept within the picture.
-    pub(super) fn at(&self, value: f64) -> f64 {
+    #[must_use]
+    pub fn at(&self, value: f64) -> f64 {
         let (low, high) = self.domain;
         let value = value.clamp(low, high);
         let share = match self.spacing {
@@ -33,7 +37,8 @@ impl Scale {
     }
 
     /// Round values along the axis: 1-2-5 on a logarithmic one, about `count` on a linear one.
-    pub(super) fn ticks(&self, count: f64) -> Vec<f64> {
+    #[must_use]
+    pub fn ticks(&self, count: f64) -> Vec<f64> {
         let (low, high) = self.domain;
         match self.spacing {
             Spacing::Linear => {
@@ -58,7 +63,8 @@ impl Scale {
 }
 
 /// The next of …, 1, 2, 5, 10, 20, … that is not below `value`.
-pub(super) fn round_up(value: f64) -> f64 {
+#[must_use]
+pub fn round_up(value: f64) -> f64 {
     round_values(value)
         .into_iter()
         .find(|round| *round >= value * 0.999_999)
@@ -66,7 +72,8 @@ pub(super) fn round_up(value: f64) -> f64 {
 }
 
 /// The last of them that is not above `value`.
-pub(super) fn round_down(value: f64) -> f64 {
+#[must_use]
+pub fn round_down(value: f64) -> f64 {
     round_values(value)
         .into_iter()
         .rev()
@@ -81,7 +88,7 @@ fn round_values(value: f64) -> [f64; 6] {
 }
 
 /// Smallest and largest value in each column of the picture that is one unit wide.
-pub(super) fn columns(points: impl Iterator<Item = (f64, f64)>) -> Vec<(f64, f64, f64)> {
+pub fn columns(points: impl Iterator<Item = (f64, f64)>) -> Vec<(f64, f64, f64)> {
     let mut columns: Vec<(f64, f64, f64)> = Vec::new();
     for (x, y) in points {
         let column = x.floor();
@@ -97,7 +104,8 @@ pub(super) fn columns(points: impl Iterator<Item = (f64, f64)>) -> Vec<(f64, f64
 }
 
 /// A closed outline around all columns: along their tops and back along their bottoms.
-pub(super) fn band(columns: &[(f64, f64, f64)]) -> String {
+#[must_use]
+pub fn band(columns: &[(f64, f64, f64)]) -> String {
     let tops = columns
         .iter()
         .map(|(x, low, high)| (x + 0.5, low.min(*high)));
@@ -114,7 +122,7 @@ pub(super) fn band(columns: &[(f64, f64, f64)]) -> String {
 }
 
 /// A line through the points.
-pub(super) fn line(points: impl Iterator<Item = (f64, f64)>) -> String {
+pub fn line(points: impl Iterator<Item = (f64, f64)>) -> String {
     let mut path = String::new();
     for (x, y) in points {
         let command = if path.is_empty() { 'M' } else { 'L' };
@@ -125,7 +133,7 @@ pub(super) fn line(points: impl Iterator<Item = (f64, f64)>) -> String {
 }
 
 /// A line that keeps each value until the next point, up to `end`.
-pub(super) fn steps(points: impl Iterator<Item = (f64, f64)>, end: f64) -> String {
+pub fn steps(points: impl Iterator<Item = (f64, f64)>, end: f64) -> String {
     let mut path = String::new();
     for (x, y) in points {
         let _ = if path.is_empty() {
@@ -141,7 +149,7 @@ pub(super) fn steps(points: impl Iterator<Item = (f64, f64)>, end: f64) -> Strin
 }
 
 /// A dot for each point; points within the same half unit are one dot.
-pub(super) fn dots(points: impl Iterator<Item = (f64, f64)>) -> String {
+pub fn dots(points: impl Iterator<Item = (f64, f64)>) -> String {
     let half_units: BTreeSet<(i64, i64)> = points
         .map(|(x, y)| ((x * 2.0).round() as i64, (y * 2.0).round() as i64))
         .collect();
@@ -150,6 +158,12 @@ pub(super) fn dots(points: impl Iterator<Item = (f64, f64)>) -> String {
         let _ = write!(path, "M{} {}h0", x as f64 / 2.0, y as f64 / 2.0);
     }
     path
+}
+
+/// A coordinate with the precision that a screen can show.
+#[must_use]
+pub fn px(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
 }
 
 #[cfg(test)]
