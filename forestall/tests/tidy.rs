@@ -134,7 +134,11 @@ fn no_file_is_two_things() {
 fn every_scenario_can_be_read() {
     let all = root().join("scenarios");
     let golden = all.join("golden");
-    let entries = |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let entries = |folder: &Path| {
+        fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+    };
     let mut paths: Vec<PathBuf> = entries(&all).filter(|path| *path != golden).collect();
     paths.extend(entries(&golden));
     for path in paths {
@@ -142,8 +146,12 @@ fn every_scenario_can_be_read() {
         let scenario = scenario::Scenario::read(&path).unwrap_or_else(|e| panic!("{what}: {e}"));
         let folder = path.file_name().and_then(|name| name.to_str());
         assert_eq!(Some(scenario.name.as_str()), folder, "{what}");
-        let readme = fs::read_to_string(path.join("README.md")).unwrap_or_else(|e| panic!("{what}: {e}"));
-        assert!(readme.starts_with(&format!("# {}\n\n", scenario.name)), "{what}/README.md: title");
+        let readme =
+            fs::read_to_string(path.join("README.md")).unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert!(
+            readme.starts_with(&format!("# {}\n\n", scenario.name)),
+            "{what}/README.md: title"
+        );
     }
 }
 

@@ -74,7 +74,8 @@ impl Run {
             std::fs::write(&self.expected, &log).unwrap();
         }
         let name = self.name();
-        let expected = std::fs::read_to_string(&self.expected).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let expected =
+            std::fs::read_to_string(&self.expected).unwrap_or_else(|e| panic!("{name}: {e}"));
         for (number, (line, expected)) in log.lines().zip(expected.lines()).enumerate() {
             assert_eq!(line, expected, "{name}:{}", number + 1);
         }
@@ -222,7 +223,12 @@ const fn verdict_name(verdict: Verdict) -> &'static str {
 #[test]
 fn everything_that_can_be_said_is_said_in_some_log() {
     let mut seen = Seen::default();
-    each(|_, run| run.run.decisions.iter().for_each(|decision| seen.take(decision)));
+    each(|_, run| {
+        run.run
+            .decisions
+            .iter()
+            .for_each(|decision| seen.take(decision))
+    });
     assert_eq!(seen.reasons, BTreeSet::from(REASONS));
     assert_eq!(seen.unfit, BTreeSet::from(UNFIT));
     assert_eq!(seen.settled, BTreeSet::from(SETTLED));

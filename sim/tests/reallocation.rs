@@ -23,7 +23,11 @@ fn each(name: &str, mut check: impl FnMut(&str, PolicyName, &sim::SimRun)) {
     let scenario = Scenario::read(&folder(name)).unwrap();
     for (name, profile) in &scenario.profiles {
         for policy in POLICIES {
-            check(name, policy, &sim::run(&scenario, policy, profile, 1).unwrap());
+            check(
+                name,
+                policy,
+                &sim::run(&scenario, policy, profile, 1).unwrap(),
+            );
         }
     }
 }
