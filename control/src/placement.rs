@@ -158,7 +158,8 @@ impl Site<'_> {
         };
         let then = self.now + milliseconds(function.told.migration_ms);
         // A falling load is not counted on: it may stop falling. What is on its way there is.
-        let load = forecast.at(then).max(forecast.at(self.now)).max(0.0)
+        let seen = host.utilization().map_or(0.0, Utilization::share);
+        let load = forecast.at(then).max(forecast.at(self.now)).max(seen)
             + host.arriving.iter().map(|(_, load)| load).sum::<f64>();
         let with_it = load + self.group_load(function);
         if with_it > limits.target_load_max.share() {
