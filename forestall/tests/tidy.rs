@@ -132,18 +132,27 @@ fn no_file_is_two_things() {
 
 #[test]
 fn every_scenario_can_be_read() {
-    let mut count = 0;
-    for entry in fs::read_dir(root().join("scenarios")).unwrap() {
-        let path = entry.unwrap().path();
-        let scenario = scenario::Scenario::read(&path).unwrap();
-        assert_eq!(
-            Some(scenario.name.as_str()),
-            path.file_name().and_then(|name| name.to_str())
+    let all = root().join("scenarios");
+    let golden = all.join("golden");
+    let entries = |folder: &Path| {
+        fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+    };
+    let mut paths: Vec<PathBuf> = entries(&all).filter(|path| *path != golden).collect();
+    paths.extend(entries(&golden));
+    for path in paths {
+        let what = path.display();
+        let scenario = scenario::Scenario::read(&path).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let folder = path.file_name().and_then(|name| name.to_str());
+        assert_eq!(Some(scenario.name.as_str()), folder, "{what}");
+        let readme =
+            fs::read_to_string(path.join("README.md")).unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert!(
+            readme.starts_with(&format!("# {}\n\n", scenario.name)),
+            "{what}/README.md: title"
         );
-        assert!(path.join("README.md").exists(), "{}", path.display());
-        count += 1;
     }
-    assert!(count > 0);
 }
 
 /// Command lines of `forestall` in the code blocks of a page: the words that name a command, and its options.
