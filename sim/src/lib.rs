@@ -4,9 +4,13 @@
 //! [`replay`](mod@replay) (a recorded run's inputs through the same code once more), [`error`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod chance;
+pub mod demand;
 pub mod error;
+pub mod noise;
 pub mod replay;
 pub mod run;
+pub mod trace;
 pub mod world;
 
 pub use error::SimError;
