@@ -7,7 +7,10 @@
 pub mod chance;
 pub mod demand;
 pub mod error;
+pub mod fleet;
+pub mod generate;
 pub mod noise;
+pub mod refine;
 pub mod replay;
 pub mod run;
 pub mod trace;
