@@ -8,6 +8,7 @@ pub mod chance;
 pub mod demand;
 pub mod error;
 pub mod fleet;
+pub mod forecasters;
 pub mod generate;
 pub mod noise;
 pub mod refine;
