@@ -128,6 +128,17 @@ struct Filling {
 pub fn pack(trace: &Trace, packing: &Packing) -> Result<Fleet, PackError> {
     check(packing)?;
     let windows = windows(trace)?;
+    let too_few = |number, reached, wanted| PackError::TooFewMachines {
+        machines: trace.series.len(),
+        hosts: packing.hosts,
+        name: host_name(number),
+        reached,
+        wanted,
+    };
+    // Each host has windows in memory: their number is bounded by what the trace itself has.
+    if packing.hosts > trace.series.len() {
+        return Err(too_few(trace.series.len(), 0.0, packing.mean_demand));
+    }
     let mut chance = Chance::new(packing.seed);
     let mut hosts: Vec<Filling> = (0..packing.hosts)
         .map(|_| Filling {
@@ -141,18 +152,9 @@ pub fn pack(trace: &Trace, packing: &Packing) -> Result<Fleet, PackError> {
     for machine in machines {
         put_on_a_host(&mut hosts, machine, trace.interval_s, packing.machine_share);
     }
-    let poorest = hosts.iter().enumerate().find(|(_, host)| {
-        let least = host.wanted * FILLED_MIN;
-        host.mean < least
-    });
-    if let Some((number, host)) = poorest {
-        return Err(PackError::TooFewMachines {
-            machines: trace.series.len(),
-            hosts: packing.hosts,
-            name: host_name(number),
-            reached: host.mean,
-            wanted: host.wanted,
-        });
+    let mut all = hosts.iter().enumerate();
+    if let Some((number, host)) = all.find(|(_, host)| host.mean < host.wanted * FILLED_MIN) {
+        return Err(too_few(number, host.mean, host.wanted));
     }
     Ok(Fleet {
         hosts: hosts
@@ -338,16 +340,19 @@ mod tests {
 
     #[test]
     fn too_few_machines() {
-        let packing = Packing::standard(40, Refinement::Step, 0);
-        let error = pack(&trace(50), &packing).unwrap_err();
-        assert!(matches!(
-            error,
-            PackError::TooFewMachines {
+        for hosts in [40, usize::MAX] {
+            let packing = Packing::standard(hosts, Refinement::Step, 0);
+            let error = pack(&trace(50), &packing).unwrap_err();
+            let PackError::TooFewMachines {
                 machines: 50,
-                hosts: 40,
+                hosts: of_error,
                 ..
-            }
-        ));
+            } = error
+            else {
+                panic!("{error}")
+            };
+            assert_eq!(of_error, hosts);
+        }
     }
 
     #[test]
