@@ -61,6 +61,26 @@ impl Demand for Line {
         };
         value.max(0.0)
     }
+
+    /// Exact where no point is below 0: areas under the pieces.
+    fn mean(&self, from_s: f64, to_s: f64) -> f64 {
+        let mut load = self.at(from_s);
+        if from_s.is_nan() || to_s.is_nan() || to_s <= from_s {
+            return load;
+        }
+        let (mut at_s, mut area) = (from_s, 0.0);
+        let after = self.points.partition_point(|point| point.0 <= from_s);
+        for point in self.points.iter().skip(after) {
+            let next = point.1.max(0.0);
+            if point.0 >= to_s {
+                let end = load + (next - load) * (to_s - at_s) / (point.0 - at_s);
+                return (area + (load + end) / 2.0 * (to_s - at_s)) / (to_s - from_s);
+            }
+            area += (load + next) / 2.0 * (point.0 - at_s);
+            (at_s, load) = (point.0, next);
+        }
+        (area + load * (to_s - at_s)) / (to_s - from_s)
+    }
 }
 
 /// One of several, each held until the next begins: `(seconds, share)` in order of time. Before the first it is 0.
@@ -133,6 +153,28 @@ mod tests {
         }
         assert!((line.mean(10.0, 20.0) - 1.0).abs() < 1e-12);
         assert_eq!(Line::default().at(3.0), 0.0);
+    }
+
+    #[test]
+    fn means_of_lines_are_exact() {
+        let line = Line {
+            points: vec![(5.0, 0.2), (10.0, 0.4), (10.0, 0.8), (20.0, 1.2)],
+        };
+        for (from_s, to_s, mean) in [
+            (0.0, 5.0, 0.2),
+            (0.0, 10.0, 0.25),
+            (6.0, 9.0, 0.3),
+            (5.0, 20.0, 11.5 / 15.0),
+            (10.0, 12.0, 0.84),
+            (15.0, 25.0, 1.15),
+            (30.0, 40.0, 1.2),
+            (7.5, 7.5, 0.3),
+        ] {
+            let found = line.mean(from_s, to_s);
+            assert!((found - mean).abs() < 1e-12, "{from_s} to {to_s}: {found}");
+            let pieces = mean_of(|at_s| line.at(at_s), from_s, to_s);
+            assert!((pieces - mean).abs() < 1e-9, "{from_s} to {to_s}: {pieces}");
+        }
     }
 
     #[test]

@@ -31,10 +31,8 @@ impl Noise {
             let before = place.floor();
             let part = place - before;
             let smooth = part * part * (3.0 - 2.0 * part);
-            let value = |knot: f64| {
-                let seed = hash(self.seed, number as u64);
-                2.0 * share(hash(seed, knot as i64 as u64)) - 1.0
-            };
+            let seed = hash(self.seed, number as u64);
+            let value = |knot: f64| 2.0 * share(hash(seed, knot as i64 as u64)) - 1.0;
             let (from, to) = (value(before), value(before + 1.0));
             from + (to - from) * smooth
         };
@@ -77,7 +75,7 @@ mod tests {
             sum += value;
             squares += value * value;
         }
-        let (mean, sd) = (sum / n, (squares / n as f64).sqrt());
+        let (mean, sd) = (sum / n, f64::sqrt(squares / n));
         assert!(mean.abs() < 0.01, "{mean}");
         assert!((sd - SD_PER_AMPLITUDE).abs() < 0.005, "{sd}");
     }

@@ -80,7 +80,9 @@ fn row(layout: Layout, machine: u8, time: &str, load: &str) -> String {
         Layout::PlanetLabFolder => load.to_owned(),
         Layout::Bitbrains => format!("{time};\t4;\t{load}"),
         Layout::Azure2019 => format!("{time},vm{machine},0,1,{load}"),
-        Layout::Alibaba2018 if machine % 2 == 0 => format!("m_{machine},{time},{load},,,,,,"),
+        Layout::Alibaba2018 if machine.is_multiple_of(2) => {
+            format!("m_{machine},{time},{load},,,,,,")
+        }
         Layout::Alibaba2018 => format!("c_{machine},m_1,{time},{load},,,,,,,"),
         Layout::Google2019 => {
             format!("{time},{machine},\"{{\"\"cpus\"\": {load}, \"\"memory\"\": 0}}\"")

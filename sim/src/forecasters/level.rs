@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::Forecaster;
-use super::spread::{Newest, Spread};
+use super::spread::{Newest, Spread, student};
 
 /// The newest sample. Its error grows as that of a random walk does, with the root of the steps.
 #[derive(Clone, Debug, Default)]
@@ -61,7 +61,8 @@ impl Forecaster for MeanOfWindow {
         let mean = self.window.iter().sum::<f64>() / n;
         let squares = self.window.iter().map(|x| (x - mean) * (x - mean));
         let variance = squares.sum::<f64>() / (n - 1.0);
-        Some((mean, (variance * (1.0 + 1.0 / n)).sqrt()))
+        let sd = (variance * (1.0 + 1.0 / n)).sqrt();
+        Some((mean, sd * student(self.window.len() - 1)))
     }
 }
 

@@ -6,7 +6,7 @@ use control::forecast::Forecast;
 use record::{Reading, Timestamp, Utilization};
 
 use super::Forecaster;
-use super::spread::{Newest, Spread};
+use super::spread::{Newest, Spread, student};
 
 /// What `control` does: a least-squares line through four samples, believed while they lie within 0.04 of it. The error
 /// ahead is that of a regression (Draper and Smith, "Applied Regression Analysis", 3rd ed., section 1.4); while the line is
@@ -52,7 +52,7 @@ impl Forecaster for LeastSquares {
             Some(residual) => {
                 let centres = self.window.iter().map(|reading| reading.centre());
                 let centres: Vec<f64> = centres.map(Timestamp::as_secs_f64).collect();
-                residual * growth(&centres, at_s)
+                residual * growth(&centres, at_s) * student(centres.len() - 2)
             }
             None => {
                 let steps = self.newest?.0.steps_to(at_s);
@@ -112,7 +112,8 @@ impl Forecaster for TheilSen {
         let sd = Self::SD_PER_MEDIAN * median(off.collect())?;
         let centres: Vec<f64> = self.window.iter().map(|point| point.0).collect();
         let mean = at_origin + slope * (at_s - origin_s);
-        Some((mean, sd * growth(&centres, at_s)))
+        let growth = growth(&centres, at_s) * student(centres.len() - 2);
+        Some((mean, sd * growth))
     }
 }
 

@@ -3,7 +3,7 @@
 //! Each takes one sample after another, a mean over an interval that has ended, and says what load it expects at an instant
 //! and how sure it is (a standard deviation). An instant is that of a mean's middle: what is expected at `t` is compared
 //! with a sample whose middle is at `t`. Where a method says how its error grows with the horizon, that formula is used,
-//! with the spread of its own errors one step ahead ([`spread`]).
+//! with the spread of its own errors ([`spread`]).
 //!
 //! | name | what it is | published |
 //! |---|---|---|

@@ -1,11 +1,23 @@
 //! What all forecasters keep: when the newest sample was, and how far off they were.
+//!
+//! Those that have a window of a few samples only take their spread from it; it is widened as Student's distribution is.
 
 /// Weight of the newest error once there are many.
 const NEWEST: f64 = 0.05;
 /// The furthest that anybody looks ahead, in steps.
-const STEPS_MAX: f64 = 1_000.0;
+const STEPS_MAX: u32 = 1_000;
 /// Errors of which a spread can be told.
 const ERRORS_MIN: u32 = 2;
+
+/// By how much wider than a normal distribution's Student's 95 % interval is, with 1 to 5 degrees of freedom.
+const STUDENT: [f64; 5] = [6.48, 2.20, 1.62, 1.42, 1.31];
+
+/// What makes a standard deviation of few samples one of which 1.96 hold 95 %, as they do of many.
+#[must_use]
+pub fn student(degrees_of_freedom: usize) -> f64 {
+    let place = degrees_of_freedom.clamp(1, STUDENT.len()) - 1;
+    STUDENT[place]
+}
 
 /// Spread of errors one step ahead: the mean of their squares, of all of them at first, then with the older ones fading.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -52,8 +64,8 @@ impl Newest {
     #[must_use]
     pub fn steps_to(&self, at_s: f64) -> u32 {
         let steps = (at_s - self.centre_s) / self.step_s;
-        // Not-a-number, from a step of no length, becomes one step.
-        steps.round().max(1.0).min(STEPS_MAX) as u32
+        // Not-a-number, of a step of no length, becomes 0 first.
+        (steps.round() as u32).clamp(1, STEPS_MAX)
     }
 }
 

@@ -69,7 +69,7 @@ fn ramp_curve(per_s: f64, chance: &mut Chance) -> Curve {
     let (low, high) = (chance.between(0.2, 0.4), chance.between(1.1, 1.2));
     let mut course = Course::from(low);
     // The beginning falls anywhere between two samples.
-    course.hold(chance.between(60.0, 120.0));
+    course.hold(chance.between(180.0, 240.0));
     course.go_to(high, (high - low) / per_s);
     course.hold(chance.between(60.0, 120.0));
     course.go_to(low, (high - low) / per_s);
@@ -81,7 +81,7 @@ fn step_curve(chance: &mut Chance) -> Curve {
     let low = chance.between(0.25, 0.45);
     let mut course = Course::from(low);
     for _ in 0..2 {
-        course.hold(chance.between(120.0, 240.0));
+        course.hold(chance.between(180.0, 300.0));
         course.jump_to(chance.between(1.0, 1.15));
         course.hold(chance.between(60.0, 180.0));
         course.jump_to(low);
@@ -129,7 +129,7 @@ fn daily_curves(chance: &mut Chance) -> Vec<Curve> {
 }
 
 fn flash_crowd_curves(chance: &mut Chance) -> Vec<Curve> {
-    let mut begin_s = chance.between(120.0, 180.0);
+    let mut begin_s = chance.between(180.0, 240.0);
     let mut curve = |_| {
         let low = chance.between(0.3, 0.4);
         let mut course = Course::from(low);
@@ -147,7 +147,7 @@ fn flash_crowd_curves(chance: &mut Chance) -> Vec<Curve> {
 fn leak_curve(chance: &mut Chance) -> Curve {
     let low = chance.between(0.25, 0.35);
     let mut course = Course::from(low);
-    course.hold(chance.between(60.0, 120.0));
+    course.hold(chance.between(180.0, 240.0));
     course.go_to(
         chance.between(1.02, 1.08),
         chance.between(7_200.0, 14_400.0),
