@@ -13,6 +13,9 @@ const POLICIES: [PolicyName; 3] = [
     PolicyName::Deadline,
 ];
 
+/// While it is switched a function runs nowhere for some milliseconds.
+const SWITCH_S: f64 = 0.1;
+
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../scenarios")
@@ -74,7 +77,7 @@ fn what_each_policy_comes_to() {
         // the knee, but not for the knee that copying itself brings nearer.
         let untouched = policy == PolicyName::Deadline && profile == "fast";
         assert_eq!(
-            run.above_knee_s == 0.0,
+            run.above_knee_s < SWITCH_S,
             untouched,
             "{what}: {} s",
             run.above_knee_s
