@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use record::decision::{Cause, HoldReason};
+use record::decision::{Cause, HoldReason, Unfit};
 use record::{Event, Timestamp};
 
 use crate::controller::{Controller, HOLD_LOGGED_EVERY, Open};
@@ -23,6 +23,17 @@ struct Refusal {
 }
 
 impl Refusal {
+    /// Whether it is only a matter of some seconds.
+    fn passes(&self) -> bool {
+        match &self.reason {
+            HoldReason::NoTargetFits { candidates, .. } => candidates
+                .iter()
+                .all(|candidate| candidate.unfit < Unfit::OverLimit),
+            HoldReason::CoolingDown { .. } | HoldReason::MovesAtOnce { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether nothing presses.
     const fn is_calm(&self) -> bool {
         matches!(self.reason, HoldReason::NotDue | HoldReason::BelowThreshold)
@@ -142,6 +153,14 @@ impl Controller {
             Some(Ok(choice)) => return Ok(choice),
             Some(Err(refusal)) => Some(refusal),
             None => None,
+        };
+        // What belongs elsewhere does not go to a third host while it may still follow, nor while another can go instead.
+        let others = free.iter().copied().filter(|f| self.follows(*f).is_none());
+        let others: Vec<usize> = others.collect();
+        let (free, torn) = match torn {
+            Some(refusal) if others.is_empty() && refusal.passes() => return Err(refusal),
+            Some(refusal) if !others.is_empty() => (others, Some(refusal)),
+            torn => (free, torn),
         };
         let wanted = self.wanted(now, host, judged, &free);
         match (wanted.and_then(|wanted| self.place(now, id, wanted)), torn) {
