@@ -21,7 +21,7 @@ pub(super) fn draw(columns: &[Column]) -> Markup {
         .flat_map(|column| column.tables.iter().copied())
         .collect();
     html! {
-        div.scroll { table.runs.contest {
+        div.scroll { table.runs.contest.narrow {
             thead {
                 tr { th {} @for column in columns { th.group colspan="4" { (column.name) } } }
                 tr {
