@@ -2,11 +2,15 @@
 //!
 //! A straight line through the newest few samples by least squares, each sample standing at the middle of the interval
 //! that it is a mean of: on a ramp of `r` per second a mean over 5 s is `2.5 r` behind the load at its end, and the line
-//! makes up for that. A slope is believed only while the samples lie near a line; after a step or in noise the forecast
-//! says that the load stays where it is.
+//! makes up for that. A slope is believed only while the samples lie near a line, and nearer than a step's would; after a
+//! step or in noise the forecast says that the load stays where it is.
 
 use record::decision::ForecastRecord;
 use record::{Reading, Timestamp};
+
+/// A slope counts while it is at least so many of its own standard errors (the t statistic of a regression's slope, Draper and
+/// Smith, section 1.4). Four samples of which the last is a step have 2.4, of a ramp with little noise many times as much.
+const TREND_T_MIN: f64 = 4.0;
 
 /// A forecast of one host's load.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,9 +38,9 @@ impl Forecast {
                 reading.utilization.share(),
             )
         }));
-        let trusted = line
-            .residual
-            .is_some_and(|residual| residual <= residual_max);
+        let trusted = line.residual.is_some_and(|residual| {
+            residual <= residual_max && line.slope.abs() * line.spread >= TREND_T_MIN * residual
+        });
         let (level, slope_per_s) = if trusted {
             (line.level, line.slope)
         } else {
@@ -101,6 +105,9 @@ impl Forecast {
 struct Line {
     level: f64,
     slope: f64,
+    /// Square root of the sum of squared distances of the points' places from their mean: a slope's own standard error is the
+    /// residual divided by it.
+    spread: f64,
     residual: Option<f64>,
 }
 
@@ -123,6 +130,7 @@ impl Line {
         Self {
             level,
             slope,
+            spread: sxx.sqrt(),
             residual,
         }
     }

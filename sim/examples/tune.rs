@@ -2,7 +2,7 @@
 //!
 //!     cargo run --release -p forestall-sim --example tune -- TRACES SEEDS margin_sd=0.5 horizon_s=300 sustained=1
 //!
-//! Tuned on the day 20110303 and on seeds 1 to 5, never on what is published.
+//! Tuned on the day 20110303 and on seed 1, never on what is published.
 use std::path::Path;
 
 use forestall_sim as sim;

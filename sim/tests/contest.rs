@@ -44,9 +44,11 @@ fn the_same_seed_gives_the_same_figures() {
 }
 
 #[test]
-fn a_host_that_stays_under_the_knee_needs_no_move() {
-    let comparison = made_load(11);
-    let plateau = &comparison.by_input["plateau"]["deadline"];
-    assert_eq!(plateau.seconds_above_knee, 0.0);
-    assert_eq!(plateau.useless_moves, 0, "{plateau:?}");
+fn a_host_that_stays_under_the_knee_is_left_alone_but_for_chance() {
+    // Noise may look like a trend once; it must not do so again and again.
+    let plateau = &made_load(11).by_input["plateau"];
+    let (ours, never) = (&plateau["deadline"], &plateau["never"]);
+    assert!(ours.moves <= 1 && ours.undone_moves == 0, "{ours:?}");
+    // The switch itself takes some milliseconds.
+    assert!(ours.seconds_above_knee <= never.seconds_above_knee + 0.1);
 }

@@ -95,6 +95,8 @@ pub struct Summary {
 /// All contestants over the same cases.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
+    /// [`Parameters::digest`] of the controller's parameters.
+    pub parameters: String,
     /// Inputs and how often each was made from another seed.
     pub inputs: Vec<String>,
     /// All inputs together.
@@ -169,7 +171,10 @@ pub fn compare(
         .into_inner()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
     let cases = results.into_values().collect::<Result<Vec<_>, _>>()?;
-    Ok(summarize(&cases, contestants))
+    Ok(Comparison {
+        parameters: parameters.digest(),
+        ..summarize(&cases, contestants)
+    })
 }
 
 fn summarize(cases: &[Case], contestants: &[Contestant]) -> Comparison {
@@ -192,6 +197,7 @@ fn summarize(cases: &[Case], contestants: &[Contestant]) -> Comparison {
         ((*name).to_owned(), seconds)
     };
     Comparison {
+        parameters: String::new(),
         inputs: inputs.collect(),
         policies: table(&all),
         by_input: names
@@ -233,6 +239,8 @@ fn summary(cases: &[&Case], number: usize, contestants: &[Contestant]) -> Summar
     let (moves, useless_moves) = (sum(|r| r.moves), sum(|r| r.useless_moves));
     let by_seed = by_seed(cases, number);
     let leads = all(|r| &r.leads_s);
+    // One who knows the future has no foresight to be measured.
+    let foresees = matches!(contestants[number], Contestant::Oracle);
     let recall = share(leads.len() as u64, sum(|r| r.overloads));
     let over_budget: Option<f64> = runs.iter().map(|run| run.viewer_seconds_over_budget).sum();
     Summary {
@@ -254,8 +262,8 @@ fn summary(cases: &[&Case], number: usize, contestants: &[Contestant]) -> Summar
         undone_moves: sum(|r| r.undone_moves),
         overflowing_moves: sum(|r| r.overflowing_moves),
         margin_s: Spread::of(all(|r| &r.margins_s)),
-        precision: share(moves - useless_moves, moves),
-        recall,
+        precision: share(moves - useless_moves, moves).filter(|_| !foresees),
+        recall: recall.filter(|_| !foresees),
         lead_s: Spread::of(leads),
         prediction_error: Spread::of(all(|r| &r.prediction_errors)),
     }

@@ -161,7 +161,7 @@ fn how_it_was_made(comparison: &Comparison) -> Markup {
         section {
             h2 { "How it was made" }
             p { "Inputs, and from how many seeds each was made: " (comparison.inputs.join(", ")) "." }
-            p { "Parameters:" }
+            p { "Parameters, digest " code { (comparison.parameters) } ":" }
             pre.parameters { code { (format!("{:?}", Parameters::frozen())) } }
         }
     }

@@ -101,6 +101,7 @@ pub(super) fn comparison() -> Comparison {
         "step",
     ];
     Comparison {
+        parameters: "0123456789abcdef".to_owned(),
         inputs: names.map(|name| format!("{name} x 5")).into(),
         policies: table(),
         by_input: names.map(|name| (name.to_owned(), table())).into(),
@@ -111,6 +112,7 @@ pub(super) fn comparison() -> Comparison {
 /// Nobody ran through nothing.
 pub(super) fn nothing() -> Comparison {
     Comparison {
+        parameters: "0123456789abcdef".to_owned(),
         inputs: Vec::new(),
         policies: BTreeMap::new(),
         by_input: BTreeMap::new(),

@@ -22,8 +22,7 @@ use super::{Move, Rule, View};
 /// Its name in tables.
 pub const NAME: &str = "watcher-workload-balance";
 /// Where it was published.
-pub const SOURCE: &str = "OpenStack Watcher, strategy workload_balance (workload_balance.py), default threshold 25 % and period 300 s \
-    OpenStack Watcher, strategy workload_balance (workload_balance.py), default threshold 25 % and period 300 s";
+pub const SOURCE: &str = "OpenStack Watcher, strategy workload_balance (workload_balance.py), default threshold 25 % and period 300 s";
 
 const THRESHOLD: f64 = 0.25;
 const PERIOD_S: f64 = 300.0;
