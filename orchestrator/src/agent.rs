@@ -12,7 +12,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 use crate::counters::Counters;
-use crate::snmp::{Access, Event, Failure, Poller, Snmp, SnmpError, Tally, Transmit};
+use crate::snmp::{Access, Event, Failure, Poller, Snmp, SnmpError, Totals, Transmit};
 
 /// Room for answers that come while this task waits for its turn: a second of those of 10,000 agents.
 const RECEIVE_BUFFER_BYTES: usize = 16 << 20;
@@ -102,10 +102,10 @@ impl Watch {
         }
     }
 
-    /// Counts of all agents, and datagrams from addresses that are no agent's.
+    /// Counts of all agents.
     #[must_use]
-    pub fn total(&self) -> (Tally, u64) {
-        self.poller.total()
+    pub fn totals(&self) -> Totals {
+        self.poller.totals()
     }
 
     async fn send(&mut self, transmit: Transmit) {

@@ -57,7 +57,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), O
         watch
             .run(&samples_in, async { drop(asked_enough.await) })
             .await;
-        watch.total()
+        watch.totals()
     });
     let mut mover = Mover::new(Qemu::new(config.qemu.clone()), news_in);
     let journal_failed = |source| OrchestratorError::Journal {
@@ -99,8 +99,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), O
         }
     }
     drop((stop_asking, samples));
-    if let Ok((total, strays)) = agents.await {
-        eprintln!("snmp: {total}, from unknown addresses {strays}");
+    if let Ok(totals) = agents.await {
+        eprintln!("snmp: {totals}");
     }
     Ok(())
 }

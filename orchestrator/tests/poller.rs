@@ -178,7 +178,7 @@ fn getting_to_know_an_agent_takes_three_requests_of_one_poll() {
 fn v2c_has_no_proof_of_a_restart() {
     let mut bed = Bed::new(&v2c("public"), &v2c("public"), 3);
     bed.after(0).after(999).talk();
-    assert_eq!(bed.poller.total().0.answered, 3, "{:?}", bed.events);
+    assert_eq!(bed.poller.totals().tally.answered, 3, "{:?}", bed.events);
     let reading = bed.events.iter().find_map(|event| match event {
         Event::Reading { reading, .. } => Some(reading.boots),
         _ => None,
@@ -324,7 +324,7 @@ fn forged_numbers() {
     bed.deliver(request.to, &answer);
     assert_eq!(bed.tally().forged, 1, "nobody remembers asking");
     bed.deliver("10.1.1.1:161".parse().unwrap(), &answer);
-    assert_eq!(bed.poller.total().1, 1, "of nobody we know");
+    assert_eq!(bed.poller.totals().strays, 1, "of nobody we know");
 }
 
 /// An answer that was heard before, by somebody who saw it: its number is no longer waited for.

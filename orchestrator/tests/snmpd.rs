@@ -140,7 +140,7 @@ async fn watch(snmp: &Snmp, within: Duration) -> (Option<Sample>, Tally) {
         Input::Sample(sample) => sample,
         other => panic!("{other:?}"),
     });
-    (sample, watch.total().0)
+    (sample, watch.totals().tally)
 }
 
 fn assert_sample((sample, tally): (Option<Sample>, Tally)) -> Sample {
@@ -203,11 +203,11 @@ async fn a_restarted_agent_answers_again() {
     let mut watch = Watch::new(&snmp, &snmp.access().unwrap()).unwrap();
     let (inputs, _samples) = mpsc::channel(16);
     watch.run(&inputs, tokio::time::sleep(NOTHING_WITHIN)).await;
-    let before = watch.total().0;
+    let before = watch.totals().tally;
     assert!(before.answered > 0, "{before}");
     snmpd.restart();
     watch.run(&inputs, tokio::time::sleep(NOTHING_WITHIN)).await;
-    let after = watch.total().0;
+    let after = watch.totals().tally;
     assert!(after.answered > before.answered, "{after}");
 }
 

@@ -129,10 +129,12 @@ fn print(report: &Report) {
 fn print_version(name: &str, figures: &Versioned) {
     let polling = &figures.polling;
     println!(
-        "{name:>4}  answered {:.3} % ({} lost, {} late), {:.0} varbinds per CPU second, {:.1} µs a poll, {:.0} % of a core, {:.0} MB",
+        "{name:>4}  answered {:.3} % of {} polls ({} lost, {} late, {} skipped), {:.0} varbinds per CPU second, {:.1} µs a poll, {:.0} % of a core, {:.0} MB",
         polling.answered_share * 100.0,
+        polling.due,
         polling.lost,
         polling.late,
+        polling.skipped,
         polling.varbinds_per_cpu_s,
         polling.cpu_us_per_poll,
         polling.cpu_share * 100.0,

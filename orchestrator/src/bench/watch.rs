@@ -26,8 +26,8 @@ pub struct Polling {
     pub answered_share: f64,
     /// Polls that were due.
     pub due: u64,
-    /// Polls begun.
-    pub asked: u64,
+    /// Polls that were not begun in their time, since the poller was busy.
+    pub skipped: u64,
     /// Polls answered in time.
     pub answered: u64,
     /// Polls whose answer has not come.
@@ -74,20 +74,21 @@ pub(super) async fn measure(
         .run(&inputs, sleep(options.period * WARM_UP_PERIODS))
         .await;
     inputs.send(control::Input::Timeout).await.ok();
-    let (before, cpu_before, begun) = (watch.total().0, cpu_time()?, Instant::now());
+    let (before, cpu_before, begun) = (watch.totals(), cpu_time()?, Instant::now());
     watch.run(&inputs, sleep(options.measured)).await;
-    let (after, wall) = (watch.total().0, begun.elapsed());
+    let (after, wall) = (watch.totals(), begun.elapsed());
     let cpu_s = cpu_time()?.saturating_sub(cpu_before).as_secs_f64();
     drop((watch, inputs));
-    let asked = after.asked - before.asked;
+    let skipped = after.skipped - before.skipped;
+    let (before, after) = (before.tally, after.tally);
+    // Polls under way at either end of the time are as good as those at the other.
+    let due = after.ended().saturating_sub(before.ended()) + skipped;
     let answered = after.answered - before.answered;
     let varbinds = after.varbinds - before.varbinds;
-    let periods = wall.as_secs_f64() / options.period.as_secs_f64();
-    let due = ((periods * addresses.len() as f64) as u64).max(asked);
     Ok(Polling {
-        answered_share: (answered as f64 / due.max(1) as f64).min(1.0),
+        answered_share: answered as f64 / due.max(1) as f64,
         due,
-        asked,
+        skipped,
         answered,
         lost: after.lost.saturating_sub(before.lost),
         late: after.late + after.reordered - before.late - before.reordered,

@@ -20,4 +20,4 @@ pub use failure::Failure;
 pub use mib::{Count, Load, Reading, Ticks};
 pub use poller::{Event, Poller, Transmit};
 pub use secret::{Secret, SecretError, SecretSource};
-pub use tally::Tally;
+pub use tally::{Tally, Totals};

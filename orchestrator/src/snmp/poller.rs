@@ -28,7 +28,7 @@ use super::failure::Failure;
 use super::message::{Message, Speaks};
 use super::mib::{Content, Question, Reading};
 use super::schedule::Schedule;
-use super::tally::Tally;
+use super::tally::{Tally, Totals};
 use super::usm::{Doubt, Engine, Opened};
 
 /// A request is remembered for so long after its time was over, so that a late or doubled answer is known for what it is.
@@ -98,6 +98,8 @@ pub struct Poller {
     events: VecDeque<Event>,
     /// Datagrams from addresses that are no agent's.
     strays: u64,
+    /// Polls that were due while the one before had not ended.
+    skipped: u64,
     chance: u64,
 }
 
@@ -171,6 +173,7 @@ impl Poller {
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             strays: 0,
+            skipped: 0,
             chance,
             agents,
         })
@@ -264,14 +267,18 @@ impl Poller {
         self.agents[agent].tally
     }
 
-    /// Counts of all agents, and datagrams from addresses that are no agent's.
+    /// Counts of all agents.
     #[must_use]
-    pub fn total(&self) -> (Tally, u64) {
-        let mut total = Tally::default();
+    pub fn totals(&self) -> Totals {
+        let mut tally = Tally::default();
         for agent in &self.agents {
-            total += agent.tally;
+            tally += agent.tally;
         }
-        (total, self.strays)
+        Totals {
+            tally,
+            skipped: self.skipped + self.schedule.missed(),
+            strays: self.strays,
+        }
     }
 
     fn overdue(&mut self, index: usize, number: u64) {
@@ -297,6 +304,7 @@ impl Poller {
         let agent = &mut self.agents[index];
         // Only when answers may take longer than the period.
         if agent.poll.is_some() {
+            self.skipped += 1;
             return;
         }
         agent.tally.asked += 1;

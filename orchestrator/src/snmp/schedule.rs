@@ -9,6 +9,7 @@ pub(crate) struct Schedule {
     period: Duration,
     agents: u64,
     next: u64,
+    missed: u64,
 }
 
 impl Schedule {
@@ -18,6 +19,7 @@ impl Schedule {
             period,
             agents: agents as u64,
             next: 0,
+            missed: 0,
         }
     }
 
@@ -28,11 +30,18 @@ impl Schedule {
         Some(self.start + Duration::from_nanos(u64::try_from(after).ok()?))
     }
 
+    /// Turns that were left out.
+    pub(crate) const fn missed(&self) -> u64 {
+        self.missed
+    }
+
     /// The next agent that is due at `now`. What a held-up poller has missed for a whole period is left out, not made up for.
     pub(crate) fn due(&mut self, now: Instant) -> Option<usize> {
         let at = self.next_at().filter(|at| *at <= now)?;
         let missed = now.duration_since(at).as_nanos() / self.period.as_nanos().max(1);
-        self.next += self.agents * missed as u64;
+        let missed = self.agents * missed as u64;
+        self.missed += missed;
+        self.next += missed;
         let agent = self.next % self.agents;
         self.next += 1;
         Some(agent as usize)
@@ -73,6 +82,7 @@ mod tests {
         assert_eq!(all_due(&mut schedule, start), [0]);
         let late = start + Duration::from_secs(3600);
         assert_eq!(all_due(&mut schedule, late), [1, 2, 3, 0], "each once");
+        assert_eq!(schedule.missed(), 3599 * 4);
         assert_eq!(schedule.next_at(), Some(late + PERIOD / 4));
     }
 

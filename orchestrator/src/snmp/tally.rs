@@ -28,6 +28,25 @@ pub struct Tally {
     pub forged: u64,
 }
 
+/// Counts of all agents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Of all agents, added up.
+    pub tally: Tally,
+    /// Polls that were due and not begun, since the one before had not ended or the poller was held up for a whole period.
+    pub skipped: u64,
+    /// Datagrams from addresses that are no agent's.
+    pub strays: u64,
+}
+
+impl Tally {
+    /// Polls that have ended.
+    #[must_use]
+    pub const fn ended(&self) -> u64 {
+        self.answered + self.refused + self.lost + self.late + self.reordered
+    }
+}
+
 impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         self.asked += other.asked;
@@ -57,6 +76,20 @@ impl fmt::Display for Tally {
             self.doubled,
             self.malformed,
             self.forged
+        )
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            tally,
+            skipped,
+            strays,
+        } = self;
+        write!(
+            f,
+            "{tally}, from unknown addresses {strays}; polls skipped {skipped}"
         )
     }
 }
