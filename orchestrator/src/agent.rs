@@ -20,6 +20,8 @@ const RECEIVE_BUFFER_BYTES: usize = 16 << 20;
 const SEND_BUFFER_BYTES: usize = 4 << 20;
 /// Longest datagram.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
+/// Polls in a row without an answer before it is told: a datagram that is lost is no news.
+const SILENT_TOLD_AFTER: u32 = 3;
 /// Answers that are taken before looking again who is due.
 const TAKEN_AT_ONCE_MAX: usize = 256;
 
@@ -40,6 +42,8 @@ struct Host {
     counters: Counters,
     /// Why its last poll came to nothing, as far as it was told.
     failure: Option<Failure>,
+    /// Polls in a row that came to nothing.
+    failed: u32,
     /// It was told that there is only the mean over a minute.
     one_minute: bool,
 }
@@ -55,6 +59,7 @@ impl Watch {
             address: *address,
             counters: Counters::new(name.clone()),
             failure: None,
+            failed: 0,
             one_minute: false,
         });
         let wanted = |v4: bool| snmp.agents.values().any(|address| address.is_ipv4() == v4);
@@ -129,6 +134,7 @@ impl Watch {
         let (name, address) = (&host.name, host.address);
         match event {
             Event::Reading { reading, .. } => {
+                host.failed = 0;
                 if host.failure.take().is_some() {
                     eprintln!("snmp: {name} at {address} answers again");
                 }
@@ -140,7 +146,9 @@ impl Watch {
                 }
             }
             Event::Failed { failure, .. } => {
-                if host.failure.as_ref() != Some(&failure) {
+                host.failed = host.failed.saturating_add(1);
+                let told = failure != Failure::Silent || host.failed >= SILENT_TOLD_AFTER;
+                if told && host.failure.as_ref() != Some(&failure) {
                     eprintln!("snmp: {name} at {address} {failure}");
                     host.failure = Some(failure);
                 }
