@@ -58,7 +58,7 @@ need libavutil-dev      "pictures of the codecs"                  library libavu
 need libavformat-dev    "wanted by the Rust binding; nothing of it is called" library libavformat
 # To run the lab. `forestall lab check` has the same list (lab/src/check.rs).
 need qemu-system-x86    "virtual machines"                        program qemu-system-x86_64
-need snmpd              "the edge servers' agents"                program snmpd
+need snmpd              "the edge servers' agents, and tests of SNMP" program snmpd
 need stress-ng          "background load"                         program stress-ng
 need ffmpeg             "the thesis' chain of programs"           program ffmpeg
 need iproute2           "namespaces and links"                    program ip

@@ -4,14 +4,16 @@
 //! module writes from the accounting of the edge server's control group (as lxcfs does for containers, but without FUSE and
 //! for both versions of control groups). All else, the 5 s refresh first of all, is net-snmp's own.
 
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use orchestrator::snmp::SecretSource;
 use record::HostName;
 
 use crate::cgroup::{Cgroups, ROOT};
@@ -19,14 +21,77 @@ use crate::error::{LabError, file};
 use crate::network::netns;
 use crate::process::{Place, Process};
 
-/// Community; the management network is the lab's own.
-pub const COMMUNITY: &str = "forestall";
+/// The orchestrator's user at all agents: SNMPv3, signed with SHA-256, encrypted with AES-128.
+pub const USER: &str = "forestall";
 /// Port of SNMP.
 pub const PORT: u16 = 161;
 /// How often `/proc/stat` is written.
 const WRITE_EVERY: Duration = Duration::from_millis(100);
 /// Ticks of `/proc/stat` per second (`USER_HZ`).
 const TICKS_PER_S: f64 = 100.0;
+
+/// Where the passwords of [`USER`] are: made for this lab, and gone with it.
+#[derive(Clone, Debug)]
+pub struct Passwords {
+    auth: PathBuf,
+    privacy: PathBuf,
+}
+
+impl Passwords {
+    /// Makes them.
+    ///
+    /// # Errors
+    /// When the system gives no random numbers or a file cannot be written.
+    pub fn make(state: &Path) -> Result<Self, LabError> {
+        let made = Self {
+            auth: state.join("snmp-auth"),
+            privacy: state.join("snmp-privacy"),
+        };
+        for path in [&made.auth, &made.privacy] {
+            let mut random = [0; 16];
+            File::open("/dev/urandom")
+                .and_then(|mut source| source.read_exact(&mut random))
+                .map_err(file("/dev/urandom"))?;
+            let password: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+            write_secret(path, &password)?;
+        }
+        Ok(made)
+    }
+
+    /// For signing.
+    #[must_use]
+    pub fn auth(&self) -> SecretSource {
+        SecretSource::File(self.auth.clone())
+    }
+
+    /// For encrypting.
+    #[must_use]
+    pub fn privacy(&self) -> SecretSource {
+        SecretSource::File(self.privacy.clone())
+    }
+
+    /// The user as `snmpd` is told of it.
+    fn snmpd_lines(&self) -> Result<String, LabError> {
+        let read = |path: &Path| fs::read_to_string(path).map_err(file(path));
+        let (auth, privacy) = (read(&self.auth)?, read(&self.privacy)?);
+        Ok(format!(
+            "createUser {USER} SHA-256 \"{auth}\" AES \"{privacy}\"\nrouser {USER} authpriv\n"
+        ))
+    }
+}
+
+/// Writes a file that nobody else may read at any time.
+fn write_secret(path: &Path, text: &str) -> Result<(), LabError> {
+    // A file that is there keeps its mode.
+    fs::remove_file(path).ok();
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut out| out.write_all(text.as_bytes()))
+        .map_err(file(path))
+}
 
 /// An edge server's `snmpd` and what feeds it.
 #[derive(Debug)]
@@ -46,7 +111,7 @@ impl Agent {
         host: &HostName,
         address: std::net::Ipv4Addr,
         cpus: usize,
-        groups: &Cgroups,
+        (groups, passwords): (&Cgroups, &Passwords),
         state: &Path,
     ) -> Result<Self, LabError> {
         let folder = state.join(format!("snmp-{host}"));
@@ -63,8 +128,10 @@ impl Agent {
             .map(|cpu| format!("processor\t: {cpu}\n\n"))
             .collect();
         fs::write(folder.join("cpuinfo"), processors).map_err(file(&folder))?;
-        let config = format!("agentaddress udp:{address}:{PORT}\nrocommunity {COMMUNITY}\n");
-        fs::write(folder.join("snmpd.conf"), config).map_err(file(&folder))?;
+        let users = passwords.snmpd_lines()?;
+        let config = format!("agentaddress udp:{address}:{PORT}\n{users}");
+        // Not `snmpd.conf`: that is where snmpd leaves its own state.
+        write_secret(&folder.join("agent.conf"), &config)?;
         let path = |name: &str| folder.join(name).display().to_string();
         // A mount namespace of its own, which ends with it.
         let script = "mount --bind \"$1\" /proc/stat && mount --bind \"$2\" /proc/cpuinfo && \
@@ -85,7 +152,7 @@ impl Agent {
             path("stat"),
             path("cpuinfo"),
             path(""),
-            path("snmpd.conf"),
+            path("agent.conf"),
             path("snmpd.pid"),
         ]);
         let place = Place {

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use control::Input;
 use control::journal::{Entry, INPUTS};
-use orchestrator::config::{Config, Snmp, SnmpVersion};
+use orchestrator::config::Config;
 use orchestrator::journal::{DECISIONS, MOVES, MoveEvent, MoveFact};
+use orchestrator::snmp::{AuthProtocol, PrivacyProtocol, Snmp, SnmpVersion};
 use record::raw::{LoadRow, MigrationRow, PhaseRow};
 use record::{Decision, Event, Profile, Timestamp};
 use scenario::controller::Figures;
@@ -154,8 +155,13 @@ fn start_orchestrator(world: &World<'_>, plan: &Plan<'_>) -> Result<Process, Lab
         schema: orchestrator::config::SCHEMA,
         journal: plan.folder.clone(),
         snmp: Snmp {
-            version: SnmpVersion::V2c,
-            community: agent::COMMUNITY.into(),
+            version: SnmpVersion::V3,
+            user: Some(agent::USER.into()),
+            auth: Some(AuthProtocol::Sha256),
+            auth_password: Some(world.passwords().auth()),
+            privacy: Some(PrivacyProtocol::Aes128),
+            privacy_password: Some(world.passwords().privacy()),
+            community: None,
             poll_ms: scenario.telemetry.poll_ms as u64,
             agents: scenario.hosts_of(Role::Edge).filter_map(agent).collect(),
         },

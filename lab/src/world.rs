@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use record::HostName;
 use scenario::{LabScenario, Role};
 
-use crate::agent::Agent;
+use crate::agent::{Agent, Passwords};
 use crate::cgroup::{PRECEDENCE, ROOT, WEIGHT};
 use crate::check::Accelerator;
 use crate::error::{LabError, unless_interrupted};
@@ -26,6 +26,7 @@ pub struct World<'a> {
     pub machine: Machine,
     /// Core of each edge server, by host.
     cores: Vec<(HostName, usize)>,
+    passwords: Passwords,
     site: Site,
     interrupted: &'a AtomicBool,
 }
@@ -42,6 +43,7 @@ impl<'a> World<'a> {
     ) -> Result<Self, LabError> {
         let guest = Guest::build(scenario.video.chain)?;
         let site = Site::claim()?;
+        let passwords = Passwords::make(&site.state())?;
         let cores = assign_cores(scenario, cpus());
         let groups = site.groups();
         let all = format!("0-{}", cpus() - 1);
@@ -75,6 +77,7 @@ impl<'a> World<'a> {
             scenario,
             machine,
             cores,
+            passwords,
             site,
             interrupted,
         })
@@ -84,6 +87,12 @@ impl<'a> World<'a> {
     #[must_use]
     pub const fn site(&self) -> &Site {
         &self.site
+    }
+
+    /// Passwords of the agents' user.
+    #[must_use]
+    pub const fn passwords(&self) -> &Passwords {
+        &self.passwords
     }
 
     /// Which core each edge server has, in words.
@@ -114,7 +123,8 @@ impl<'a> World<'a> {
                 .get(host)
                 .and_then(|host| host.management);
             let address = management.unwrap_or(std::net::Ipv4Addr::LOCALHOST);
-            Agent::start(host, address, 1, self.site.groups(), &state)
+            let parts = (self.site.groups(), &self.passwords);
+            Agent::start(host, address, 1, parts, &state)
         };
         self.cores.iter().map(agent).collect()
     }

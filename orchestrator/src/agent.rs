@@ -1,111 +1,218 @@
-//! Asking SNMP agents.
+//! Asking SNMP agents: one task, and one socket for each address family, for all of them.
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::ControlFlow;
+use std::time::Instant;
 
-use async_snmp::{Auth, Client, Oid, Retry, Value, oid};
 use control::Input;
+use nix::sys::socket::{setsockopt, sockopt};
 use record::{HostName, Timestamp};
+use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::Snmp;
-use crate::counters::{Counters, Reading};
+use crate::counters::Counters;
+use crate::snmp::{Access, Event, Failure, Poller, Snmp, SnmpError, Totals, Transmit};
 
-/// `sysUpTime`, and UCD-SNMP-MIB's `ssCpuRaw{User,Nice,System,Idle,Wait}`.
-fn oids() -> [Oid; 6] {
-    [
-        oid!(1, 3, 6, 1, 2, 1, 1, 3, 0),
-        oid!(1, 3, 6, 1, 4, 1, 2021, 11, 50, 0),
-        oid!(1, 3, 6, 1, 4, 1, 2021, 11, 51, 0),
-        oid!(1, 3, 6, 1, 4, 1, 2021, 11, 52, 0),
-        oid!(1, 3, 6, 1, 4, 1, 2021, 11, 53, 0),
-        oid!(1, 3, 6, 1, 4, 1, 2021, 11, 54, 0),
-    ]
+/// Room for answers that come while this task waits for its turn: a second of those of 10,000 agents.
+const RECEIVE_BUFFER_BYTES: usize = 16 << 20;
+/// Room for the requests of a moment.
+const SEND_BUFFER_BYTES: usize = 4 << 20;
+/// Longest datagram.
+const DATAGRAM_BYTES_MAX: usize = 65_535;
+/// Polls in a row without an answer before it is told: a datagram that is lost is no news.
+const SILENT_TOLD_AFTER: u32 = 3;
+/// Answers that are taken before looking again who is due.
+const TAKEN_AT_ONCE_MAX: usize = 256;
+
+/// All agents of a configuration, being asked.
+#[derive(Debug)]
+pub struct Watch {
+    poller: Poller,
+    hosts: Vec<Host>,
+    v4: Option<UdpSocket>,
+    v6: Option<UdpSocket>,
 }
 
-/// Asks one agent for ever, and sends a sample whenever it has refreshed. An agent that does not answer gives no samples;
-/// the controller sees that by their age.
-pub(crate) async fn watch(
-    host: HostName,
+/// What is known of a host whose agent is asked.
+#[derive(Debug)]
+struct Host {
+    name: HostName,
     address: SocketAddr,
-    snmp: Snmp,
-    inputs: mpsc::Sender<Input>,
-) {
-    let poll = Duration::from_millis(snmp.poll_ms);
-    let mut counters = Counters::new(host.clone());
-    let mut ticks = interval(poll);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut silent = false;
-    loop {
-        // No retry: the next poll is one. The construction itself does not send anything.
-        let builder = Client::builder(address, Auth::v2c(snmp.community.clone()));
-        let client = match builder
-            .request_timeout(poll.max(Duration::from_millis(200)))
-            .retry(Retry::none())
-            .connect()
-            .await
-        {
-            Ok(client) => client,
-            Err(error) => {
-                eprintln!("snmp: {host} at {address}: {error}");
-                ticks.tick().await;
-                continue;
-            }
+    counters: Counters,
+    /// Why its last poll came to nothing, as far as it was told.
+    failure: Option<Failure>,
+    /// Polls in a row that came to nothing.
+    failed: u32,
+    /// It was told that there is only the mean over a minute.
+    one_minute: bool,
+}
+
+impl Watch {
+    /// Opens the sockets and makes the keys; nothing is asked yet.
+    ///
+    /// # Errors
+    /// When there are no keys, random numbers or sockets to be had.
+    pub fn new(snmp: &Snmp, access: &Access) -> Result<Self, SnmpError> {
+        let hosts = snmp.agents.iter().map(|(name, address)| Host {
+            name: name.clone(),
+            address: *address,
+            counters: Counters::new(name.clone()),
+            failure: None,
+            failed: 0,
+            one_minute: false,
+        });
+        let wanted = |v4: bool| snmp.agents.values().any(|address| address.is_ipv4() == v4);
+        let socket = |wanted: bool, address: SocketAddr| {
+            let opened = wanted.then(|| open(address)).transpose();
+            opened.map_err(|error| SnmpError::Setup {
+                what: "a socket",
+                why: error.to_string(),
+            })
         };
+        Ok(Self {
+            poller: Poller::new(snmp, access, Instant::now(), chance())?,
+            hosts: hosts.collect(),
+            v4: socket(wanted(true), (Ipv4Addr::UNSPECIFIED, 0).into())?,
+            v6: socket(wanted(false), (Ipv6Addr::UNSPECIFIED, 0).into())?,
+        })
+    }
+
+    /// Asks the agents until `stop` comes or nobody wants samples any more, and sends a sample whenever one of them has
+    /// refreshed. An agent that does not answer gives no samples; the controller sees that by their age.
+    pub async fn run(&mut self, inputs: &mpsc::Sender<Input>, stop: impl Future<Output = ()>) {
+        tokio::pin!(stop);
+        let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
         loop {
-            ticks.tick().await;
-            let reading = match client.get_many(&oids()).await {
-                Ok(response) => {
-                    let value = |oid: &Oid| {
-                        response
-                            .varbinds
-                            .iter()
-                            .find(|varbind| varbind.oid == *oid)
-                            .map(|varbind| &varbind.value)
-                    };
-                    reading(value)
-                }
-                Err(error) => Err(error.to_string()),
-            };
-            match reading {
-                Ok(reading) => {
-                    if std::mem::take(&mut silent) {
-                        eprintln!("snmp: {host} at {address} answers again");
-                    }
-                    if let Some(sample) = counters.take(Timestamp::now(), reading)
-                        && inputs.send(Input::Sample(sample)).await.is_err()
-                    {
-                        return;
-                    }
-                }
-                Err(why) => {
-                    if !std::mem::replace(&mut silent, true) {
-                        eprintln!("snmp: {host} at {address}: {why}");
-                    }
-                    break;
+            self.poller.poll(Instant::now());
+            while let Some(transmit) = self.poller.poll_transmit() {
+                self.send(transmit).await;
+            }
+            while let Some(event) = self.poller.poll_event() {
+                if self.take(event, inputs).await.is_break() {
+                    return;
                 }
             }
+            let due = self.poller.poll_timeout();
+            tokio::select! {
+                () = &mut stop => return,
+                () = sleep_until(due) => {}
+                () = readable(self.v4.as_ref()) => {}
+                () = readable(self.v6.as_ref()) => {}
+            }
+            let now = Instant::now();
+            for socket in [&self.v4, &self.v6].into_iter().flatten() {
+                receive(&mut self.poller, socket, now, &mut buffer);
+            }
+        }
+    }
+
+    /// Counts of all agents.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.poller.totals()
+    }
+
+    async fn send(&mut self, transmit: Transmit) {
+        let socket = if transmit.to.is_ipv4() {
+            &self.v4
+        } else {
+            &self.v6
+        };
+        let Some(socket) = socket else { return };
+        if let Err(error) = socket.send_to(&transmit.datagram, transmit.to).await {
+            self.poller.not_sent(transmit.agent, error.to_string());
+        }
+    }
+
+    async fn take(&mut self, event: Event, inputs: &mpsc::Sender<Input>) -> ControlFlow<()> {
+        let (Event::Reading { agent, .. }
+        | Event::Failed { agent, .. }
+        | Event::OneMinuteOnly { agent }
+        | Event::Forged { agent, .. }) = event;
+        let host = &mut self.hosts[agent];
+        let (name, address) = (&host.name, host.address);
+        match event {
+            Event::Reading { reading, .. } => {
+                host.failed = 0;
+                if host.failure.take().is_some() {
+                    eprintln!("snmp: {name} at {address} answers again");
+                }
+                let sample = host.counters.take(Timestamp::now(), &reading);
+                if let Some(sample) = sample
+                    && inputs.send(Input::Sample(sample)).await.is_err()
+                {
+                    return ControlFlow::Break(());
+                }
+            }
+            Event::Failed { failure, .. } => {
+                host.failed = host.failed.saturating_add(1);
+                let told = failure != Failure::Silent || host.failed >= SILENT_TOLD_AFTER;
+                if told && host.failure.as_ref() != Some(&failure) {
+                    eprintln!("snmp: {name} at {address} {failure}");
+                    host.failure = Some(failure);
+                }
+            }
+            Event::OneMinuteOnly { .. } => {
+                if !std::mem::replace(&mut host.one_minute, true) {
+                    eprintln!(
+                        "snmp: {name} at {address} has no ssCpuRaw* counters: its load is hrProcessorLoad, a mean over the \
+                         last minute, which is late when the load rises"
+                    );
+                }
+            }
+            Event::Forged { from, .. } => {
+                let forged = self.poller.tally(agent).forged;
+                eprintln!(
+                    "snmp: an answer from {from} in the name of {name} at {address} is not believed ({forged} so far)"
+                );
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Takes the answers that are there.
+fn receive(poller: &mut Poller, socket: &UdpSocket, now: Instant, buffer: &mut [u8]) {
+    for _ in 0..TAKEN_AT_ONCE_MAX {
+        match socket.try_recv_from(buffer) {
+            Ok((length, from)) => poller.handle(now, from, &buffer[..length]),
+            // Nothing is there, or the system tells of a datagram that did not arrive: its poll ends by its time.
+            Err(_) => break,
         }
     }
 }
 
-/// An answer's values; absent or of another type is an error, not 0.
-fn reading<'a>(value: impl Fn(&Oid) -> Option<&'a Value>) -> Result<Reading, String> {
-    let oids = oids();
-    let counter = |oid: &Oid| match value(oid) {
-        Some(Value::Counter32(count) | Value::TimeTicks(count)) => Ok(*count),
-        Some(other) => Err(format!("{oid} is {other:?}, not a counter")),
-        None => Err(format!("{oid} is absent")),
-    };
-    // An agent on a system without these modes leaves them out.
-    let optional = |oid: &Oid| match value(oid) {
-        None | Some(Value::NoSuchObject | Value::NoSuchInstance | Value::EndOfMibView) => Ok(0),
-        Some(_) => counter(oid),
-    };
-    Ok(Reading {
-        up_time: counter(&oids[0])?,
-        busy: [counter(&oids[1])?, optional(&oids[2])?, counter(&oids[3])?],
-        idle: [counter(&oids[4])?, optional(&oids[5])?],
-    })
+async fn readable(socket: Option<&UdpSocket>) {
+    match socket {
+        // An error shows again when it is read.
+        Some(socket) => drop(socket.readable().await),
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn open(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = std::net::UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    // Beyond the system's limit where we may, else up to it.
+    if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES).is_err() {
+        setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER_BYTES)?;
+    }
+    if setsockopt(&socket, sockopt::SndBufForce, &SEND_BUFFER_BYTES).is_err() {
+        setsockopt(&socket, sockopt::SndBuf, &SEND_BUFFER_BYTES)?;
+    }
+    UdpSocket::from_std(socket)
+}
+
+/// A number that another process does not know: the standard library's hash maps start with one from the system.
+fn chance() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
 }

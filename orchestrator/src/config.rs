@@ -1,15 +1,14 @@
 //! The orchestrator's configuration, one TOML file.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use control::Settings;
 use drivers::qemu::QemuConfig;
-use record::HostName;
 use serde::{Deserialize, Serialize};
 
-/// Version of the file. 2: what a controller is told of functions and limits has grown.
+use crate::snmp::Snmp;
+
+/// Version of the file. 2: what a controller is told of functions and limits has grown, secrets are not in it.
 pub const SCHEMA: u32 = 2;
 
 /// Everything that `forestall orchestrate` has to be told.
@@ -26,28 +25,6 @@ pub struct Config {
     pub control: Settings,
     /// How to move.
     pub qemu: QemuConfig,
-}
-
-/// SNMP agents.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Snmp {
-    /// `v2c`: no secrecy and no proof of who answers; for a management network that nobody else is on.
-    pub version: SnmpVersion,
-    /// Community of v2c.
-    pub community: String,
-    /// How often each agent is asked. Agents refresh their counters every 5 s: asking more often tells sooner.
-    pub poll_ms: u64,
-    /// The agents, by host.
-    pub agents: BTreeMap<HostName, SocketAddr>,
-}
-
-/// Version of SNMP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SnmpVersion {
-    /// Community-based.
-    #[serde(rename = "v2c")]
-    V2c,
 }
 
 /// Why a configuration cannot be used.
@@ -85,7 +62,7 @@ impl Config {
             path: path.to_owned(),
             message,
         };
-        let config: Self = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        let config: Self = toml::from_str(&text).map_err(|error| wrong(place(&text, &error)))?;
         if config.schema != SCHEMA {
             return Err(wrong(format!(
                 "schema is {}; this program reads {SCHEMA}",
@@ -104,9 +81,22 @@ impl Config {
         {
             return Err(wrong(format!("snmp.agents names no agent for host {host}")));
         }
-        if config.snmp.poll_ms == 0 {
-            return Err(wrong("snmp.poll_ms is 0: it must be over 0".into()));
-        }
+        config
+            .snmp
+            .check()
+            .map_err(|error| wrong(error.to_string()))?;
         Ok(config)
     }
+}
+
+/// An error with its line, but without the line's text: somebody may have written a password there.
+fn place(text: &str, error: &toml::de::Error) -> String {
+    let line = error
+        .span()
+        .and_then(|span| text.get(..span.start))
+        .map(|before| before.matches('\n').count() + 1);
+    line.map_or_else(
+        || error.message().to_owned(),
+        |line| format!("line {line}: {}", error.message()),
+    )
 }

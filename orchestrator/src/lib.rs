@@ -5,11 +5,13 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod agent;
+pub mod bench;
 pub mod config;
 pub mod counters;
 pub mod journal;
 pub mod mover;
 pub mod run;
+pub mod snmp;
 
 pub use config::Config;
 pub use run::{OrchestratorError, run};

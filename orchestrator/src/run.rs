@@ -7,13 +7,14 @@ use std::time::Duration;
 use control::{Controller, Input};
 use drivers::{Driver, Qemu};
 use record::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
-use crate::agent;
+use crate::agent::Watch;
 use crate::config::Config;
 use crate::journal::Journal;
 use crate::mover::{Mover, News};
+use crate::snmp::SnmpError;
 
 /// News that wait for the loop; a sender waits when there are more.
 const NEWS_WAITING_MAX: usize = 1024;
@@ -34,31 +35,30 @@ pub enum OrchestratorError {
     /// The settings are wrong.
     #[error(transparent)]
     Settings(#[from] control::SettingsError),
+    /// The agents cannot be asked.
+    #[error(transparent)]
+    Snmp(#[from] SnmpError),
 }
 
 /// Watches, decides and moves until `stop` comes. A move that is open then still gets its verdict, for up to 30 s.
 ///
 /// # Errors
-/// When the settings are wrong or the journal cannot be written.
+/// When the settings are wrong, a secret cannot be read, or the journal cannot be written.
 pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), OrchestratorError> {
     let mut controller = Controller::new(config.control.clone())?;
+    let mut watch = Watch::new(&config.snmp, &config.snmp.access()?)?;
     let mut journal = Journal::create(&config.journal, &config.control)
         .map_err(|(path, source)| OrchestratorError::Journal { path, source })?;
     let (news_in, mut news) = mpsc::channel(NEWS_WAITING_MAX);
     let (samples_in, mut samples) = mpsc::channel(NEWS_WAITING_MAX);
-    let agents: Vec<_> = config
-        .snmp
-        .agents
-        .iter()
-        .map(|(host, address)| {
-            tokio::spawn(agent::watch(
-                host.clone(),
-                *address,
-                config.snmp.clone(),
-                samples_in.clone(),
-            ))
-        })
-        .collect();
+    let (stop_asking, asked_enough) = oneshot::channel::<()>();
+    let agents = tokio::spawn(async move {
+        // Dropping the other end tells it, too.
+        watch
+            .run(&samples_in, async { drop(asked_enough.await) })
+            .await;
+        watch.totals()
+    });
     let mut mover = Mover::new(Qemu::new(config.qemu.clone()), news_in);
     let journal_failed = |source| OrchestratorError::Journal {
         path: config.journal.clone(),
@@ -98,8 +98,9 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), O
             break;
         }
     }
-    for agent in agents {
-        agent.abort();
+    drop((stop_asking, samples));
+    if let Ok(totals) = agents.await {
+        eprintln!("snmp: {totals}");
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod bench;
 #[cfg(feature = "media")]
 mod capture;
 mod lab;
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Sim(sim::Arguments),
     /// Watch hosts, and move functions before their hosts get too busy
     Orchestrate(orchestrate::Arguments),
+    /// Measure what Forestall costs on this machine
+    Bench(bench::Arguments),
     /// Be the camera: send a moving picture with a clock
     #[cfg(feature = "media")]
     Capture(capture::Arguments),
@@ -54,6 +57,7 @@ impl Command {
             Self::Lab(arguments) => arguments.run(),
             Self::Sim(arguments) => arguments.run(),
             Self::Orchestrate(arguments) => arguments.run(),
+            Self::Bench(arguments) => arguments.run(),
             #[cfg(feature = "media")]
             Self::Capture(arguments) => arguments.run(),
             #[cfg(feature = "media")]

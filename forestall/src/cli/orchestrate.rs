@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use orchestrator::Config;
+use orchestrator::{Config, OrchestratorError};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, FailureKind, Outcome};
@@ -54,7 +54,15 @@ impl Arguments {
             };
             orchestrator::run(config, stop)
                 .await
-                .map_err(|error| work(error.into()))
+                .map_err(|error| Failure {
+                    kind: match error {
+                        OrchestratorError::Settings(_) | OrchestratorError::Snmp(_) => {
+                            FailureKind::Configuration
+                        }
+                        OrchestratorError::Journal { .. } => FailureKind::Work,
+                    },
+                    error: error.into(),
+                })
         })?;
         Ok(Outcome::Done)
     }

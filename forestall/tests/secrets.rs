@@ -1,0 +1,166 @@
+//! Canaries: a password that is given to the orchestrator is found nowhere that it writes, and not in its command line.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use orchestrator::snmp::fleet::Fleet;
+use orchestrator::snmp::{Access, AuthProtocol, PrivacyProtocol, Secret};
+use scenario::{PolicyName, Scenario};
+
+const CANARY: &str = "canary-3f2a9c51";
+/// Time for some polls, answered and not.
+const RUN_FOR: Duration = Duration::from_secs(3);
+
+fn config(folder: &Path, snmp: &str) -> std::path::PathBuf {
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/reallocation");
+    let scenario = Scenario::read(Path::new(shipped)).unwrap();
+    let settings = scenario.controller_settings(PolicyName::None, &scenario.model_figures());
+    let mut table: toml::Table = format!("snmp = {{ {snmp} }}\n").parse().unwrap();
+    table.insert("schema".into(), i64::from(record::SCHEMA).into());
+    table.insert("journal".into(), folder.to_str().unwrap().into());
+    table.insert("control".into(), toml::Value::try_from(settings).unwrap());
+    let qemu = "downtime_limit_ms = 300\nbandwidth_bytes_per_s = 1\n[vms]\n";
+    let qemu: toml::Table = qemu.parse().unwrap();
+    table.insert("qemu".into(), qemu.into());
+    let path = folder.join("forestall.toml");
+    fs::write(&path, table.to_string()).unwrap();
+    path
+}
+
+/// Two agents of the shipped scenario, both of them at one socket each.
+fn agents() -> (String, [UdpSocket; 2]) {
+    let sockets = [0, 1].map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
+    let [robot, user] = [&sockets[0], &sockets[1]].map(|socket| socket.local_addr().unwrap());
+    let text =
+        format!("agents = {{ edge-robot = \"{robot}\", edge-user = \"{user}\" }}, poll_ms = 200");
+    (text, sockets)
+}
+
+fn orchestrate(config: &Path) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_forestall"))
+        .args(["orchestrate", "--config"])
+        .arg(config)
+        .env("FORESTALL_TEST_SECRET", CANARY)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn end(child: Child) -> Output {
+    Command::new("kill")
+        .arg(child.id().to_string())
+        .status()
+        .unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn assert_no_canary(place: &str, bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    assert!(!text.contains(CANARY), "{place}: {text}");
+}
+
+#[test]
+fn a_password_is_written_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    fs::write(&secret, CANARY).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let (agents, sockets) = agents();
+    let snmp = format!(
+        "user = \"forestall\", auth_password = {{ file = \"{}\" }}, \
+         privacy_password = {{ env = \"FORESTALL_TEST_SECRET\" }}, {agents}",
+        secret.display()
+    );
+    let config = config(folder.path(), &snmp);
+    let access = |auth: &str| Access::V3 {
+        user: "forestall".into(),
+        auth: AuthProtocol::Sha256,
+        auth_password: Secret::new(auth),
+        privacy: PrivacyProtocol::Aes128,
+        privacy_password: Secret::new(CANARY),
+    };
+    // One agent has the password, the other says that it is wrong.
+    let mut fleets = [CANARY, "another one"].map(|auth| Fleet::new(&access(auth)).unwrap());
+    let child = orchestrate(&config);
+    assert_no_canary(
+        "command line",
+        &fs::read(format!("/proc/{}/cmdline", child.id())).unwrap(),
+    );
+    let begun = Instant::now();
+    let mut buffer = [0; 2048];
+    while begun.elapsed() < RUN_FOR {
+        for (socket, fleet) in sockets.iter().zip(&mut fleets) {
+            socket
+                .set_read_timeout(Some(Duration::from_millis(20)))
+                .unwrap();
+            if let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                let to = socket.local_addr().unwrap().ip();
+                let up = begun.elapsed() + Duration::from_secs(99);
+                if let Some(answer) = fleet.answer(up, to, &buffer[..length]) {
+                    socket.send_to(&answer, from).unwrap();
+                }
+            }
+        }
+    }
+    let output = end(child);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("snmp.auth_password"),
+        "the wrong one is told: {said}"
+    );
+    assert!(said.contains("answered"), "the right one was used: {said}");
+    assert_no_canary("stdout", &output.stdout);
+    assert_no_canary("stderr", &output.stderr);
+    for name in [
+        "inputs.jsonl",
+        "decisions.jsonl",
+        "moves.jsonl",
+        "forestall.toml",
+    ] {
+        assert_no_canary(name, &fs::read(folder.path().join(name)).unwrap());
+    }
+}
+
+#[test]
+fn a_password_in_the_configuration_is_refused_and_not_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let (agents, _sockets) = agents();
+    for snmp in [
+        format!("version = \"v2c\", community = \"{CANARY}\", {agents}"),
+        format!("user = \"u\", auth_password = \"{CANARY}\", {agents}"),
+        format!("user = \"u\", auth_password = {{ file = \"{CANARY}\", x = 1 }}, {agents}"),
+    ] {
+        let config = config(folder.path(), &snmp);
+        let output = orchestrate(&config).wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert_no_canary("stderr", &output.stderr);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("does not stand in a configuration"), "{said}");
+        assert!(said.contains("line "), "{said}");
+    }
+}
+
+#[test]
+fn a_secret_that_others_may_read_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    fs::write(&secret, CANARY).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();
+    let (agents, _sockets) = agents();
+    let snmp = format!(
+        "version = \"v2c\", community = {{ file = \"{}\" }}, {agents}",
+        secret.display()
+    );
+    let config = config(folder.path(), &snmp);
+    let output = orchestrate(&config).wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("chmod 600"), "{said}");
+    assert_no_canary("stderr", &output.stderr);
+}
