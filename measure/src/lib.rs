@@ -4,6 +4,8 @@
 //! thing each -> [`run`] puts them together -> [`experiment`] pairs moved with unmoved runs -> [`promises`] judges ->
 //! [`table`] and [`report`] show. [`verify`](mod@verify) does it again from the raw data and compares.
 //!
+//! [`reference`] is what the thesis printed.
+//!
 //! Nothing here has a clock or looks outside the experiment's directory.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -24,6 +26,7 @@ pub mod experiment;
 pub mod promises;
 pub mod verify;
 
+pub mod reference;
 pub mod report;
 pub mod table;
 pub mod thesis;
