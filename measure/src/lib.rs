@@ -4,9 +4,10 @@
 //! thing each -> [`run`] puts them together -> [`experiment`] pairs moved with unmoved runs -> [`promises`] judges ->
 //! [`table`] and [`report`] show. [`verify`](mod@verify) does it again from the raw data and compares.
 //!
+//! Beside it: [`knee`](mod@knee) finds the knee of a sweep, and
 //! [`reference`] is what the thesis printed.
 //!
-//! Nothing here has a clock or looks outside the experiment's directory.
+//! Nothing here has a clock or looks outside the files that it is given.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -25,6 +26,8 @@ pub mod run;
 pub mod experiment;
 pub mod promises;
 pub mod verify;
+
+pub mod knee;
 
 pub mod reference;
 pub mod report;
