@@ -3,6 +3,7 @@
 #[cfg(feature = "media")]
 mod capture;
 mod lab;
+mod measure;
 mod orchestrate;
 #[cfg(feature = "media")]
 mod overlay;
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Lab(lab::Arguments),
     /// Run a scenario in virtual time, or a recorded run's inputs once more
     Sim(sim::Arguments),
+    /// Measure anybody's data: arrival intervals in a capture, the knee of a sweep
+    Measure(measure::Arguments),
     /// Watch hosts, and move functions before their hosts get too busy
     Orchestrate(orchestrate::Arguments),
     /// Be the camera: send a moving picture with a clock
@@ -53,6 +56,7 @@ impl Command {
         match self {
             Self::Lab(arguments) => arguments.run(),
             Self::Sim(arguments) => arguments.run(),
+            Self::Measure(arguments) => arguments.run(),
             Self::Orchestrate(arguments) => arguments.run(),
             #[cfg(feature = "media")]
             Self::Capture(arguments) => arguments.run(),
