@@ -188,6 +188,31 @@ fn a_tcp_stream_is_put_in_order() {
     }
 }
 
+/// `forestall serve` and `ffmpeg -listen` send chunks, which begin and end anywhere in the transport stream.
+#[test]
+fn http_in_chunks() {
+    let mut stream = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
+    for chunk in pictures(&VIDEO).concat().chunks(777) {
+        stream.extend(format!("{:x}\r\n", chunk.len()).bytes());
+        stream.extend(chunk);
+        stream.extend(b"\r\n");
+    }
+    let segment = |(at, bytes): (usize, &[u8])| {
+        (
+            ms(at as u64),
+            tcp(CAMERA, PLAYER, 1 + at as u32 * 500, 0x18, bytes),
+        )
+    };
+    let packets: Vec<_> = stream.chunks(500).enumerate().map(segment).collect();
+    let found = figures(pcap(RAW, &packets));
+    assert_eq!((found.frames, found.bytes), (Some(3), stream.len() as u64));
+    let kinds = found.frame_kinds.unwrap();
+    assert_eq!(
+        (kinds["I"].bytes, kinds["P"].bytes),
+        (Some(3_000), Some(1_800))
+    );
+}
+
 #[test]
 fn a_tcp_stream_that_is_not_captured_whole_says_so() {
     let mut packets = segments(7);

@@ -17,6 +17,7 @@ use std::path::Path;
 use bolero::{TypeGenerator, check};
 use forestall_measure::arrivals::Measured;
 use forestall_measure::capture::Endpoints;
+use forestall_measure::capture::http::Body;
 use forestall_measure::knee::{self, Point};
 use made::*;
 
@@ -130,6 +131,37 @@ fn captures_take_any_packets() {
             .map_or(usize::MAX, usize::from);
         measure(pcap_cut(link, &in_pcap, snapshot));
     });
+}
+
+#[test]
+fn http_takes_anything() {
+    let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    check!()
+        .with_type::<(bool, Vec<(Vec<u8>, Option<u8>, u16)>)>()
+        .for_each(|(has_head, pieces)| {
+            let (mut body, mut out, mut bytes) = (Body::default(), Vec::new(), 0);
+            let mut push = |piece: &[u8]| {
+                body.push(piece, &mut out);
+                bytes += piece.len();
+                assert!(out.len() <= bytes);
+            };
+            if *has_head {
+                push(chunked);
+            }
+            for (piece, size, _) in pieces {
+                if let Some(size) = size {
+                    push(format!("{size:x}\r\n").as_bytes());
+                    push(&piece.repeat(16)[..usize::from(*size).min(piece.len() * 16)]);
+                    push(b"\r\n");
+                } else {
+                    push(piece);
+                }
+            }
+            for (piece, _, missing) in pieces {
+                body.skip(u64::from(*missing));
+                body.push(piece, &mut out);
+            }
+        });
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! A capture file of anybody's to the arrivals of one flow: pcap and pcapng, without libpcap.
 //!
 //! Data flow: [`file`] reads packets with their times -> [`packet`] finds address, port and payload in them -> [`tcp`] puts
-//! a byte stream in order -> [`content`] finds the transport stream in it -> [`flows`] looks through all flows and chooses
-//! one -> [`timeline`] follows that one.
+//! a byte stream in order, [`http`] takes off what carries it -> [`content`] finds the transport stream in datagrams ->
+//! [`flows`] looks through all flows and chooses one -> [`timeline`] follows that one.
 
 pub mod content;
 pub mod file;
 pub mod flows;
+pub mod http;
 pub mod packet;
 pub mod tcp;
 pub mod timeline;

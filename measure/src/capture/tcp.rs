@@ -1,7 +1,8 @@
-//! A TCP stream put in order, as its receiver puts it.
+//! A TCP stream put in order, as its receiver puts it, and what HTTP carries in it.
 
 use std::collections::BTreeMap;
 
+use super::http::Body;
 use super::packet::Segment;
 
 /// Segments that wait for one before them. If that has not come by then, the capture has missed it.
@@ -9,7 +10,8 @@ const WAITING_MAX: usize = 256;
 /// Bytes of segments that wait.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 
-/// One direction of a connection. Bytes come out once and in order, each with the segment that completes what is before it.
+/// One direction of a connection. Bytes come out once and in order, each with the segment that completes what is before it;
+/// of HTTP only those of the body.
 #[derive(Debug, Default)]
 pub struct Stream {
     /// Place of the next byte; the low 32 bits are its sequence number. `None` before the first segment.
@@ -17,6 +19,7 @@ pub struct Stream {
     waiting: BTreeMap<u64, Vec<u8>>,
     waiting_bytes: usize,
     missing_bytes: u64,
+    body: Body,
 }
 
 impl Stream {
@@ -74,7 +77,7 @@ impl Stream {
             // What came before already is left out.
             let known = usize::try_from(*next - place).unwrap_or(usize::MAX);
             if let Some(new) = payload.get(known..) {
-                out.extend_from_slice(new);
+                self.body.push(new, out);
                 *next += new.len() as u64;
             }
         }
@@ -83,7 +86,9 @@ impl Stream {
     /// Gives up what is missing before the first segment that waits.
     fn skip(&mut self) {
         if let (Some(next), Some(first)) = (&mut self.next, self.waiting.keys().next()) {
-            self.missing_bytes += first.saturating_sub(*next);
+            let missing = first.saturating_sub(*next);
+            self.missing_bytes += missing;
+            self.body.skip(missing);
             *next = (*next).max(*first);
         }
     }
