@@ -14,7 +14,8 @@
 //! Its 95 % interval is that of the profile likelihood (Hinkley 1971): every knee whose sum of squares an F test with 1 and
 //! n - 3 degrees of freedom cannot tell from the smallest one. By the same test there is a knee only if the broken line fits
 //! better than a straight one, which is the broken line with its knee at the first load. Deviations are taken to be normal
-//! and of equal variance, or of the variance that the weights say.
+//! and of equal variance, or of the variance that the weights say. The interval is that of a rise that is straight: where it
+//! bends upwards, as a queue's does, the knee moves towards the steep part, the more the farther the sweep goes into it.
 
 use std::path::Path;
 

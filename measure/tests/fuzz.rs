@@ -78,7 +78,7 @@ impl Made {
             Kind::Udp => ipv4(UDP, CAMERA, PLAYER, payload),
             Kind::Datagram => udp(CAMERA, PLAYER, payload),
             Kind::Segment(sequence, flags) => {
-                let bytes = if payload.len() % 2 == 0 {
+                let bytes = if payload.len().is_multiple_of(2) {
                     payload.to_vec()
                 } else {
                     stream()
@@ -104,7 +104,10 @@ impl Made {
 fn captures_take_any_packets() {
     check!().with_type::<Vec<Made>>().for_each(|packets| {
         let links = [ETHERNET, RAW, SLL, SLL2, NULL, LOOP];
-        let interfaces: Vec<_> = links.iter().map(|link| (*link, *link % 2 == 0)).collect();
+        let interfaces: Vec<_> = links
+            .iter()
+            .map(|link| (*link, link.is_multiple_of(2)))
+            .collect();
         let mut in_pcapng = Vec::new();
         for packet in packets {
             let interface = packet.link % 6;
@@ -179,7 +182,7 @@ fn sweeps_take_anything() {
         .with_type::<Vec<(f64, f64, f64, u8)>>()
         .for_each(|rows| {
             let point = |(load, value, weight, small): &(f64, f64, f64, u8)| {
-                if small % 4 == 0 {
+                if small.is_multiple_of(4) {
                     let (load, value, weight) = (*load, *value, *weight);
                     return Point {
                         load,

@@ -38,7 +38,7 @@ enum Command {
     ///
     /// A broken line, flat and then rising, is fitted by least squares, weighted by n / sd^2 where those columns are there.
     /// There is a knee if it fits better than a straight line, by an F test at 5 %; the interval is that of the profile
-    /// likelihood.
+    /// likelihood. Where the rise is not straight, the knee moves towards its steep part.
     #[command(after_help = EXAMPLES)]
     Knee {
         /// CSV file with the columns load, value, and if known n (measurements behind the value) and sd (of one of them)

@@ -130,7 +130,7 @@ impl Body {
     /// What follows a head, and how long it is; `None` while it may go on.
     fn after_head(head: &[u8]) -> Option<(Self, usize)> {
         let may_be = |beginning: &&[u8]| head.starts_with(beginning) || beginning.starts_with(head);
-        if !BEGINNINGS.iter().any(|beginning| may_be(beginning)) {
+        if !BEGINNINGS.iter().any(may_be) {
             return Some((Self::Plain, 0));
         }
         let end = head
