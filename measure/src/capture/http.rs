@@ -61,14 +61,27 @@ impl Body {
             match self {
                 Self::Plain => return out.extend_from_slice(bytes),
                 Self::Head(head) => {
-                    head.extend_from_slice(bytes);
-                    let Some((next, head_bytes)) = Self::after_head(head) else {
-                        return;
+                    let held = head.len();
+                    let taken = bytes.len().min(HEAD_BYTES_MAX + 1 - held);
+                    let so_far = if held == 0 {
+                        &bytes[..taken]
+                    } else {
+                        head.extend_from_slice(&bytes[..taken]);
+                        &*head
                     };
-                    let rest = head.split_off(head_bytes);
-                    *self = next;
-                    // A head is left at most once for the same bytes.
-                    return self.push(&rest, out);
+                    match Self::after_head(so_far) {
+                        Some((next, 0)) => {
+                            out.extend_from_slice(so_far);
+                            *self = next;
+                            bytes = &bytes[taken..];
+                        }
+                        Some((next, head_bytes)) => {
+                            *self = next;
+                            bytes = &bytes[head_bytes - held..];
+                        }
+                        None if held == 0 => return head.extend_from_slice(bytes),
+                        None => return,
+                    }
                 }
                 Self::Data(left) => {
                     let now = bytes
@@ -227,6 +240,15 @@ mod tests {
         check("HTTP/1.1 200 OK\r\nContent", "");
         let long = format!("POST {}", "x".repeat(HEAD_BYTES_MAX));
         check(&long, &long);
+    }
+
+    #[test]
+    fn many_messages_in_one_piece() {
+        let empty = "PUT / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
+        let stream = format!("{}{CHUNKED}1\r\na\r\n", empty.repeat(20_000));
+        let (mut body, mut out) = (Body::default(), Vec::new());
+        body.push(stream.as_bytes(), &mut out);
+        assert_eq!(out, b"a");
     }
 
     #[test]
