@@ -70,7 +70,7 @@ unit: ## all tests that need neither root nor virtual machines
 
 # `--workspace` here too: with `-p forestall` cargo would choose other features and build dependencies anew.
 end-to-end: ## tests on real QEMU, snmpd and video (root)
-	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(CARGO) test --release --workspace --test lab -- --test-threads=1 --nocapture
+	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(CARGO) test --release --workspace --test lab --test tshark -- --test-threads=1 --nocapture
 
 test-long: build ## the long search for a broken promise, and the comparison on made load (half an hour)
 	$(FORESTALL) sim sweep --seeds 10000 scenarios/faults

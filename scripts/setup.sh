@@ -2,7 +2,7 @@
 # Installs what Forestall needs and this machine lacks, from Debian's packages.
 #
 #   scripts/setup.sh            what `make demo` needs
-#   scripts/setup.sh --tests    what `make test` needs: rustfmt and clippy, too
+#   scripts/setup.sh --tests    what `make test` needs: rustfmt, clippy and tshark, too
 #   scripts/setup.sh --check    only say what is missing
 #
 # It says what it will install before it does. FORESTALL_INSTALL=no makes it only say so.
@@ -68,6 +68,10 @@ need squashfs-tools     "the guest's root image"                  program mksqua
 need cpio               "the guest's initramfs"                   program cpio
 need gzip               "packs the guest's initramfs"             program gzip
 need fonts-dejavu-core  "clock and inserted text"                 test -e /usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf
+# To test.
+if [ "$tests" = yes ]; then
+    need tshark         "captures real video, and measures it to compare with"  program tshark
+fi
 
 # The lab downloads the guest's kernel by apt, without installing it: apt has to know of it.
 lists=known

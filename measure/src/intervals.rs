@@ -1,11 +1,7 @@
 //! Arrival intervals of datagrams and of coded frames.
 
-use std::path::Path;
-
 use record::raw::{IntervalRow, PacketRow};
 use record::results::Intervals;
-use record::{RecordError, read_csv};
-use serde::Serialize;
 
 use crate::span::{Span, ms_between};
 use crate::statistics::Values;
@@ -14,6 +10,8 @@ use crate::statistics::Values;
 pub const PACKET: &str = "packet";
 /// `kind` of the interval between the first datagrams of successive coded frames.
 pub const FRAME: &str = "frame";
+/// A datagram holds seven TS packets; what claims more frame starts than that is no datagram of ours.
+pub const DATAGRAM_FRAMES_MAX: u32 = 7;
 
 /// All intervals, in the order of the later arrival. Where several coded frames begin in one datagram, 0 ms lie between
 /// them: leaving them out would make the mean interval longer than the time per frame.
@@ -33,8 +31,7 @@ pub fn rows(packets: &[PacketRow]) -> Vec<IntervalRow> {
                 interval_ms: since(earlier),
             });
         }
-        // A datagram holds seven TS packets; what claims more frame starts than that is no datagram of ours.
-        for _ in 0..packet.frame_starts.min(7) {
+        for _ in 0..packet.frame_starts.min(DATAGRAM_FRAMES_MAX) {
             if let Some(earlier) = last_frame.replace(time_us) {
                 rows.push(IntervalRow {
                     time_us,
@@ -45,64 +42,6 @@ pub fn rows(packets: &[PacketRow]) -> Vec<IntervalRow> {
         }
     }
     rows
-}
-
-/// What the arrivals in one file say: `forestall measure intervals FILE --json`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Arrivals {
-    /// Datagrams.
-    pub packets: u64,
-    /// Coded frames that begin in them.
-    pub frames: u64,
-    /// Between successive datagrams.
-    pub packet_intervals_ms: Figures,
-    /// Between the first datagrams of successive coded frames.
-    pub frame_intervals_ms: Figures,
-    /// UDP payload in all.
-    pub bytes: u64,
-}
-
-/// Statistics of intervals.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Figures {
-    /// Arithmetic mean.
-    pub mean: Option<f64>,
-    /// Standard deviation (of a sample: n - 1).
-    pub sd: Option<f64>,
-    /// Coefficient of variation, sd / mean.
-    pub cv: Option<f64>,
-}
-
-/// Reads a `packets.csv` and summarises all of it.
-///
-/// # Errors
-/// The file is absent or broken.
-pub fn of_file(path: &Path) -> Result<Arrivals, RecordError> {
-    let mut packets: Vec<PacketRow> = read_csv(path)?;
-    packets.sort_by_key(|packet| packet.received_us);
-    let rows = rows(&packets);
-    let figures = |kind: &str| {
-        let values: Values = rows
-            .iter()
-            .filter(|row| row.kind == kind)
-            .map(|row| row.interval_ms)
-            .collect();
-        Figures {
-            mean: values.mean(),
-            sd: values.sd(),
-            cv: values.cv(),
-        }
-    };
-    Ok(Arrivals {
-        packets: packets.len() as u64,
-        frames: packets
-            .iter()
-            .map(|packet| u64::from(packet.frame_starts))
-            .sum(),
-        packet_intervals_ms: figures(PACKET),
-        frame_intervals_ms: figures(FRAME),
-        bytes: packets.iter().map(|packet| u64::from(packet.bytes)).sum(),
-    })
 }
 
 /// Statistics of the intervals of one kind whose later arrival lies in the phase.
@@ -179,20 +118,6 @@ mod tests {
     fn a_count_of_frame_starts_from_nowhere_is_bounded() {
         assert_eq!(rows(&packets(&[(0, u32::MAX)])).len(), 6);
         check(&[], &[]);
-    }
-
-    #[test]
-    fn a_file_is_summarised_whole() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("packets.csv");
-        record::file::write_csv(&path, &packets(&[(0, 1), (10, 0), (40, 1), (80, 2)])).unwrap();
-        let arrivals = of_file(&path).unwrap();
-        assert_eq!(
-            (arrivals.packets, arrivals.frames, arrivals.bytes),
-            (4, 4, 5_264)
-        );
-        assert_eq!(arrivals.packet_intervals_ms.mean, Some(80.0 / 3.0));
-        assert_eq!(arrivals.frame_intervals_ms.mean, Some(80.0 / 3.0));
     }
 
     #[test]

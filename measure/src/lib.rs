@@ -4,7 +4,10 @@
 //! thing each -> [`run`] puts them together -> [`experiment`] pairs moved with unmoved runs -> [`promises`] judges ->
 //! [`table`] and [`report`] show ([`drawing`] is what any report can be made of). [`verify`](mod@verify) does it again from the raw data and compares.
 //!
-//! Nothing here has a clock or looks outside the experiment's directory.
+//! Beside it: [`capture`] and [`arrivals`] measure anybody's capture file, [`knee`](mod@knee) finds the knee of a sweep, and
+//! [`reference`] is what the thesis printed.
+//!
+//! Nothing here has a clock or looks outside the files that it is given.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -24,6 +27,11 @@ pub mod experiment;
 pub mod promises;
 pub mod verify;
 
+pub mod arrivals;
+pub mod capture;
+pub mod knee;
+
+pub mod reference;
 pub mod drawing;
 pub mod report;
 pub mod table;

@@ -65,13 +65,24 @@ impl RecordError {
 /// # Errors
 /// The file cannot be opened, a column is missing, or a line does not hold a row.
 pub fn read_csv<Row: DeserializeOwned>(path: &Path) -> Result<Vec<Row>, RecordError> {
+    read_csv_with(path, &[])
+}
+
+/// As [`read_csv`], but the columns of `optional`, whose fields are options, may be missing.
+///
+/// # Errors
+/// As [`read_csv`].
+pub fn read_csv_with<Row: DeserializeOwned>(
+    path: &Path,
+    optional: &[&str],
+) -> Result<Vec<Row>, RecordError> {
     let file = File::open(path).map_err(|error| RecordError::io("read", path, error))?;
     let mut reader = csv::Reader::from_reader(file);
     let header = reader.headers().map_err(|error| csv_error(path, &error))?;
     // Serde takes an absent column of an optional field for an empty one: a misspelt header would read as "not measured".
     if let Some(missing) = field_names::<Row>()
         .iter()
-        .find(|name| !header.iter().any(|column| column == **name))
+        .find(|name| !optional.contains(name) && !header.iter().any(|column| column == **name))
     {
         return Err(RecordError::content(
             path,

@@ -39,6 +39,9 @@ fn reader_takes_anything() {
             let mut reader = Reader::new();
             feed(&mut reader, bytes);
             let _ = unit_starts(bytes, 0x100);
+            for codec in [VideoCodec::Mpeg2, VideoCodec::H264] {
+                let _ = forestall_wire::mpegts::PictureKind::of(codec, bytes);
+            }
         });
 }
 

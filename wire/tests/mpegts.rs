@@ -29,13 +29,14 @@ fn write(units: &[(Vec<u8>, u64, UnitKind)]) -> Vec<Vec<u8>> {
     units.iter().map(write).collect()
 }
 
-fn whole((data, pts, kind): &(Vec<u8>, u64, UnitKind)) -> AccessUnit {
+fn whole((number, (data, pts, kind)): (usize, &(Vec<u8>, u64, UnitKind))) -> AccessUnit {
     AccessUnit {
         data: data.clone(),
         pts: Some(*pts),
         random_access: *kind == UnitKind::Key || data.starts_with(&[0, 0, 1, 0xb3]),
         damaged: false,
         lost_before: false,
+        number: number as u64,
     }
 }
 
@@ -43,7 +44,7 @@ proptest! {
     #[test]
     fn a_unit_comes_with_its_last_datagram(units in units()) {
         let mut reader = Reader::new();
-        for (unit, packets) in units.iter().zip(write(&units)) {
+        for (unit, packets) in units.iter().enumerate().zip(write(&units)) {
             let mut found = Vec::new();
             for datagram in packets.chunks(DATAGRAM_BYTES_MAX) {
                 prop_assert!(found.is_empty());
@@ -64,7 +65,7 @@ proptest! {
             rest = later;
             if rest.is_empty() { break }
         }
-        prop_assert_eq!(found, units.iter().map(whole).collect::<Vec<_>>());
+        prop_assert_eq!(found, units.iter().enumerate().map(whole).collect::<Vec<_>>());
         prop_assert_eq!(reader.counters().continuity_errors, 0);
     }
 
@@ -77,7 +78,7 @@ proptest! {
                 found.extend(reader.push(datagram));
             }
         }
-        prop_assert_eq!(found, units.iter().map(whole).collect::<Vec<_>>());
+        prop_assert_eq!(found, units.iter().enumerate().map(whole).collect::<Vec<_>>());
         prop_assert_eq!(reader.counters().continuity_errors, 0);
     }
 
@@ -93,7 +94,7 @@ proptest! {
                 found.extend(reader.push(packet));
             }
         }
-        let sent: Vec<_> = units.iter().map(whole).collect();
+        let sent: Vec<_> = units.iter().enumerate().map(whole).collect();
         let mut last = None;
         for unit in found.iter().filter(|unit| !unit.damaged) {
             let at = sent.iter().position(|sent| sent.data == unit.data && sent.pts == unit.pts);
@@ -113,7 +114,7 @@ proptest! {
             found.extend(reader.push(&packets));
             found.extend(reader.push(&garbage));
         }
-        prop_assert_eq!(found, units.iter().map(whole).collect::<Vec<_>>());
+        prop_assert_eq!(found, units.iter().enumerate().map(whole).collect::<Vec<_>>());
     }
 
     #[test]
@@ -133,9 +134,22 @@ fn a_unit_too_long_for_its_length_field_is_not_held() {
     let mut reader = Reader::new();
     assert_eq!(
         reader.push(&write(std::slice::from_ref(&unit)).concat()),
-        [whole(&unit)]
+        [whole((0, &unit))]
     );
     assert_eq!(reader.held_bytes(), 0);
+    // The empty unit behind it, which says that it has ended, is no picture.
+    assert_eq!(reader.counters().units_begun, 1);
+}
+
+#[test]
+fn a_reader_that_has_the_tables_needs_none() {
+    let units = [1, 2].map(|byte| (vec![byte; 500], u64::from(byte), UnitKind::Predicted));
+    let stream = write(&units).concat();
+    assert_eq!(Reader::new().push(&stream), []);
+    let mut reader = Reader::with_video(0x100, VideoCodec::Mpeg2);
+    let expected: Vec<_> = units.iter().enumerate().map(whole).collect();
+    assert_eq!(reader.push(&stream), expected);
+    assert_eq!(reader.counters().units_begun, 2);
 }
 
 #[test]
@@ -155,9 +169,11 @@ fn a_unit_without_length_ends_where_the_next_begins() {
     let mut reader = Reader::new();
     assert_eq!(reader.push(&written[0]), []);
     // The end of the first is known; the second lacks its own.
-    let mut first = whole(&units[0]);
+    let mut first = whole((0, &units[0]));
     first.data = units[0].0.clone();
     assert_eq!(reader.push(&written[1]), [first]);
+    assert_eq!(reader.finish(), Some(whole((1, &units[1]))));
+    assert_eq!(reader.finish(), None);
 }
 
 #[test]
@@ -174,7 +190,7 @@ fn a_cut_off_datagram_does_not_spoil_the_next() {
         found[1],
         AccessUnit {
             lost_before: true,
-            ..whole(&units[2])
+            ..whole((2, &units[2]))
         }
     );
 }

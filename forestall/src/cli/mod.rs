@@ -4,6 +4,7 @@ mod bench;
 #[cfg(feature = "media")]
 mod capture;
 mod lab;
+mod measure;
 mod orchestrate;
 #[cfg(feature = "media")]
 mod overlay;
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     Lab(lab::Arguments),
     /// Run a scenario in virtual time, or a recorded run's inputs once more
     Sim(sim::Arguments),
+    /// Measure anybody's data: arrival intervals in a capture, the knee of a sweep
+    Measure(measure::Arguments),
     /// Watch hosts, and move functions before their hosts get too busy
     Orchestrate(orchestrate::Arguments),
     /// Measure what Forestall costs on this machine
@@ -56,6 +59,7 @@ impl Command {
         match self {
             Self::Lab(arguments) => arguments.run(),
             Self::Sim(arguments) => arguments.run(),
+            Self::Measure(arguments) => arguments.run(),
             Self::Orchestrate(arguments) => arguments.run(),
             Self::Bench(arguments) => arguments.run(),
             #[cfg(feature = "media")]

@@ -55,7 +55,7 @@ pub(super) fn beside_the_thesis(policies: &[(&str, Vec<&Run>)]) -> Markup {
             } }
             tbody { @for quantity in &QUANTITIES { tr {
                 td { (quantity.name) }
-                td.words { (quantity.thesis) }
+                td.words { ((quantity.thesis)()) }
                 @for (_, runs) in policies { td.figure-cell { ((quantity.of)(runs)) } }
             } } }
         }

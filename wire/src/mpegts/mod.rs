@@ -3,10 +3,12 @@
 //! A reader that waits for the next picture to know that this one ended holds one frame. [`Writer`] therefore writes the
 //! length of every picture, and [`Reader`] hands a picture over as soon as that many bytes are there.
 
+mod picture;
 mod psi;
 mod reader;
 mod writer;
 
+pub use picture::PictureKind;
 pub use reader::{AccessUnit, Counters, Reader, unit_starts};
 pub use writer::{UnitKind, Writer};
 

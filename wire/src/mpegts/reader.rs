@@ -24,6 +24,9 @@ pub struct AccessUnit {
     pub damaged: bool,
     /// Packets before it were lost: pictures that it refers to may be missing or damaged.
     pub lost_before: bool,
+    /// How many pictures had begun before it: [`Counters::units_begun`] just before its first packet. Pictures that are
+    /// given up have a number, too.
+    pub number: u64,
 }
 
 /// What a [`Reader`] has come across; all count up.
@@ -37,6 +40,8 @@ pub struct Counters {
     pub skipped_bytes: u64,
     /// Coded pictures given up: unreadable header or longer than 2 MiB.
     pub units_dropped: u64,
+    /// Coded pictures whose first packet came.
+    pub units_begun: u64,
 }
 
 /// Reads the first video stream of the first programme. It holds one unfinished picture (at most 2 MiB) and the last 16
@@ -63,6 +68,7 @@ struct Pending {
     random_access: bool,
     damaged: bool,
     lost_before: bool,
+    number: u64,
 }
 
 impl Default for Reader {
@@ -84,6 +90,15 @@ impl Reader {
             recent: Box::new([[0; PACKET_BYTES]; COUNTER_VALUES]),
             unit: None,
             counters: Counters::default(),
+        }
+    }
+
+    /// A reader that has the tables from elsewhere: PID and codec of the video.
+    #[must_use]
+    pub fn with_video(pid: u16, codec: VideoCodec) -> Self {
+        Self {
+            video: Some((pid, codec)),
+            ..Self::new()
         }
     }
 
@@ -111,6 +126,13 @@ impl Reader {
         }
         self.counters.skipped_bytes += rest.len() as u64;
         units
+    }
+
+    /// Ends the stream, and returns the picture that was not whole yet; whether it is now cannot be known.
+    pub fn finish(&mut self) -> Option<AccessUnit> {
+        let mut units = Vec::new();
+        self.end_unit(&mut units);
+        units.pop()
     }
 
     /// PID and codec of the video, once the tables have come.
@@ -218,6 +240,7 @@ impl Reader {
                 random_access: fields.random_access,
                 damaged: false,
                 lost_before: std::mem::take(&mut self.lost),
+                number: self.counters.units_begun,
             });
         }
         // Payload without a unit belongs to one whose start was lost.
@@ -229,6 +252,9 @@ impl Reader {
             return;
         }
         unit.bytes.extend_from_slice(fields.payload);
+        if starts_unit(packet) && !unit.is_header_only() {
+            self.counters.units_begun += 1;
+        }
         if unit.missing_bytes() == Some(0) {
             self.end_unit(units);
         }
@@ -264,6 +290,15 @@ impl Pending {
         Some(self.announced_bytes()?.saturating_sub(self.bytes.len()))
     }
 
+    /// Nothing but a header is announced: all it says is that the unit before it has ended.
+    fn is_header_only(&self) -> bool {
+        let header_bytes = self
+            .bytes
+            .get(8)
+            .map(|more| PES_FIXED_BYTES + usize::from(*more));
+        header_bytes.is_some() && header_bytes == self.announced_bytes()
+    }
+
     /// `None` if the PES header is not one.
     fn finish(mut self) -> Option<AccessUnit> {
         if !self.bytes.starts_with(&PES_START) || self.bytes.len() < PES_FIXED_BYTES {
@@ -293,6 +328,7 @@ impl Pending {
             pts,
             damaged: self.damaged,
             lost_before: self.lost_before,
+            number: self.number,
         })
     }
 }
