@@ -10,11 +10,11 @@ use wire::mpegts::{AccessUnit, Reader, UnitKind, VideoCodec, Writer, ticks_from_
 
 use crate::codec::{Decoder, Encoder, EncoderConfig};
 use crate::identity::{Identity, IdentityFiles};
-use crate::net::{Receiver, Sender};
+use crate::net::{Input, Output};
 use crate::picture::Picture;
 use crate::stats::{Meter, StatsOutput, Totals};
 use crate::text::{Font, Tile};
-use crate::{MediaError, UdpUrl};
+use crate::{MediaError, StreamUrl};
 
 /// Frame rate for the encoder's arithmetic when the stream announces none.
 const FPS_UNKNOWN: (u32, u32) = (30, 1);
@@ -28,9 +28,9 @@ const TEXT_CORNER: usize = 4;
 #[derive(Clone, Debug)]
 pub struct OverlayConfig {
     /// Where the video comes from.
-    pub input: UdpUrl,
+    pub input: StreamUrl,
     /// Where it goes.
-    pub output: UdpUrl,
+    pub output: StreamUrl,
     /// Written over the picture.
     pub text: String,
     /// Font of the text.
@@ -50,10 +50,11 @@ pub struct OverlayConfig {
 /// Draws over pictures until `stop` is set or the time is up. Damaged pictures are drawn over and sent as they are.
 ///
 /// # Errors
-/// The font or an identity file is missing, there is no socket or codec, or the encoder refuses a picture.
+/// The font or an identity file is missing, there is no socket or codec, the encoder refuses a picture, or a server
+/// the stream.
 pub fn run(config: &OverlayConfig, stop: &AtomicBool) -> Result<Totals, MediaError> {
     let mut stage = Stage::open(config)?;
-    let mut receiver = Receiver::open(&config.input)?;
+    let mut input = Input::open(&config.input)?;
     let mut reader = Reader::new();
     let start = Timestamp::now();
     let mut meter = Meter::new("overlay", config.stats, start);
@@ -62,15 +63,13 @@ pub fn run(config: &OverlayConfig, stop: &AtomicBool) -> Result<Totals, MediaErr
             .duration
             .is_none_or(|duration| Timestamp::now().since(start) < duration)
     {
-        if let Some(datagram) = receiver.receive()? {
-            let received = datagram.received;
-            for unit in reader.push(datagram.bytes) {
+        for chunk in input.receive()? {
+            for unit in reader.push(chunk.bytes) {
                 let codec = reader.video().map_or(VideoCodec::Mpeg2, |(_, codec)| codec);
-                stage.unit(&unit, codec, received, &mut meter)?;
+                stage.unit(&unit, codec, chunk.received, &mut meter)?;
             }
         }
-        meter.totals.datagrams_dropped = receiver.overflowed() + stage.sender.refused();
-        meter.report(Timestamp::now());
+        meter.follow(&input, stage.output.refused(), Timestamp::now());
     }
     Ok(meter.totals)
 }
@@ -94,7 +93,7 @@ struct Stage<'a> {
     config: &'a OverlayConfig,
     font: Font,
     identity: Option<Identity>,
-    sender: Sender,
+    output: Output,
     writer: Writer,
     packets: Vec<u8>,
     decoder: Option<(VideoCodec, Decoder)>,
@@ -116,7 +115,7 @@ impl<'a> Stage<'a> {
             config,
             font: Font::load(&config.font)?,
             identity: config.identity.as_ref().map(Identity::open).transpose()?,
-            sender: Sender::open(&config.output)?,
+            output: Output::open(&config.output)?,
             writer: Writer::new(VideoCodec::Mpeg2),
             packets: Vec::new(),
             decoder: None,
@@ -182,7 +181,7 @@ impl<'a> Stage<'a> {
             .unwrap_or_else(|| ticks_from_micros(received.as_micros()));
         self.writer
             .write(coded.data, pts, coded.kind, &mut self.packets);
-        self.sender.send(&self.packets);
+        self.output.send(&self.packets)?;
         meter.bytes += coded.data.len() as u64;
         meter.totals.frames_damaged += u64::from(is_damaged);
         meter.frame_out(Some(Timestamp::now().since(received)));

@@ -12,18 +12,18 @@ use record::raw::PacketRow;
 use wire::mpegts::{Reader, VideoCodec, unit_starts};
 
 use crate::codec::Decoder;
-use crate::net::{Datagram, Receiver};
+use crate::net::{self, Chunk};
 use crate::overlay::Damage;
 use crate::stats::{StatsOutput, Totals};
 use crate::table::Table;
-use crate::{MediaError, UdpUrl};
+use crate::{MediaError, StreamUrl};
 use screen::Screen;
 
 /// Settings of the player.
 #[derive(Clone, Debug)]
 pub struct PlayConfig {
     /// Where the video comes from.
-    pub input: UdpUrl,
+    pub input: StreamUrl,
     /// Who decodes.
     pub decoder: PlayDecoder,
     /// Where `frames.csv` goes ([`record::raw::FrameRow`]).
@@ -65,7 +65,7 @@ pub fn run(config: &PlayConfig, stop: &AtomicBool) -> Result<Totals, MediaError>
     match &config.decoder {
         PlayDecoder::BuiltIn => {
             built_in(&mut input, &mut screen, stop)?;
-            screen.meter.totals.datagrams_dropped = input.receiver.overflowed();
+            screen.meter.follow(&input.network, 0, Timestamp::now());
         }
         PlayDecoder::Program {
             command,
@@ -83,7 +83,7 @@ fn built_in(input: &mut Input, screen: &mut Screen, stop: &AtomicBool) -> Result
     let mut decoder: Option<(VideoCodec, Decoder)> = None;
     while !stop.load(Ordering::Relaxed) && !input.is_over() {
         let mut units = Vec::new();
-        input.receive(|_, found| units = found)?;
+        input.receive(|_, found| units.extend(found))?;
         for unit in units {
             screen.meter.totals.frames_in += 1;
             screen.meter.bytes += unit.unit.data.len() as u64;
@@ -110,15 +110,14 @@ fn built_in(input: &mut Input, screen: &mut Screen, stop: &AtomicBool) -> Result
                 _ => screen.meter.totals.frames_dropped += 1,
             }
         }
-        screen.meter.totals.datagrams_dropped = input.receiver.overflowed();
-        screen.meter.report(Timestamp::now());
+        screen.meter.follow(&input.network, 0, Timestamp::now());
     }
     Ok(())
 }
 
 /// Datagrams as they come, written down.
 struct Input {
-    receiver: Receiver,
+    network: net::Input,
     reader: Reader,
     damage: Damage,
     packets: Option<Table>,
@@ -137,7 +136,7 @@ struct Received {
 impl Input {
     fn open(config: &PlayConfig) -> Result<Self, MediaError> {
         Ok(Self {
-            receiver: Receiver::open(&config.input)?,
+            network: net::Input::open(&config.input)?,
             reader: Reader::new(),
             damage: Damage::default(),
             packets: config
@@ -155,31 +154,30 @@ impl Input {
             .is_some_and(|duration| Timestamp::now().since(self.start) >= duration)
     }
 
-    /// Waits a while for the next datagram, and gives it to `take` with the coded pictures that it completes.
+    /// Waits a while for datagrams, and gives each to `take` with the coded pictures that it completes.
     fn receive(
         &mut self,
-        take: impl FnOnce(Datagram<'_>, Vec<Received>),
+        mut take: impl FnMut(Chunk<'_>, Vec<Received>),
     ) -> Result<(), MediaError> {
-        if let Some(datagram) = self.receiver.receive()? {
-            let units = self.reader.push(datagram.bytes);
+        for chunk in self.network.receive()? {
+            let units = self.reader.push(chunk.bytes);
             let video = self.reader.video();
             if let Some(packets) = &mut self.packets {
                 packets.write(&PacketRow {
-                    received_us: datagram.received,
-                    bytes: datagram.bytes.len() as u32,
-                    frame_starts: video.map_or(0, |(pid, _)| unit_starts(datagram.bytes, pid)),
+                    received_us: chunk.received,
+                    bytes: chunk.bytes.len() as u32,
+                    frame_starts: video.map_or(0, |(pid, _)| unit_starts(chunk.bytes, pid)),
                 })?;
             }
             let codec = video.map_or(VideoCodec::Mpeg2, |(_, codec)| codec);
-            let received = datagram.received;
             let damage = &mut self.damage;
             let units = units.into_iter().map(|unit| Received {
                 is_damaged: damage.follow(&unit),
                 unit,
                 codec,
-                received,
+                received: chunk.received,
             });
-            take(datagram, units.collect());
+            take(chunk, units.collect());
         }
         match &mut self.packets {
             Some(packets) => packets.flush_due(Timestamp::now()),

@@ -13,7 +13,7 @@ use forestall_media::identity::IdentityFiles;
 use forestall_media::overlay::{self, OverlayConfig};
 use forestall_media::play::{self, PlayConfig, PlayDecoder};
 use forestall_media::text::DEFAULT_FONT;
-use forestall_media::{MediaError, StatsOutput, Totals, UdpUrl};
+use forestall_media::{MediaError, StatsOutput, StreamUrl, Totals};
 use record::raw::{FrameRow, FrameStatus, PacketRow, SentRow};
 use serde::de::DeserializeOwned;
 
@@ -31,7 +31,7 @@ fn free_port() -> u16 {
         .port()
 }
 
-fn url(port: u16) -> UdpUrl {
+fn url(port: u16) -> StreamUrl {
     format!("udp://127.0.0.1:{port}").parse().unwrap()
 }
 
@@ -80,7 +80,7 @@ impl Bench {
     }
 
     fn udp(&self, output: u16) -> CaptureConfig {
-        self.capture(CaptureSink::Udp {
+        self.capture(CaptureSink::Network {
             output: url(output),
             bitrate: 300_000,
             gop: GOP,

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use media::UdpUrl;
+use media::StreamUrl;
 use media::identity::IdentityFiles;
 use media::overlay::{self, OverlayConfig};
 
-use super::video::{Common, FontArgument, parse_bitrate, parse_url, run_stage};
+use super::video::{ADDRESSES, Common, FontArgument, parse_bitrate, parse_url, run_stage};
 use super::{Failure, Outcome};
 
 const EXAMPLES: &str = "\
@@ -17,14 +17,14 @@ Examples:
 
 /// Be the function: write text over video on its way, and where it was done
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = format!("{EXAMPLES}\n\n{ADDRESSES}"))]
 pub(crate) struct Arguments {
-    /// Where to receive the video, udp://ADDRESS:PORT of this machine
+    /// Where the video comes from, like udp://ADDRESS:PORT of this machine
     #[arg(value_parser = parse_url)]
-    input: UdpUrl,
-    /// Where to send it, udp://HOST:PORT
+    input: StreamUrl,
+    /// Where to send it, like udp://HOST:PORT
     #[arg(value_parser = parse_url)]
-    output: UdpUrl,
+    output: StreamUrl,
     /// Written over the picture
     #[arg(long, default_value = "Forestall")]
     text: String,

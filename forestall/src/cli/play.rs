@@ -2,26 +2,27 @@
 
 use std::path::PathBuf;
 
-use media::UdpUrl;
+use media::StreamUrl;
 use media::play::{self, PlayConfig, PlayDecoder};
 
-use super::video::{Common, parse_url, run_stage};
+use super::video::{ADDRESSES, Common, parse_url, run_stage};
 use super::{Failure, Outcome};
 
 const EXAMPLES: &str = "\
 Examples:
   forestall play udp://0.0.0.0:5001 --frames-csv frames.csv --packets-csv packets.csv
   forestall play udp://0.0.0.0:5001 --stats --duration 10 --png last.png
+  forestall play http://192.0.2.7:8080/robot.ts --stats json
   forestall play udp://0.0.0.0:5001 --frames-csv frames.csv --width 320 --height 240 \\
       --decoder-command \"ffmpeg -v error -f mpegts -i - -f rawvideo -pix_fmt yuv420p -\"";
 
 /// Be the screen: show video to nobody, read how old each picture is, and write it down
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = format!("{EXAMPLES}\n\n{ADDRESSES}"))]
 pub(crate) struct Arguments {
-    /// Where to receive the video, udp://ADDRESS:PORT of this machine
+    /// Where the video comes from, like udp://ADDRESS:PORT of this machine
     #[arg(value_parser = parse_url)]
-    input: UdpUrl,
+    input: StreamUrl,
     /// Write a row for each frame shown: its number, when it was taken and shown, its state
     #[arg(long, value_name = "FILE")]
     frames_csv: Option<PathBuf>,

@@ -9,9 +9,8 @@ use record::Timestamp;
 
 use super::{Input, Screen};
 use crate::MediaError;
-use crate::net::is_broken_pipe;
 use crate::picture::Picture;
-use crate::program::{Output, Program};
+use crate::program::{Output, Program, is_broken_pipe};
 
 /// What the receiving side tells the showing side.
 #[derive(Default)]
@@ -96,11 +95,13 @@ fn receive(
             if let Some(last) = units.last() {
                 shared.is_damaged.store(last.is_damaged, Ordering::Relaxed);
             }
-            written = stdin.write_all(datagram.bytes);
+            if written.is_ok() {
+                written = stdin.write_all(datagram.bytes);
+            }
         })?;
         shared
             .overflowed
-            .store(input.receiver.overflowed(), Ordering::Relaxed);
+            .store(input.network.counters().overflowed, Ordering::Relaxed);
         match written {
             Ok(()) => {}
             Err(error) if is_broken_pipe(&error) => break, // The showing side sees its end.
