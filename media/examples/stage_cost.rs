@@ -22,6 +22,7 @@ const FRAMES: u32 = 300;
 fn main() {
     for (width, height, bitrate) in [(320, 240, 600_000), (160, 120, 300_000)] {
         measure(&EncoderConfig {
+            codec: VideoCodec::Mpeg2,
             width,
             height,
             fps: (30, 1),

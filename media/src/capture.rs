@@ -52,6 +52,8 @@ pub enum CaptureSink {
     Network {
         /// Target.
         output: StreamUrl,
+        /// What the pictures are coded with.
+        codec: VideoCodec,
         /// Bits per second.
         bitrate: u32,
         /// A key picture every so many.
@@ -140,17 +142,19 @@ impl Sink {
         match &config.sink {
             CaptureSink::Network {
                 output,
+                codec,
                 bitrate,
                 gop,
             } => Ok(Self::Network {
                 encoder: Encoder::open(&EncoderConfig {
+                    codec: *codec,
                     width: config.width,
                     height: config.height,
                     fps: (config.fps, 1),
                     bitrate: *bitrate,
                     gop: *gop,
                 })?,
-                writer: Writer::new(VideoCodec::Mpeg2),
+                writer: Writer::new(*codec),
                 sender: Box::new(Output::open(output)?),
                 packets: Vec::new(),
             }),

@@ -1,5 +1,5 @@
 //! The video service: `capture` (a camera) -> `overlay` (the function that moves) -> `relay` -> `serve` -> `play` (the
-//! screen), MPEG-2 in MPEG-TS over UDP, RTP, TCP or HTTP. No stage holds a frame: what goes into a codec comes out before
+//! screen), MPEG-2 or H.264 in MPEG-TS over UDP, RTP, TCP or HTTP. No stage holds a frame: what goes into a codec comes out before
 //! the next goes in.
 //!
 //! The stages block in the socket and look at their `stop` flag at least every 100 ms, but while they connect to a server
@@ -44,3 +44,5 @@ pub mod url;
 pub use error::{ErrorKind, MediaError};
 pub use stats::{StatsOutput, Totals};
 pub use url::StreamUrl;
+#[cfg(feature = "codec")]
+pub use wire::mpegts::VideoCodec;

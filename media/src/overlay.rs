@@ -35,6 +35,8 @@ pub struct OverlayConfig {
     pub text: String,
     /// Font of the text.
     pub font: PathBuf,
+    /// What the output is coded with.
+    pub codec: VideoCodec,
     /// Bits per second of the output.
     pub bitrate: u32,
     /// A key picture at least every so many; each key picture of the input makes one too.
@@ -116,7 +118,7 @@ impl<'a> Stage<'a> {
             font: Font::load(&config.font)?,
             identity: config.identity.as_ref().map(Identity::open).transpose()?,
             output: Output::open(&config.output)?,
-            writer: Writer::new(VideoCodec::Mpeg2),
+            writer: Writer::new(config.codec),
             packets: Vec::new(),
             decoder: None,
             damage: Damage::default(),
@@ -153,6 +155,7 @@ impl<'a> Stage<'a> {
             Some(canvas) if (canvas.picture.width(), canvas.picture.height()) == size => canvas,
             none_or_other => {
                 let encoder = EncoderConfig {
+                    codec: self.config.codec,
                     width: size.0 as u32,
                     height: size.1 as u32,
                     fps: decoded.fps.unwrap_or(FPS_UNKNOWN),

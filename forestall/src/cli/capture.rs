@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use media::StreamUrl;
 use media::capture::{self, CaptureConfig, CaptureSink};
 
-use super::video::{ADDRESSES, Common, FontArgument, parse_bitrate, parse_url, run_stage};
+use super::video::{ADDRESSES, Codec, Common, FontArgument, parse_bitrate, parse_url, run_stage};
 use super::{Failure, Outcome};
 
 const EXAMPLES: &str = "\
@@ -36,6 +36,9 @@ pub(crate) struct Arguments {
     /// Pictures per second
     #[arg(long, default_value_t = 30)]
     fps: u32,
+    /// What the video is coded with
+    #[arg(long, value_enum, default_value_t = Codec::Mpeg2)]
+    codec: Codec,
     /// Bits per second, like 600k or 1.5M
     #[arg(long, default_value = "600k", value_parser = parse_bitrate)]
     bitrate: u32,
@@ -59,6 +62,7 @@ impl Arguments {
         let sink = match (self.output, self.encoder_command) {
             (Some(output), _) => CaptureSink::Network {
                 output,
+                codec: self.codec.into(),
                 bitrate: self.bitrate,
                 gop: self.gop,
             },

@@ -6,7 +6,7 @@ use media::StreamUrl;
 use media::identity::IdentityFiles;
 use media::overlay::{self, OverlayConfig};
 
-use super::video::{ADDRESSES, Common, FontArgument, parse_bitrate, parse_url, run_stage};
+use super::video::{ADDRESSES, Codec, Common, FontArgument, parse_bitrate, parse_url, run_stage};
 use super::{Failure, Outcome};
 
 const EXAMPLES: &str = "\
@@ -28,6 +28,9 @@ pub(crate) struct Arguments {
     /// Written over the picture
     #[arg(long, default_value = "Forestall")]
     text: String,
+    /// What the output is coded with
+    #[arg(long, value_enum, default_value_t = Codec::Mpeg2)]
+    codec: Codec,
     /// Bits per second of the output, like 600k or 1.5M
     #[arg(long, default_value = "600k", value_parser = parse_bitrate)]
     bitrate: u32,
@@ -54,6 +57,7 @@ impl Arguments {
             output: self.output,
             text: self.text,
             font: self.font.font,
+            codec: self.codec.into(),
             bitrate: self.bitrate,
             gop: self.gop,
             identity: identity.map(|(boot_id, runner)| IdentityFiles { boot_id, runner }),

@@ -54,6 +54,26 @@ pub(crate) struct FontArgument {
     pub(crate) font: PathBuf,
 }
 
+/// What video is coded with.
+#[cfg(feature = "media")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Codec {
+    /// MPEG-2, as in the thesis
+    Mpeg2,
+    /// H.264 by libx264: smaller, and more work
+    H264,
+}
+
+#[cfg(feature = "media")]
+impl From<Codec> for media::VideoCodec {
+    fn from(codec: Codec) -> Self {
+        match codec {
+            Codec::Mpeg2 => Self::Mpeg2,
+            Codec::H264 => Self::H264,
+        }
+    }
+}
+
 /// An address, or an error with its cause, which clap would leave out.
 pub(crate) fn parse_url(text: &str) -> Result<StreamUrl, String> {
     let url = text.parse();
