@@ -5,7 +5,9 @@
 
 mod common;
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -247,6 +249,27 @@ fn our_player_takes_the_rtp_of_ffmpeg() {
 }
 
 #[test]
+fn h264_from_camera_to_screen() {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = folder.path().join("frames.csv");
+    let into_overlay = free_udp_port();
+    let server = Server::start("");
+    let _overlay = Running::forestall(&format!(
+        "overlay udp://127.0.0.1:{into_overlay} {} --codec h264",
+        server.url(&format!("/publish/robot?token={TOKEN}"))
+    ));
+    let _camera = Running::forestall(&format!(
+        "capture udp://127.0.0.1:{into_overlay} {CAMERA} --codec h264"
+    ));
+    wait_for("the stream is there", || {
+        server.status()["streams"][0]["frames_in"].as_u64() > Some(10)
+    });
+    assert_eq!(server.status()["streams"][0]["codec"], "H.264");
+    let _player = play(&server.url("/robot.ts"), &shown);
+    assert!(are_in_a_row(&wait_for_frames(&shown, 30)));
+}
+
+#[test]
 fn wrong_addresses() {
     check(
         "play http://127.0.0.1:1/x.ts",
@@ -277,4 +300,70 @@ fn wrong_addresses() {
         1,
         &format!("{url}: the server answers 404 Not Found"),
     );
+}
+
+/// Asks the overlay's control for something; status code and JSON.
+fn control(
+    mut socket: impl Read + Write,
+    method: &str,
+    head: &str,
+    body: &str,
+) -> (u16, serde_json::Value) {
+    let length = body.len();
+    write!(
+        socket,
+        "{method} / HTTP/1.1\r\nHost: x\r\n{head}Content-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut text = String::new();
+    let _ = socket.read_to_string(&mut text);
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let code = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (code, serde_json::from_str(body).unwrap())
+}
+
+#[test]
+fn the_text_changes_while_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shown, socket) = (
+        folder.path().join("frames.csv"),
+        folder.path().join("control"),
+    );
+    let (port, into_overlay, into_play) = (free_tcp_port(), free_udp_port(), free_udp_port());
+    let overlay = |control: &str| {
+        Running::forestall(&format!(
+            "overlay udp://127.0.0.1:{into_overlay} udp://127.0.0.1:{into_play} --control {control}"
+        ))
+    };
+    let by_port = overlay(&format!("127.0.0.1:{port}"));
+    let _camera = capture(&format!("udp://127.0.0.1:{into_overlay}"));
+    let _player = play(&format!("udp://127.0.0.1:{into_play}"), &shown);
+    wait_for_frames(&shown, 10);
+    let connect = || TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let change = r##"{"text": "Shoes, 25 €", "colour": "#ffcc00", "size": 14}"##;
+    let (code, label) = control(connect(), "POST", "", change);
+    assert_eq!(
+        (code, &label["text"], &label["x"]),
+        (200, &"Shoes, 25 €".into(), &4.into())
+    );
+    let (code, error) = control(connect(), "PUT", "", r#"{"text": "x", "size": "big"}"#);
+    assert_eq!(code, 400, "{error}");
+    assert_eq!(control(connect(), "GET", "", ""), (200, label));
+    assert_eq!(control(connect(), "DELETE", "", "").0, 405);
+    assert_eq!(
+        control(connect(), "POST", "Origin: http://a\r\n", "{}").0,
+        403
+    );
+    assert_eq!(control(connect(), "POST", "", &" ".repeat(20_000)).0, 400);
+    let before = frames(&shown).len();
+    wait_for("video goes on", || frames(&shown).len() > before + 10);
+    assert_eq!(by_port.end(), Some(130));
+    let by_file = overlay(&socket.display().to_string());
+    wait_for("the socket is there", || {
+        UnixStream::connect(&socket).is_ok()
+    });
+    let connect = || UnixStream::connect(&socket).unwrap();
+    assert_eq!(control(connect(), "PATCH", "", r#"{"y": 60}"#).1["y"], 60);
+    assert_eq!(by_file.end(), Some(130));
+    assert!(!socket.exists());
 }

@@ -88,6 +88,10 @@ pub enum MediaError {
         /// The file.
         path: PathBuf,
     },
+    /// The text over the picture cannot be drawn.
+    #[cfg(feature = "codec")]
+    #[error(transparent)]
+    Label(#[from] crate::overlay::LabelError),
     /// FFmpeg's libraries refused.
     #[cfg(feature = "codec")]
     #[error(transparent)]
@@ -143,6 +147,8 @@ impl MediaError {
         match self {
             Self::Url { .. } | Self::Setting { .. } | Self::FontInvalid { .. } => ErrorKind::Config,
             Self::FontMissing { .. } | Self::Read { .. } | Self::Start { .. } => ErrorKind::Missing,
+            #[cfg(feature = "codec")]
+            Self::Label(_) => ErrorKind::Config,
             #[cfg(feature = "codec")]
             Self::Codec(CodecError::Absent { .. }) => ErrorKind::Missing,
             _ => ErrorKind::Failed,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use forestall_media::capture::{self, CaptureConfig, CaptureSink};
 use forestall_media::identity::IdentityFiles;
-use forestall_media::overlay::{self, OverlayConfig};
+use forestall_media::overlay::{self, Label, OverlayConfig};
 use forestall_media::play::{self, PlayConfig, PlayDecoder};
 use forestall_media::text::DEFAULT_FONT;
 use forestall_media::{MediaError, StatsOutput, StreamUrl, Totals};
@@ -95,7 +95,11 @@ impl Bench {
         OverlayConfig {
             input: url(input),
             output: url(output),
-            text: "Robot 7 – Grüße".to_owned(),
+            label: Label {
+                text: "Robot 7 – Grüße".to_owned(),
+                ..Label::default()
+            },
+            control: None,
             font: DEFAULT_FONT.into(),
             codec: self.codec,
             bitrate: 300_000,

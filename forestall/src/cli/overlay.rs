@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use media::StreamUrl;
 use media::identity::IdentityFiles;
-use media::overlay::{self, OverlayConfig};
+use media::overlay::{self, ControlAddress, Label, OverlayConfig};
 
 use super::video::{ADDRESSES, Codec, Common, FontArgument, parse_bitrate, parse_url, run_stage};
 use super::{Failure, Outcome};
@@ -13,7 +13,11 @@ const EXAMPLES: &str = "\
 Examples:
   forestall overlay udp://0.0.0.0:5000 udp://192.0.2.9:5001 --text \"Robot 7\"
   forestall overlay udp://0.0.0.0:5000 udp://192.0.2.9:5001 --text \"Robot 7\" \\
-      --boot-id-file /proc/sys/kernel/random/boot_id --runner-file /run/runner";
+      --boot-id-file /proc/sys/kernel/random/boot_id --runner-file /run/runner
+  forestall overlay udp://0.0.0.0:5000 udp://192.0.2.9:5001 --control 127.0.0.1:5080
+  curl http://127.0.0.1:5080/ -d '{\"text\": \"Shoes, 25 €\", \"x\": 20, \"size\": 24, \"colour\": \"#ffcc00\"}'
+
+What is not given stays: text, x, y, size (pixels), colour (#rrggbb), box_opacity (0 to 1). GET shows what is written now. A bad request changes nothing.";
 
 /// Be the function: write text over video on its way, and where it was done
 #[derive(Debug, clap::Args)]
@@ -28,6 +32,9 @@ pub(crate) struct Arguments {
     /// Written over the picture
     #[arg(long, default_value = "Forestall")]
     text: String,
+    /// Take changes of the text while it runs: HTTP with JSON at ADDRESS:PORT or, with a slash, at a socket file
+    #[arg(long, value_name = "ADDRESS")]
+    control: Option<ControlAddress>,
     /// What the output is coded with
     #[arg(long, value_enum, default_value_t = Codec::Mpeg2)]
     codec: Codec,
@@ -55,7 +62,11 @@ impl Arguments {
         let config = OverlayConfig {
             input: self.input,
             output: self.output,
-            text: self.text,
+            label: Label {
+                text: self.text,
+                ..Label::default()
+            },
+            control: self.control,
             font: self.font.font,
             codec: self.codec.into(),
             bitrate: self.bitrate,
