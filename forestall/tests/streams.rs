@@ -270,6 +270,42 @@ fn h264_from_camera_to_screen() {
 }
 
 #[test]
+fn a_steady_pace_in_spite_of_jitter() {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = folder.path().join("frames.csv");
+    let (from, to) = (free_udp_port(), free_udp_port());
+    let url = format!("udp://127.0.0.1:{to}");
+    let _player = Running::forestall(&format!(
+        "play {url} --playout 0.95 --frames-csv {} --duration 40",
+        shown.display()
+    ));
+    let socket = std::net::UdpSocket::bind(("127.0.0.1", from)).unwrap();
+    let _camera = capture(&format!("udp://127.0.0.1:{from}"));
+    // A network that is late by 0 to 60 ms, in order.
+    let mut buffer = [0; 2000];
+    for datagram in 0..600_u64 {
+        let length = socket.recv(&mut buffer).unwrap();
+        if datagram % 7 == 0 {
+            std::thread::sleep(std::time::Duration::from_millis(20 * (datagram % 4)));
+        }
+        socket
+            .send_to(&buffer[..length], ("127.0.0.1", to))
+            .unwrap();
+    }
+    let frames = frames(&shown);
+    let numbers: Vec<u32> = frames.iter().filter_map(|frame| frame.frame).collect();
+    let span = (numbers[numbers.len() - 1] - numbers[0] + 1) as usize;
+    assert!(
+        numbers.len() * 10 >= span * 9,
+        "hardly one is skipped: {numbers:?}"
+    );
+    let delay = |frame: &record::raw::FrameRow| frame.delay_ms.unwrap();
+    let late: Vec<f64> = frames[frames.len() / 2..].iter().map(delay).collect();
+    let least = late.iter().copied().fold(f64::INFINITY, f64::min);
+    assert!(least > 10.0, "all wait for those that are late: {late:?}");
+}
+
+#[test]
 fn wrong_addresses() {
     check(
         "play http://127.0.0.1:1/x.ts",

@@ -65,6 +65,9 @@ struct Report<'a> {
     /// Age of the picture on the screen.
     #[serde(skip_serializing_if = "Option::is_none")]
     picture_age_ms: Option<f64>,
+    /// How much later than the least late picture all are shown, on purpose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    playout_ms: Option<f64>,
     /// Those who watch, of a server.
     #[serde(skip_serializing_if = "Option::is_none")]
     viewers: Option<u64>,
@@ -101,6 +104,9 @@ impl fmt::Display for Report<'_> {
         if let Some(age) = self.picture_age_ms {
             write!(f, "; picture age {age:.0} ms")?;
         }
+        if let Some(playout) = self.playout_ms {
+            write!(f, "; shown {playout:.0} ms later than at once")?;
+        }
         if let Some(viewers) = self.viewers {
             write!(f, "; {viewers} viewers")?;
         }
@@ -117,6 +123,8 @@ pub(crate) struct Meter {
     pub(crate) bytes: u64,
     /// Capture time of the picture on the screen.
     pub(crate) on_screen: Option<Timestamp>,
+    /// How much later than the least late picture all are shown, on purpose.
+    pub(crate) playout: Option<Duration>,
     /// Those who watch, of a server.
     pub(crate) viewers: Option<u64>,
     lost_by_pid: BTreeMap<u16, u64>,
@@ -134,6 +142,7 @@ impl Meter {
             frames_held: 0,
             bytes: 0,
             on_screen: None,
+            playout: None,
             viewers: None,
             lost_by_pid: BTreeMap::new(),
             frames_recent: 0,
@@ -187,6 +196,7 @@ impl Meter {
             picture_age_ms: self
                 .on_screen
                 .map(|captured| now.seconds_after(captured) * 1e3),
+            playout_ms: self.playout.map(|target| target.as_secs_f64() * 1e3),
             viewers: self.viewers,
         };
         let line = match self.output {

@@ -117,6 +117,7 @@ impl Bench {
         PlayConfig {
             input: url(input),
             decoder: PlayDecoder::BuiltIn,
+            playout: None,
             frames_csv: Some(self.file("frames.csv")),
             packets_csv: Some(self.file("packets.csv")),
             png: Some(self.file("last.png")),

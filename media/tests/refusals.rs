@@ -54,6 +54,7 @@ fn play(input: &str, decoder: PlayDecoder) -> Result<(), MediaError> {
     let config = PlayConfig {
         input: input.parse().unwrap(),
         decoder,
+        playout: None,
         frames_csv: None,
         packets_csv: None,
         png: None,

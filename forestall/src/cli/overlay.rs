@@ -17,7 +17,8 @@ Examples:
   forestall overlay udp://0.0.0.0:5000 udp://192.0.2.9:5001 --control 127.0.0.1:5080
   curl http://127.0.0.1:5080/ -d '{\"text\": \"Shoes, 25 €\", \"x\": 20, \"size\": 24, \"colour\": \"#ffcc00\"}'
 
-What is not given stays: text, x, y, size (pixels), colour (#rrggbb), box_opacity (0 to 1). GET shows what is written now. A bad request changes nothing.";
+What is not given stays: text, x, y, size (pixels), colour (#rrggbb), box_opacity (0 to 1). GET shows what is written now. \
+A bad request changes nothing.";
 
 /// Be the function: write text over video on its way, and where it was done
 #[derive(Debug, clap::Args)]

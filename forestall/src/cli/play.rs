@@ -12,7 +12,7 @@ const EXAMPLES: &str = "\
 Examples:
   forestall play udp://0.0.0.0:5001 --frames-csv frames.csv --packets-csv packets.csv
   forestall play udp://0.0.0.0:5001 --stats --duration 10 --png last.png
-  forestall play http://192.0.2.7:8080/robot.ts --stats json
+  forestall play http://192.0.2.7:8080/robot.ts --playout 0.95 --stats json
   forestall play udp://0.0.0.0:5001 --frames-csv frames.csv --width 320 --height 240 \\
       --decoder-command \"ffmpeg -v error -f mpegts -i - -f rawvideo -pix_fmt yuv420p -\"";
 
@@ -23,6 +23,9 @@ pub(crate) struct Arguments {
     /// Where the video comes from, like udp://ADDRESS:PORT of this machine
     #[arg(value_parser = parse_url)]
     input: StreamUrl,
+    /// Show pictures at a steady pace, so late that this share of them comes in time [default: each at once]
+    #[arg(long, value_name = "SHARE", value_parser = parse_share, conflicts_with = "decoder_command")]
+    playout: Option<f64>,
     /// Write a row for each frame shown: its number, when it was taken and shown, its state
     #[arg(long, value_name = "FILE")]
     frames_csv: Option<PathBuf>,
@@ -45,6 +48,13 @@ pub(crate) struct Arguments {
     common: Common,
 }
 
+fn parse_share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok();
+    share
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "expected 0 to 1, like 0.95".to_owned())
+}
+
 impl Arguments {
     pub(crate) fn run(self) -> Result<Outcome, Failure> {
         let decoder = match (self.decoder_command, self.width, self.height) {
@@ -58,6 +68,7 @@ impl Arguments {
         let config = PlayConfig {
             input: self.input,
             decoder,
+            playout: self.playout,
             frames_csv: self.frames_csv,
             packets_csv: self.packets_csv,
             png: self.png,

@@ -1,15 +1,20 @@
 //! A transport stream that comes in.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use record::Timestamp;
 use wire::mpegts::Continuity;
 
+use super::RECEIVE_WAIT;
 use super::rtp::RtpReceiver;
 use super::tcp::StreamReceiver;
 use super::udp::UdpReceiver;
 use crate::MediaError;
 use crate::url::{StreamUrl, Transport};
+
+/// The kernel's clock ticks no finer.
+const WAIT_MIN: Duration = Duration::from_millis(1);
 
 /// A piece of a transport stream: a datagram, or whole packets out of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -70,21 +75,32 @@ impl Input {
         })
     }
 
-    /// Takes what is there; waits [`RECEIVE_WAIT`](super::RECEIVE_WAIT) at most if nothing is. A connection that ends is
+    /// Takes what is there; waits for `wait` at most if nothing is, and never longer than
+    /// [`RECEIVE_WAIT`](super::RECEIVE_WAIT). A connection that ends is
     /// made anew in one of the next calls.
     ///
     /// # Errors
     /// The socket failed.
-    pub fn receive(&mut self) -> Result<Vec<Chunk<'_>>, MediaError> {
+    pub fn receive_within(&mut self, wait: Duration) -> Result<Vec<Chunk<'_>>, MediaError> {
+        // Zero would mean for ever.
+        let wait = wait.clamp(WAIT_MIN, RECEIVE_WAIT);
         let chunks: Vec<Chunk<'_>> = match &mut self.carrier {
-            Carrier::Udp(udp) => udp.receive()?.collect(),
-            Carrier::Rtp(rtp) => rtp.receive()?.collect(),
-            Carrier::Stream(stream) => stream.receive().into_iter().collect(),
+            Carrier::Udp(udp) => udp.receive(wait)?.collect(),
+            Carrier::Rtp(rtp) => rtp.receive(wait)?.collect(),
+            Carrier::Stream(stream) => stream.receive(wait).into_iter().collect(),
         };
         for chunk in &chunks {
             self.continuity.follow(chunk.bytes);
         }
         Ok(chunks)
+    }
+
+    /// The same with the longest wait.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn receive(&mut self) -> Result<Vec<Chunk<'_>>, MediaError> {
+        self.receive_within(RECEIVE_WAIT)
     }
 
     /// What came in so far.

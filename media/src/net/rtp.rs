@@ -8,8 +8,8 @@ use record::Timestamp;
 use wire::mpegts::ticks_from_micros;
 use wire::rtp::{Packet, Reorderer, SequenceCounters, header};
 
+use super::Chunk;
 use super::udp::{UdpReceiver, UdpSender};
-use super::{Chunk, RECEIVE_WAIT};
 use crate::MediaError;
 use crate::url::{Multicast, StreamUrl};
 
@@ -45,14 +45,17 @@ impl RtpReceiver {
         })
     }
 
-    pub(super) fn receive(&mut self) -> Result<impl Iterator<Item = Chunk<'_>>, MediaError> {
+    pub(super) fn receive(
+        &mut self,
+        wait: Duration,
+    ) -> Result<impl Iterator<Item = Chunk<'_>>, MediaError> {
         self.ready.clear();
-        if let Some(since) = self.holds_since {
-            // Zero would mean for ever.
-            let rest = OVERTAKEN_WAIT.saturating_sub(since.elapsed());
-            self.udp.set_wait(rest.max(Duration::from_millis(1)))?;
-        }
-        for datagram in self.udp.receive()? {
+        let wait = match self.holds_since {
+            Some(since) => wait.min(OVERTAKEN_WAIT.saturating_sub(since.elapsed())),
+            None => wait,
+        };
+        // Zero would mean for ever.
+        for datagram in self.udp.receive(wait.max(Duration::from_millis(1)))? {
             let Ok(packet) = Packet::parse(datagram.bytes) else {
                 self.foreign += 1;
                 continue;
@@ -65,7 +68,7 @@ impl RtpReceiver {
             self.reorderer
                 .push(packet.source, packet.sequence, payload, &mut self.ready);
         }
-        self.follow_held()?;
+        self.follow_held();
         Ok(self.ready.iter().map(|payload| Chunk {
             bytes: &payload.bytes,
             received: payload.received,
@@ -74,7 +77,7 @@ impl RtpReceiver {
     }
 
     /// Gives up a missing datagram in time.
-    fn follow_held(&mut self) -> Result<(), MediaError> {
+    fn follow_held(&mut self) {
         let now = Instant::now();
         let is_late = |since: Instant| now.saturating_duration_since(since) >= OVERTAKEN_WAIT;
         if self.holds_since.is_some_and(is_late) {
@@ -82,13 +85,9 @@ impl RtpReceiver {
         }
         match (self.holds_since, self.reorderer.is_holding()) {
             (None, true) => self.holds_since = Some(now),
-            (Some(_), false) => {
-                self.holds_since = None;
-                self.udp.set_wait(RECEIVE_WAIT)?;
-            }
+            (Some(_), false) => self.holds_since = None,
             _ => {}
         }
-        Ok(())
     }
 
     pub(super) fn overflowed(&self) -> u64 {

@@ -78,6 +78,8 @@ pub(super) struct StreamReceiver {
 #[derive(Debug)]
 struct Connection {
     socket: TcpStream,
+    /// How long the socket waits.
+    wait: Duration,
     peer: Option<SocketAddr>,
     body: Body,
     splitter: Splitter,
@@ -105,12 +107,12 @@ impl StreamReceiver {
         Ok(receiver)
     }
 
-    /// Whole packets that are there, or none within [`RECEIVE_WAIT`].
-    pub(super) fn receive(&mut self) -> Option<Chunk<'_>> {
+    /// Whole packets that are there, or none within `wait`.
+    pub(super) fn receive(&mut self, wait: Duration) -> Option<Chunk<'_>> {
         self.packets.clear();
-        self.find_connection();
+        self.find_connection(wait);
         let connection = self.connection.as_mut()?;
-        let read = connection.read(&mut self.buffer, &mut self.packets);
+        let read = connection.read(wait, &mut self.buffer, &mut self.packets);
         let peer = connection.peer;
         if read == Err(Gone) {
             self.connection = None;
@@ -134,17 +136,17 @@ impl StreamReceiver {
     }
 
     /// Looks for a new connection if there is none, or if a newer sender may have come.
-    fn find_connection(&mut self) {
+    fn find_connection(&mut self, wait: Duration) {
         if let Some(listener) = &self.listener {
             match accept(listener).and_then(|socket| Connection::of(socket).ok()) {
                 Some(connection) => self.take_connection(connection),
-                None if self.connection.is_none() => thread::sleep(RECEIVE_WAIT / 2),
+                None if self.connection.is_none() => thread::sleep(wait / 2),
                 None => {}
             }
         } else if self.connection.is_none() {
-            let wait = self.next_try.saturating_duration_since(Instant::now());
-            if !wait.is_zero() {
-                thread::sleep(wait.min(RECEIVE_WAIT));
+            let rest = self.next_try.saturating_duration_since(Instant::now());
+            if !rest.is_zero() {
+                thread::sleep(rest.min(wait));
                 return;
             }
             match Connection::open(&self.url) {
@@ -164,6 +166,7 @@ impl Connection {
         socket.set_read_timeout(Some(RECEIVE_WAIT))?;
         Ok(Self {
             peer: socket.peer_addr().ok(),
+            wait: RECEIVE_WAIT,
             socket,
             body: Body::UntilClose,
             splitter: Splitter::default(),
@@ -191,8 +194,17 @@ impl Connection {
         })
     }
 
-    /// Appends the packets that come within [`RECEIVE_WAIT`].
-    fn read(&mut self, buffer: &mut [u8], packets: &mut Vec<u8>) -> Result<(), Gone> {
+    /// Appends the packets that come within `wait`.
+    fn read(
+        &mut self,
+        wait: Duration,
+        buffer: &mut [u8],
+        packets: &mut Vec<u8>,
+    ) -> Result<(), Gone> {
+        if wait != self.wait {
+            self.socket.set_read_timeout(Some(wait)).map_err(|_| Gone)?;
+            self.wait = wait;
+        }
         let first = std::mem::take(&mut self.first);
         if !first.is_empty() {
             return self.take(&first, packets);

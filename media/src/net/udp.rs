@@ -32,6 +32,8 @@ pub(super) struct UdpReceiver {
     url: StreamUrl,
     buffer: Vec<u8>,
     batch: Vec<Meta>,
+    /// How long the socket waits.
+    wait: Duration,
     overflowed: u64,
 }
 
@@ -63,12 +65,22 @@ impl UdpReceiver {
             url: url.clone(),
             buffer: vec![0; DATAGRAM_BUFFER_BYTES * BATCH_MAX],
             batch: Vec::with_capacity(BATCH_MAX),
+            wait: RECEIVE_WAIT,
             overflowed: 0,
         })
     }
 
     /// Waits for a datagram and takes all that are there; none if none came in time.
-    pub(super) fn receive(&mut self) -> Result<impl Iterator<Item = Chunk<'_>>, MediaError> {
+    pub(super) fn receive(
+        &mut self,
+        wait: Duration,
+    ) -> Result<impl Iterator<Item = Chunk<'_>>, MediaError> {
+        if wait != self.wait {
+            self.socket
+                .set_read_timeout(Some(wait))
+                .map_err(|e| self.url.socket_error(e))?;
+            self.wait = wait;
+        }
         self.batch.clear();
         match self.fill() {
             Ok(()) | Err(Errno::EAGAIN | Errno::EINTR) => {}
@@ -136,13 +148,6 @@ impl UdpReceiver {
     /// Datagrams that the kernel threw away because the receive buffer was full.
     pub(super) fn overflowed(&self) -> u64 {
         self.overflowed
-    }
-
-    /// How long the next [`UdpReceiver::receive`] waits.
-    pub(super) fn set_wait(&self, wait: Duration) -> Result<(), MediaError> {
-        self.socket
-            .set_read_timeout(Some(wait))
-            .map_err(|e| self.url.socket_error(e))
     }
 }
 

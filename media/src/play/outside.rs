@@ -9,6 +9,7 @@ use record::Timestamp;
 
 use super::{Input, Screen};
 use crate::MediaError;
+use crate::net::RECEIVE_WAIT;
 use crate::picture::Picture;
 use crate::program::{Output, Program, is_broken_pipe};
 
@@ -88,7 +89,7 @@ fn receive(
 ) -> Result<(), MediaError> {
     while !stop() && !input.is_over() {
         let mut written = Ok(());
-        input.receive(|datagram, units| {
+        input.receive(RECEIVE_WAIT, |datagram, units| {
             shared
                 .frames_in
                 .fetch_add(units.len() as u64, Ordering::Relaxed);
