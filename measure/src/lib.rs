@@ -31,8 +31,8 @@ pub mod arrivals;
 pub mod capture;
 pub mod knee;
 
-pub mod reference;
 pub mod drawing;
+pub mod reference;
 pub mod report;
 pub mod table;
 pub mod thesis;

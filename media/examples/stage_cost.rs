@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use forestall_media::clock_picture::ClockPicture;
 use forestall_media::codec::{Decoder, Encoder, EncoderConfig};
 use forestall_media::picture::Picture;
-use forestall_media::text::{DEFAULT_FONT, Font, Tile};
+use forestall_media::text::{DEFAULT_FONT, Font, Ink, Tile};
 use record::Timestamp;
 use wire::code_strip::{Kind, Place, Strip};
 use wire::mpegts::VideoCodec;
@@ -22,6 +22,7 @@ const FRAMES: u32 = 300;
 fn main() {
     for (width, height, bitrate) in [(320, 240, 600_000), (160, 120, 300_000)] {
         measure(&EncoderConfig {
+            codec: VideoCodec::Mpeg2,
             width,
             height,
             fps: (30, 1),
@@ -33,7 +34,7 @@ fn main() {
 
 fn measure(config: &EncoderConfig) {
     let font = Font::load(Path::new(DEFAULT_FONT)).unwrap();
-    let text = Tile::new(&font, "Robot 7\nboot 1a2b3c4d vm 2", 15.0);
+    let text = Tile::new(&font, "Robot 7\nboot 1a2b3c4d vm 2", 15.0, Ink::default());
     let mut camera = ClockPicture::new(config.width, config.height, &font).unwrap();
     let [mut camera_encoder, mut encoder] = [(); 2].map(|()| Encoder::open(config).unwrap());
     let [mut decoder, mut player] = [(); 2].map(|()| Decoder::open(VideoCodec::Mpeg2).unwrap());

@@ -13,13 +13,13 @@ use wire::mpegts::{UnitKind, VideoCodec, Writer, ticks_from_micros};
 
 use crate::clock_picture::ClockPicture;
 use crate::codec::{Encoder, EncoderConfig};
-use crate::net::{Sender, is_broken_pipe};
+use crate::net::Output;
 use crate::picture::Picture;
-use crate::program::{Output, Program};
+use crate::program::{self, Program, is_broken_pipe};
 use crate::stats::{Meter, StatsOutput, Totals};
 use crate::table::Table;
 use crate::text::Font;
-use crate::{MediaError, UdpUrl};
+use crate::{MediaError, StreamUrl};
 
 /// Longest sleep without a look at the stop flag.
 const SLEEP_MAX: Duration = Duration::from_millis(50);
@@ -48,10 +48,12 @@ pub struct CaptureConfig {
 /// Who gets the pictures.
 #[derive(Clone, Debug)]
 pub enum CaptureSink {
-    /// The built-in encoder, and UDP.
-    Udp {
+    /// The built-in encoder, and the network.
+    Network {
         /// Target.
-        output: UdpUrl,
+        output: StreamUrl,
+        /// What the pictures are coded with.
+        codec: VideoCodec,
         /// Bits per second.
         bitrate: u32,
         /// A key picture every so many.
@@ -67,7 +69,8 @@ pub enum CaptureSink {
 /// Takes pictures until `stop` is set or the time is up.
 ///
 /// # Errors
-/// A setting is out of range, the font is missing, there is no socket or encoder, or the outside program ended.
+/// A setting is out of range, the font is missing, there is no socket or encoder, the outside program ended, or the server
+/// refuses the stream.
 pub fn run(config: &CaptureConfig, stop: &AtomicBool) -> Result<Totals, MediaError> {
     if !(1..=120).contains(&config.fps) {
         let expected = "from 1 to 120".to_owned();
@@ -121,10 +124,10 @@ pub fn run(config: &CaptureConfig, stop: &AtomicBool) -> Result<Totals, MediaErr
 
 /// Where pictures go, opened.
 enum Sink {
-    Udp {
+    Network {
         encoder: Encoder,
         writer: Writer,
-        sender: Sender,
+        sender: Box<Output>,
         packets: Vec<u8>,
     },
     Program {
@@ -137,24 +140,26 @@ enum Sink {
 impl Sink {
     fn open(config: &CaptureConfig) -> Result<Self, MediaError> {
         match &config.sink {
-            CaptureSink::Udp {
+            CaptureSink::Network {
                 output,
+                codec,
                 bitrate,
                 gop,
-            } => Ok(Self::Udp {
+            } => Ok(Self::Network {
                 encoder: Encoder::open(&EncoderConfig {
+                    codec: *codec,
                     width: config.width,
                     height: config.height,
                     fps: (config.fps, 1),
                     bitrate: *bitrate,
                     gop: *gop,
                 })?,
-                writer: Writer::new(VideoCodec::Mpeg2),
-                sender: Sender::open(output)?,
+                writer: Writer::new(*codec),
+                sender: Box::new(Output::open(output)?),
                 packets: Vec::new(),
             }),
             CaptureSink::Program { command } => {
-                let (program, input, _) = Program::start(command, Output::Ignored)?;
+                let (program, input, _) = Program::start(command, program::Output::Ignored)?;
                 Ok(Self::Program {
                     program,
                     input,
@@ -171,7 +176,7 @@ impl Sink {
         captured: Timestamp,
     ) -> Result<Option<u64>, MediaError> {
         match self {
-            Self::Udp {
+            Self::Network {
                 encoder,
                 writer,
                 sender,
@@ -185,7 +190,7 @@ impl Sink {
                     coded.kind,
                     packets,
                 );
-                sender.send(packets);
+                sender.send(packets)?;
                 Ok(Some(coded.data.len() as u64))
             }
             Self::Program {
@@ -208,7 +213,7 @@ impl Sink {
 
     fn refused(&self) -> u64 {
         match self {
-            Self::Udp { sender, .. } => sender.refused(),
+            Self::Network { sender, .. } => sender.refused(),
             Self::Program { .. } => 0,
         }
     }

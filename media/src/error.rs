@@ -3,8 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
+#[cfg(feature = "codec")]
 use crate::codec::CodecError;
-use crate::net::UrlError;
+use crate::net::HttpError;
+use crate::url::UrlError;
 
 /// What a person does about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,12 +41,28 @@ pub enum MediaError {
         given: String,
     },
     /// The socket could not be opened.
-    #[error("cannot open a UDP socket for {url}")]
+    #[error("cannot open a socket for {url}")]
     Socket {
         /// Address.
         url: String,
         /// What the system said.
         source: io::Error,
+    },
+    /// Nobody answers there.
+    #[error("cannot connect to {url}")]
+    Connect {
+        /// Address.
+        url: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The server does not do what it was asked for.
+    #[error("cannot have the stream of {url}")]
+    Http {
+        /// Address.
+        url: String,
+        /// What it said.
+        source: HttpError,
     },
     /// The socket failed while receiving.
     #[error("cannot receive from {url}")]
@@ -70,7 +88,12 @@ pub enum MediaError {
         /// The file.
         path: PathBuf,
     },
+    /// The text over the picture cannot be drawn.
+    #[cfg(feature = "codec")]
+    #[error(transparent)]
+    Label(#[from] crate::overlay::LabelError),
     /// FFmpeg's libraries refused.
+    #[cfg(feature = "codec")]
     #[error(transparent)]
     Codec(#[from] CodecError),
     /// A file could not be written.
@@ -124,6 +147,9 @@ impl MediaError {
         match self {
             Self::Url { .. } | Self::Setting { .. } | Self::FontInvalid { .. } => ErrorKind::Config,
             Self::FontMissing { .. } | Self::Read { .. } | Self::Start { .. } => ErrorKind::Missing,
+            #[cfg(feature = "codec")]
+            Self::Label(_) => ErrorKind::Config,
+            #[cfg(feature = "codec")]
             Self::Codec(CodecError::Absent { .. }) => ErrorKind::Missing,
             _ => ErrorKind::Failed,
         }

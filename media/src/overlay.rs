@@ -1,6 +1,13 @@
 //! The function that moves: writes text and its identity over each picture.
 
+mod control;
+mod label;
+
+pub use control::ControlAddress;
+pub use label::{Change, Colour, ColourError, Label, LabelError};
+
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -10,31 +17,31 @@ use wire::mpegts::{AccessUnit, Reader, UnitKind, VideoCodec, Writer, ticks_from_
 
 use crate::codec::{Decoder, Encoder, EncoderConfig};
 use crate::identity::{Identity, IdentityFiles};
-use crate::net::{Receiver, Sender};
+use crate::net::{Input, Output};
 use crate::picture::Picture;
 use crate::stats::{Meter, StatsOutput, Totals};
 use crate::text::{Font, Tile};
-use crate::{MediaError, UdpUrl};
+use crate::{MediaError, StreamUrl};
+use control::{Control, Shown};
 
 /// Frame rate for the encoder's arithmetic when the stream announces none.
 const FPS_UNKNOWN: (u32, u32) = (30, 1);
-/// Text height, of the picture's height, and its lower limit in pixels.
-const TEXT_SIZE: f32 = 1.0 / 16.0;
-const TEXT_SIZE_MIN: f32 = 9.0;
-/// Distance of the text from the picture's corner.
-const TEXT_CORNER: usize = 4;
 
 /// Settings of the overlay.
 #[derive(Clone, Debug)]
 pub struct OverlayConfig {
     /// Where the video comes from.
-    pub input: UdpUrl,
+    pub input: StreamUrl,
     /// Where it goes.
-    pub output: UdpUrl,
-    /// Written over the picture.
-    pub text: String,
+    pub output: StreamUrl,
+    /// Written over the picture, at first.
+    pub label: Label,
+    /// Where changes of that are taken from.
+    pub control: Option<ControlAddress>,
     /// Font of the text.
     pub font: PathBuf,
+    /// What the output is coded with.
+    pub codec: VideoCodec,
     /// Bits per second of the output.
     pub bitrate: u32,
     /// A key picture at least every so many; each key picture of the input makes one too.
@@ -50,10 +57,15 @@ pub struct OverlayConfig {
 /// Draws over pictures until `stop` is set or the time is up. Damaged pictures are drawn over and sent as they are.
 ///
 /// # Errors
-/// The font or an identity file is missing, there is no socket or codec, or the encoder refuses a picture.
+/// The font, a glyph or an identity file is missing, there is no socket or codec, the encoder refuses a picture, or a server
+/// the stream.
 pub fn run(config: &OverlayConfig, stop: &AtomicBool) -> Result<Totals, MediaError> {
     let mut stage = Stage::open(config)?;
-    let mut receiver = Receiver::open(&config.input)?;
+    let _control = match &config.control {
+        Some(address) => Some(Control::open(address, Arc::clone(&stage.shown))?),
+        None => None,
+    };
+    let mut input = Input::open(&config.input)?;
     let mut reader = Reader::new();
     let start = Timestamp::now();
     let mut meter = Meter::new("overlay", config.stats, start);
@@ -62,15 +74,13 @@ pub fn run(config: &OverlayConfig, stop: &AtomicBool) -> Result<Totals, MediaErr
             .duration
             .is_none_or(|duration| Timestamp::now().since(start) < duration)
     {
-        if let Some(datagram) = receiver.receive()? {
-            let received = datagram.received;
-            for unit in reader.push(datagram.bytes) {
+        for chunk in input.receive()? {
+            for unit in reader.push(chunk.bytes) {
                 let codec = reader.video().map_or(VideoCodec::Mpeg2, |(_, codec)| codec);
-                stage.unit(&unit, codec, received, &mut meter)?;
+                stage.unit(&unit, codec, chunk.received, &mut meter)?;
             }
         }
-        meter.totals.datagrams_dropped = receiver.overflowed() + stage.sender.refused();
-        meter.report(Timestamp::now());
+        meter.follow(&input, stage.output.refused(), Timestamp::now());
     }
     Ok(meter.totals)
 }
@@ -92,9 +102,9 @@ impl Damage {
 
 struct Stage<'a> {
     config: &'a OverlayConfig,
-    font: Font,
+    shown: Arc<Shown>,
     identity: Option<Identity>,
-    sender: Sender,
+    output: Output,
     writer: Writer,
     packets: Vec<u8>,
     decoder: Option<(VideoCodec, Decoder)>,
@@ -106,18 +116,28 @@ struct Stage<'a> {
 struct Canvas {
     picture: Picture,
     encoder: Encoder,
-    text: Tile,
-    text_runner: Option<u32>,
+    text: Option<Text>,
+}
+
+/// The text as it is drawn, and what it was made from.
+struct Text {
+    tile: Tile,
+    x: usize,
+    y: usize,
+    version: u64,
+    runner: Option<u32>,
 }
 
 impl<'a> Stage<'a> {
     fn open(config: &'a OverlayConfig) -> Result<Self, MediaError> {
+        let font = Font::load(&config.font)?;
+        config.label.check(&font)?;
         Ok(Self {
             config,
-            font: Font::load(&config.font)?,
+            shown: Arc::new(Shown::new(config.label.clone(), font)),
             identity: config.identity.as_ref().map(Identity::open).transpose()?,
-            sender: Sender::open(&config.output)?,
-            writer: Writer::new(VideoCodec::Mpeg2),
+            output: Output::open(&config.output)?,
+            writer: Writer::new(config.codec),
             packets: Vec::new(),
             decoder: None,
             damage: Damage::default(),
@@ -154,22 +174,18 @@ impl<'a> Stage<'a> {
             Some(canvas) if (canvas.picture.width(), canvas.picture.height()) == size => canvas,
             none_or_other => {
                 let encoder = EncoderConfig {
+                    codec: self.config.codec,
                     width: size.0 as u32,
                     height: size.1 as u32,
                     fps: decoded.fps.unwrap_or(FPS_UNKNOWN),
                     bitrate: self.config.bitrate,
                     gop: self.config.gop,
                 };
-                none_or_other.insert(Canvas::open(encoder, &self.font, &self.config.text)?)
+                none_or_other.insert(Canvas::open(encoder)?)
             }
         };
         canvas.picture.copy_from(decoded.picture);
-        canvas.draw(
-            &self.font,
-            &self.config.text,
-            self.identity.as_mut(),
-            is_damaged,
-        );
+        canvas.draw(&self.shown, self.identity.as_mut(), is_damaged);
         let kind = if unit.random_access {
             UnitKind::Key
         } else {
@@ -182,7 +198,7 @@ impl<'a> Stage<'a> {
             .unwrap_or_else(|| ticks_from_micros(received.as_micros()));
         self.writer
             .write(coded.data, pts, coded.kind, &mut self.packets);
-        self.sender.send(&self.packets);
+        self.output.send(&self.packets)?;
         meter.bytes += coded.data.len() as u64;
         meter.totals.frames_damaged += u64::from(is_damaged);
         meter.frame_out(Some(Timestamp::now().since(received)));
@@ -191,24 +207,19 @@ impl<'a> Stage<'a> {
 }
 
 impl Canvas {
-    fn open(encoder: EncoderConfig, font: &Font, text: &str) -> Result<Self, MediaError> {
+    fn open(encoder: EncoderConfig) -> Result<Self, MediaError> {
         Ok(Self {
             picture: Picture::new(encoder.width, encoder.height)?,
             encoder: Encoder::open(&encoder)?,
-            text: Tile::new(font, text, text_size(encoder.height as usize)),
-            text_runner: None,
+            text: None,
         })
     }
 
     /// Writes the text, and with an identity its line and the strip.
-    fn draw(&mut self, font: &Font, text: &str, identity: Option<&mut Identity>, is_damaged: bool) {
-        if let Some(identity) = identity {
-            let runner = identity.runner();
-            if self.text_runner != Some(runner) {
-                self.text_runner = Some(runner);
-                let lines = format!("{text}\nboot {:08x} vm {runner}", identity.boot());
-                self.text = Tile::new(font, &lines, text_size(self.picture.height()));
-            }
+    fn draw(&mut self, shown: &Shown, mut identity: Option<&mut Identity>, is_damaged: bool) {
+        let version = shown.version();
+        let runner = identity.as_mut().map(|identity| identity.runner());
+        if let Some((identity, runner)) = identity.as_ref().zip(runner) {
             let kind = if is_damaged {
                 Kind::OverlayDamaged
             } else {
@@ -221,10 +232,72 @@ impl Canvas {
                 b: runner,
             });
         }
-        self.text.draw(&mut self.picture, TEXT_CORNER, TEXT_CORNER);
+        let height = self.picture.height();
+        let text = match &mut self.text {
+            Some(text) if text.version == version && text.runner == runner => text,
+            none_or_old => {
+                let boot = identity.map(|identity| identity.boot());
+                none_or_old.insert(Text::new(shown, version, boot.zip(runner), height))
+            }
+        };
+        text.tile.draw(&mut self.picture, text.x, text.y);
     }
 }
 
-fn text_size(picture_height: usize) -> f32 {
-    (picture_height as f32 * TEXT_SIZE).max(TEXT_SIZE_MIN)
+impl Text {
+    fn new(shown: &Shown, version: u64, identity: Option<(u32, u32)>, height: usize) -> Self {
+        let label = shown.label();
+        let mut lines = label.text.clone();
+        if let Some((boot, runner)) = identity {
+            lines += &format!("\nboot {boot:08x} vm {runner}");
+        }
+        Self {
+            tile: Tile::new(shown.font(), &lines, label.size_in(height), label.ink()),
+            x: label.x as usize,
+            y: label.y as usize,
+            version,
+            runner: identity.map(|(_, runner)| runner),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::text::DEFAULT_FONT;
+
+    #[test]
+    fn the_next_picture_shows_a_change_and_a_bad_one_changes_nothing() {
+        let font = Font::load(Path::new(DEFAULT_FONT)).unwrap();
+        let shown = Shown::new(Label::default(), font);
+        let mut canvas = Canvas::open(EncoderConfig {
+            codec: VideoCodec::Mpeg2,
+            width: 160,
+            height: 120,
+            fps: (30, 1),
+            bitrate: 300_000,
+            gop: 30,
+        })
+        .unwrap();
+        let mut drawn = || {
+            for index in 0..3 {
+                canvas.picture.plane_mut(index).data.fill(128);
+            }
+            canvas.draw(&shown, None, false);
+            canvas.picture.to_rgb()
+        };
+        let before = drawn();
+        assert!(shown.change(br#"{"text": "other", "size": -1}"#).is_err());
+        assert_eq!(drawn(), before);
+        shown
+            .change(br##"{"text": "\u2588", "x": 20, "size": 40, "colour": "#ff0000"}"##)
+            .unwrap();
+        let after = drawn();
+        // In the middle of the block.
+        let at = 3 * (30 * 160 + 32);
+        let [red, green, blue] = [0, 1, 2].map(|part| after[at + part]);
+        assert!(red > 240 && green < 15 && blue < 15, "{red} {green} {blue}");
+    }
 }

@@ -1,6 +1,7 @@
 //! The screen: shows pictures as they come (to nobody), and reads out of each how old it is.
 
 mod outside;
+mod playout;
 mod screen;
 
 use std::path::PathBuf;
@@ -12,20 +13,24 @@ use record::raw::PacketRow;
 use wire::mpegts::{Reader, VideoCodec, unit_starts};
 
 use crate::codec::Decoder;
-use crate::net::{Datagram, Receiver};
+use crate::net::{self, Chunk, RECEIVE_WAIT};
 use crate::overlay::Damage;
 use crate::stats::{StatsOutput, Totals};
 use crate::table::Table;
-use crate::{MediaError, UdpUrl};
+use crate::{MediaError, StreamUrl};
+use playout::{Playout, Waiting};
 use screen::Screen;
 
 /// Settings of the player.
 #[derive(Clone, Debug)]
 pub struct PlayConfig {
     /// Where the video comes from.
-    pub input: UdpUrl,
+    pub input: StreamUrl,
     /// Who decodes.
     pub decoder: PlayDecoder,
+    /// Of the pictures this share is to come in time for a steady pace, 0 to 1; `None`: each is shown at once. Only for the
+    /// decoder of ours.
+    pub playout: Option<f64>,
     /// Where `frames.csv` goes ([`record::raw::FrameRow`]).
     pub frames_csv: Option<PathBuf>,
     /// Where `packets.csv` goes ([`PacketRow`]).
@@ -64,8 +69,8 @@ pub fn run(config: &PlayConfig, stop: &AtomicBool) -> Result<Totals, MediaError>
     let mut screen = Screen::open(config)?;
     match &config.decoder {
         PlayDecoder::BuiltIn => {
-            built_in(&mut input, &mut screen, stop)?;
-            screen.meter.totals.datagrams_dropped = input.receiver.overflowed();
+            built_in(config, &mut input, &mut screen, stop)?;
+            screen.meter.follow(&input.network, 0, Timestamp::now());
         }
         PlayDecoder::Program {
             command,
@@ -79,11 +84,20 @@ pub fn run(config: &PlayConfig, stop: &AtomicBool) -> Result<Totals, MediaError>
     screen.close(config.png.as_deref())
 }
 
-fn built_in(input: &mut Input, screen: &mut Screen, stop: &AtomicBool) -> Result<(), MediaError> {
+fn built_in(
+    config: &PlayConfig,
+    input: &mut Input,
+    screen: &mut Screen,
+    stop: &AtomicBool,
+) -> Result<(), MediaError> {
     let mut decoder: Option<(VideoCodec, Decoder)> = None;
+    let mut playout = config.playout.map(Playout::new);
+    let mut waiting = Waiting::new();
     while !stop.load(Ordering::Relaxed) && !input.is_over() {
         let mut units = Vec::new();
-        input.receive(|_, found| units = found)?;
+        let next_due = waiting.next_due();
+        let wait = next_due.map_or(RECEIVE_WAIT, |due| due.since(Timestamp::now()));
+        input.receive(wait, |_, found| units.extend(found))?;
         for unit in units {
             screen.meter.totals.frames_in += 1;
             screen.meter.bytes += unit.unit.data.len() as u64;
@@ -100,25 +114,46 @@ fn built_in(input: &mut Input, screen: &mut Screen, stop: &AtomicBool) -> Result
                         .1
                 }
             };
-            match decoder.decode(&unit.unit.data) {
-                Ok(Some(decoded)) => screen.show(
-                    decoded.picture,
-                    unit.is_damaged,
-                    Timestamp::now(),
-                    Some(unit.received),
-                )?,
-                _ => screen.meter.totals.frames_dropped += 1,
+            let Ok(Some(decoded)) = decoder.decode(&unit.unit.data) else {
+                screen.meter.totals.frames_dropped += 1;
+                continue;
+            };
+            let (now, received) = (Timestamp::now(), unit.received);
+            match playout.as_mut().zip(unit.unit.pts) {
+                Some((playout, pts)) => {
+                    let due = playout.due(pts, received);
+                    waiting.push(decoded.picture, unit.is_damaged, received, due)?;
+                }
+                None => screen.show(decoded.picture, unit.is_damaged, now, Some(received))?,
             }
         }
-        screen.meter.totals.datagrams_dropped = input.receiver.overflowed();
-        screen.meter.report(Timestamp::now());
+        show_due(&mut waiting, screen)?;
+        screen.meter.frames_held = waiting.len() as u64;
+        screen.meter.playout = playout.as_ref().map(Playout::target);
+        screen.meter.follow(&input.network, 0, Timestamp::now());
+    }
+    Ok(())
+}
+
+/// Shows the picture that is due, if one is.
+fn show_due(waiting: &mut Waiting, screen: &mut Screen) -> Result<(), MediaError> {
+    let now = Timestamp::now();
+    if let Some((decoded, needless)) = waiting.due(now) {
+        screen.meter.totals.frames_dropped += needless;
+        screen.show(
+            &decoded.picture,
+            decoded.is_damaged,
+            now,
+            Some(decoded.received),
+        )?;
+        waiting.give_back(decoded.picture);
     }
     Ok(())
 }
 
 /// Datagrams as they come, written down.
 struct Input {
-    receiver: Receiver,
+    network: net::Input,
     reader: Reader,
     damage: Damage,
     packets: Option<Table>,
@@ -137,7 +172,7 @@ struct Received {
 impl Input {
     fn open(config: &PlayConfig) -> Result<Self, MediaError> {
         Ok(Self {
-            receiver: Receiver::open(&config.input)?,
+            network: net::Input::open(&config.input)?,
             reader: Reader::new(),
             damage: Damage::default(),
             packets: config
@@ -155,31 +190,31 @@ impl Input {
             .is_some_and(|duration| Timestamp::now().since(self.start) >= duration)
     }
 
-    /// Waits a while for the next datagram, and gives it to `take` with the coded pictures that it completes.
+    /// Waits a while for datagrams, and gives each to `take` with the coded pictures that it completes.
     fn receive(
         &mut self,
-        take: impl FnOnce(Datagram<'_>, Vec<Received>),
+        wait: Duration,
+        mut take: impl FnMut(Chunk<'_>, Vec<Received>),
     ) -> Result<(), MediaError> {
-        if let Some(datagram) = self.receiver.receive()? {
-            let units = self.reader.push(datagram.bytes);
+        for chunk in self.network.receive_within(wait)? {
+            let units = self.reader.push(chunk.bytes);
             let video = self.reader.video();
             if let Some(packets) = &mut self.packets {
                 packets.write(&PacketRow {
-                    received_us: datagram.received,
-                    bytes: datagram.bytes.len() as u32,
-                    frame_starts: video.map_or(0, |(pid, _)| unit_starts(datagram.bytes, pid)),
+                    received_us: chunk.received,
+                    bytes: chunk.bytes.len() as u32,
+                    frame_starts: video.map_or(0, |(pid, _)| unit_starts(chunk.bytes, pid)),
                 })?;
             }
             let codec = video.map_or(VideoCodec::Mpeg2, |(_, codec)| codec);
-            let received = datagram.received;
             let damage = &mut self.damage;
             let units = units.into_iter().map(|unit| Received {
                 is_damaged: damage.follow(&unit),
                 unit,
                 codec,
-                received,
+                received: chunk.received,
             });
-            take(datagram, units.collect());
+            take(chunk, units.collect());
         }
         match &mut self.packets {
             Some(packets) => packets.flush_due(Timestamp::now()),

@@ -89,6 +89,11 @@ impl Program {
     }
 }
 
+/// Whether an error says that the other end of a pipe has gone.
+pub(crate) fn is_broken_pipe(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
 /// What becomes of an outside program's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Output {

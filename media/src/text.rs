@@ -6,16 +6,14 @@ use std::path::Path;
 use ab_glyph::{Font as _, FontVec, ScaleFont as _, point};
 
 use crate::MediaError;
-use crate::picture::Picture;
+use crate::picture::{Picture, SIDES};
 
 /// Where Debian's `fonts-dejavu-core` puts a monospaced font.
 pub const DEFAULT_FONT: &str = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf";
 
-const TEXT_LUMA: f32 = 235.0;
+/// The box behind the text is black.
 const BOX_LUMA: f32 = 16.0;
 const NEUTRAL: f32 = 128.0;
-/// How much of the picture the box behind the text hides, of 1.
-const BOX_OPACITY: f32 = 0.6;
 /// Longer lines are cut.
 const LINE_CHARS_MAX: usize = 200;
 /// More lines are cut.
@@ -40,10 +38,49 @@ impl Font {
         Ok(Self(font))
     }
 
+    /// The first character that it has no glyph for.
+    #[must_use]
+    pub fn missing(&self, text: &str) -> Option<char> {
+        // Glyph 0 is the box that stands for what is not there.
+        text.chars()
+            .find(|&c| !c.is_control() && self.0.glyph_id(c).0 == 0)
+    }
+
     /// How wide a character is at size 1.
     pub(crate) fn advance(&self, character: char) -> f32 {
         let scaled = self.0.as_scaled(1.0);
         scaled.h_advance(scaled.glyph_id(character))
+    }
+}
+
+/// Colour of a text, and how much of the picture the box behind it hides.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ink {
+    luma: f32,
+    blue: f32,
+    red: f32,
+    box_opacity: f32,
+}
+
+impl Default for Ink {
+    /// White, over a box that hides a little more than half.
+    fn default() -> Self {
+        Self::new([255; 3], 0.6)
+    }
+}
+
+impl Ink {
+    /// From red, green and blue; `box_opacity` is from 0 to 1.
+    #[must_use]
+    pub fn new(colour: [u8; 3], box_opacity: f32) -> Self {
+        let [r, g, b] = colour.map(|part| f32::from(part) / 255.0);
+        // BT.601, limited range, as `Picture::to_rgb` the other way round.
+        Self {
+            luma: 16.0 + 65.481 * r + 128.553 * g + 24.966 * b,
+            blue: NEUTRAL - 37.797 * r - 74.203 * g + 112.0 * b,
+            red: NEUTRAL + 112.0 * r - 93.786 * g - 18.214 * b,
+            box_opacity: box_opacity.clamp(0.0, 1.0),
+        }
     }
 }
 
@@ -56,7 +93,8 @@ pub struct Tile {
     width: usize,
     height: usize,
     luma: Blend,
-    chroma: Blend,
+    blue: Blend,
+    red: Blend,
 }
 
 #[derive(Default)]
@@ -66,7 +104,7 @@ struct Blend {
 }
 
 impl Blend {
-    /// Sums stay below 2^16: `keep` and the weight inside `add` are shares of one 256, and no colour is above 235.
+    /// Sums stay below 2^16: `keep` and the weight inside `add` are shares of one 256, and no colour is above 240.
     fn push(&mut self, keep: f32, add: f32) {
         self.keep.push((keep * 256.0) as u16);
         self.add.push((add * 256.0) as u16);
@@ -76,16 +114,18 @@ impl Blend {
 impl Tile {
     /// Lines of text of `size` pixels each, with a margin around them.
     #[must_use]
-    pub fn new(font: &Font, lines: &str, size: f32) -> Self {
-        Self::with_side_margin(font, lines, size, margin(size))
+    pub fn new(font: &Font, lines: &str, size: f32, ink: Ink) -> Self {
+        Self::with_side_margin(font, lines, size, margin(size), ink)
     }
 
     /// One character without a margin at its sides, so that several make a line.
     pub(crate) fn character(font: &Font, character: char, size: f32) -> Self {
-        Self::with_side_margin(font, character.encode_utf8(&mut [0; 4]), size, 0.0)
+        let mut bytes = [0; 4];
+        let text = character.encode_utf8(&mut bytes);
+        Self::with_side_margin(font, text, size, 0.0, Ink::default())
     }
 
-    fn with_side_margin(font: &Font, lines: &str, size: f32, side_margin: f32) -> Self {
+    fn with_side_margin(font: &Font, lines: &str, size: f32, side_margin: f32, ink: Ink) -> Self {
         let scaled = font.0.as_scaled(size);
         let line_height = (scaled.ascent() - scaled.descent()).ceil();
         let margin = margin(size);
@@ -108,8 +148,11 @@ impl Tile {
             }
             right = right.max(pen.x);
         }
-        let width = (right + side_margin).ceil() as usize;
+        // More than the largest picture is never seen.
+        let side_max = *SIDES.end() as usize;
+        let width = ((right + side_margin).ceil() as usize).min(side_max);
         let height = (line_height * lines.len() as f32 + 2.0 * margin).ceil() as usize;
+        let height = height.min(side_max);
         let mut coverage = Coverage::new(width.next_multiple_of(2), height.next_multiple_of(2));
         for outlined in glyphs
             .into_iter()
@@ -124,7 +167,7 @@ impl Tile {
                 )
             });
         }
-        coverage.into_tile()
+        coverage.into_tile(ink)
     }
 
     /// Width in pixels, even.
@@ -143,10 +186,10 @@ impl Tile {
     pub fn draw(&self, picture: &mut Picture, x: usize, y: usize) {
         let (x, y) = (x / 2 * 2, y / 2 * 2);
         for index in 0..3 {
-            let (blend, shrink) = if index == 0 {
-                (&self.luma, 1)
-            } else {
-                (&self.chroma, 2)
+            let (blend, shrink) = match index {
+                0 => (&self.luma, 1),
+                1 => (&self.blue, 2),
+                _ => (&self.red, 2),
             };
             let (x, y, tile_width) = (x / shrink, y / shrink, self.width / shrink);
             let plane = picture.plane_mut(index);
@@ -202,13 +245,15 @@ impl Coverage {
         }
     }
 
-    fn into_tile(self) -> Tile {
-        let (mut luma, mut chroma) = (Blend::default(), Blend::default());
+    fn into_tile(self, ink: Ink) -> Tile {
+        let [mut luma, mut blue, mut red] = [(); 3].map(|()| Blend::default());
+        // `share` of the text, then of what is left `box_opacity` of the box, then the picture.
+        let push = |blend: &mut Blend, share: f32, text: f32, behind: f32| {
+            let hidden = ink.box_opacity * (1.0 - share);
+            blend.push(1.0 - share - hidden, text * share + behind * hidden);
+        };
         for &share in &self.shares {
-            luma.push(
-                (1.0 - BOX_OPACITY) * (1.0 - share),
-                TEXT_LUMA * share + BOX_LUMA * BOX_OPACITY * (1.0 - share),
-            );
+            push(&mut luma, share, ink.luma, BOX_LUMA);
         }
         for (y, x) in (0..self.height / 2).flat_map(|y| (0..self.width / 2).map(move |x| (y, x))) {
             let at = 2 * y * self.width + 2 * x;
@@ -217,14 +262,15 @@ impl Coverage {
                 .map(|offset| self.shares[at + offset])
                 .sum::<f32>()
                 / 4.0;
-            let keep = (1.0 - BOX_OPACITY) * (1.0 - share);
-            chroma.push(keep, NEUTRAL * (1.0 - keep));
+            push(&mut blue, share, ink.blue, NEUTRAL);
+            push(&mut red, share, ink.red, NEUTRAL);
         }
         Tile {
             width: self.width,
             height: self.height,
             luma,
-            chroma,
+            blue,
+            red,
         }
     }
 }

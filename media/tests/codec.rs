@@ -5,7 +5,7 @@ use std::path::Path;
 
 use forestall_media::clock_picture::ClockPicture;
 use forestall_media::codec::{Decoder, Encoder, EncoderConfig};
-use forestall_media::text::{DEFAULT_FONT, Font, Tile};
+use forestall_media::text::{DEFAULT_FONT, Font, Ink, Tile};
 use record::Timestamp;
 use wire::code_strip::{Kind, Place, Strip};
 use wire::mpegts::{Reader, UnitKind, VideoCodec, Writer};
@@ -15,11 +15,12 @@ const FRAMES: u32 = 300;
 
 /// Sends frame after frame through camera, encoder, MPEG-TS and decoder, twice, as the pipeline does, and expects each out
 /// before the next goes in and both code strips readable in every one.
-fn check_chain(width: u32, height: u32, bitrate: u32) {
+fn check_chain(codec: VideoCodec, width: u32, height: u32, bitrate: u32) {
     let font = Font::load(Path::new(DEFAULT_FONT)).unwrap();
     let mut camera = ClockPicture::new(width, height, &font).unwrap();
-    let text = Tile::new(&font, "Robot 7\nboot 1a2b3c4d vm 2", 11.0);
+    let text = Tile::new(&font, "Robot 7\nboot 1a2b3c4d vm 2", 11.0, Ink::default());
     let config = EncoderConfig {
+        codec,
         width,
         height,
         fps: (30, 1),
@@ -30,9 +31,9 @@ fn check_chain(width: u32, height: u32, bitrate: u32) {
         let encoder = Encoder::open(&config).unwrap();
         (
             encoder,
-            Writer::new(VideoCodec::Mpeg2),
+            Writer::new(codec),
             Reader::new(),
-            Decoder::open(VideoCodec::Mpeg2).unwrap(),
+            Decoder::open(codec).unwrap(),
         )
     });
     let mut on_the_way = forestall_media::picture::Picture::new(width, height).unwrap();
@@ -92,10 +93,15 @@ fn check_chain(width: u32, height: u32, bitrate: u32) {
 
 #[test]
 fn strips_survive_at_320x240_600k() {
-    check_chain(320, 240, 600_000);
+    check_chain(VideoCodec::Mpeg2, 320, 240, 600_000);
 }
 
 #[test]
 fn strips_survive_at_160x120_300k() {
-    check_chain(160, 120, 300_000);
+    check_chain(VideoCodec::Mpeg2, 160, 120, 300_000);
+}
+
+#[test]
+fn strips_survive_h264_at_320x240_600k() {
+    check_chain(VideoCodec::H264, 320, 240, 600_000);
 }

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use forestall_media::capture::{self, CaptureConfig, CaptureSink};
 use forestall_media::identity::IdentityFiles;
-use forestall_media::overlay::{self, OverlayConfig};
+use forestall_media::overlay::{self, Label, OverlayConfig};
 use forestall_media::play::{self, PlayConfig, PlayDecoder};
 use forestall_media::text::DEFAULT_FONT;
-use forestall_media::{MediaError, StatsOutput, Totals, UdpUrl};
+use forestall_media::{MediaError, StatsOutput, StreamUrl, Totals};
 use record::raw::{FrameRow, FrameStatus, PacketRow, SentRow};
 use serde::de::DeserializeOwned;
+use wire::mpegts::VideoCodec;
 
 const GOP: u32 = 10;
 const FPS: u32 = 30;
@@ -31,7 +32,7 @@ fn free_port() -> u16 {
         .port()
 }
 
-fn url(port: u16) -> UdpUrl {
+fn url(port: u16) -> StreamUrl {
     format!("udp://127.0.0.1:{port}").parse().unwrap()
 }
 
@@ -48,6 +49,7 @@ fn rows<T: DeserializeOwned>(path: &Path) -> Vec<T> {
 /// A folder for the files of a test, and settings that fit it.
 struct Bench {
     dir: tempfile::TempDir,
+    codec: VideoCodec,
 }
 
 impl Bench {
@@ -59,7 +61,8 @@ impl Bench {
         )
         .unwrap();
         fs::write(dir.path().join("runner"), "1\n").unwrap();
-        Self { dir }
+        let codec = VideoCodec::Mpeg2;
+        Self { dir, codec }
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -80,8 +83,9 @@ impl Bench {
     }
 
     fn udp(&self, output: u16) -> CaptureConfig {
-        self.capture(CaptureSink::Udp {
+        self.capture(CaptureSink::Network {
             output: url(output),
+            codec: self.codec,
             bitrate: 300_000,
             gop: GOP,
         })
@@ -91,8 +95,13 @@ impl Bench {
         OverlayConfig {
             input: url(input),
             output: url(output),
-            text: "Robot 7 – Grüße".to_owned(),
+            label: Label {
+                text: "Robot 7 – Grüße".to_owned(),
+                ..Label::default()
+            },
+            control: None,
             font: DEFAULT_FONT.into(),
+            codec: self.codec,
             bitrate: 300_000,
             gop: 300,
             identity: Some(IdentityFiles {
@@ -108,6 +117,7 @@ impl Bench {
         PlayConfig {
             input: url(input),
             decoder: PlayDecoder::BuiltIn,
+            playout: None,
             frames_csv: Some(self.file("frames.csv")),
             packets_csv: Some(self.file("packets.csv")),
             png: Some(self.file("last.png")),
@@ -191,7 +201,19 @@ fn lossy_link(
 
 #[test]
 fn every_frame_is_read_with_its_number_and_origin() {
-    let bench = Bench::new();
+    check_frames(VideoCodec::Mpeg2);
+}
+
+#[test]
+fn every_frame_of_h264_is_read_with_its_number_and_origin() {
+    check_frames(VideoCodec::H264);
+}
+
+fn check_frames(codec: VideoCodec) {
+    let bench = Bench {
+        codec,
+        ..Bench::new()
+    };
     let (into_overlay, into_play) = (free_port(), free_port());
     let (play, overlay, capture) = (
         bench.play(into_play),

@@ -10,7 +10,7 @@ use forestall_media::capture::{self, CaptureConfig, CaptureSink};
 use forestall_media::identity::{Identity, IdentityFiles};
 use forestall_media::play::{self, PlayConfig, PlayDecoder};
 use forestall_media::text::DEFAULT_FONT;
-use forestall_media::{ErrorKind, MediaError, StatsOutput, UdpUrl};
+use forestall_media::{ErrorKind, MediaError, StatsOutput, StreamUrl};
 
 /// The message with its causes.
 fn text(error: &MediaError) -> String {
@@ -54,6 +54,7 @@ fn play(input: &str, decoder: PlayDecoder) -> Result<(), MediaError> {
     let config = PlayConfig {
         input: input.parse().unwrap(),
         decoder,
+        playout: None,
         frames_csv: None,
         packets_csv: None,
         png: None,
@@ -66,15 +67,15 @@ fn play(input: &str, decoder: PlayDecoder) -> Result<(), MediaError> {
 #[test]
 fn wrong_address() {
     check(
-        "http://127.0.0.1:80".parse::<UdpUrl>(),
+        "srt://127.0.0.1:80".parse::<StreamUrl>(),
         ErrorKind::Config,
-        "'http://127.0.0.1:80' is not a video address",
+        "'srt://127.0.0.1:80' is not a video address",
     );
     // An address of documentation: nobody has it.
     check(
         play("udp://192.0.2.1:5000", PlayDecoder::BuiltIn),
         ErrorKind::Failed,
-        "cannot open a UDP socket",
+        "cannot open a socket",
     );
 }
 

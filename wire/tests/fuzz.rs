@@ -12,8 +12,10 @@
 use bolero::{TypeGenerator, check};
 use forestall_wire::code_strip::{Place, Plane, PlaneMut, Strip, expand_time_us};
 use forestall_wire::mpegts::{
-    DATAGRAM_BYTES_MAX, PACKET_BYTES, Reader, UnitKind, VideoCodec, Writer, unit_starts,
+    Continuity, DATAGRAM_BYTES_MAX, PACKET_BYTES, Reader, Scanner, Splitter, UnitKind, VideoCodec,
+    Writer, unit_starts,
 };
+use forestall_wire::rtp::{self, Reorderer};
 
 /// An unfinished picture, and an unfinished packet.
 const HELD_BYTES_MAX: usize = (2 << 20) + PACKET_BYTES;
@@ -65,6 +67,59 @@ fn reader_takes_any_packets() {
                 reader.push(&packet);
                 assert!(reader.held_bytes() <= HELD_BYTES_MAX);
             }
+        });
+}
+
+/// What a relay and a server look at.
+#[test]
+fn scanner_takes_any_packets() {
+    check!()
+        .with_max_len(RANDOM_BYTES_MAX)
+        .for_each(|bytes: &[u8]| {
+            let (mut scanner, mut continuity) = (Scanner::default(), Continuity::default());
+            let mut stream = Vec::new();
+            Writer::new(VideoCodec::H264).write(&[1], 0, UnitKind::Key, &mut stream);
+            for inside in bytes.chunks(60) {
+                let pid = [[0x41, 0x00], [0x01, 0x00], [0x50, 0x00], [0x40, 0x00]]
+                    [usize::from(inside[0]) % 4];
+                let at = stream.len();
+                stream.extend([0x47, pid[0], pid[1]]);
+                stream.extend(inside);
+                stream.resize(at + PACKET_BYTES, inside[0]);
+            }
+            stream.extend(bytes);
+            continuity.follow(&stream);
+            let mut splitter = Splitter::default();
+            for piece in stream.chunks(1 + usize::from(bytes.first().copied().unwrap_or(0)) * 9) {
+                splitter.push(piece, |packet| {
+                    scanner.packet(packet);
+                });
+                assert!(splitter.held_bytes() < PACKET_BYTES);
+            }
+            assert!(scanner.tables().len() <= 2 * PACKET_BYTES);
+        });
+}
+
+#[test]
+fn rtp_takes_anything() {
+    check!()
+        .with_type::<(Vec<u8>, Vec<(u8, u16)>)>()
+        .for_each(|(datagram, sequences)| {
+            let _ = rtp::Packet::parse(datagram);
+            let mut with_header = rtp::header(1, 2, 3).to_vec();
+            with_header[0] |= datagram.first().copied().unwrap_or(0) & 0x3f;
+            with_header.extend(datagram);
+            if let Ok(packet) = rtp::Packet::parse(&with_header) {
+                assert!(packet.payload.len() <= datagram.len());
+            }
+            let (mut reorderer, mut out) = (Reorderer::default(), Vec::new());
+            for (source, sequence) in sequences {
+                reorderer.push(u32::from(source % 2), *sequence, (), &mut out);
+            }
+            reorderer.give_up(&mut out);
+            assert!(!reorderer.is_holding());
+            let late = reorderer.counters().late as usize;
+            assert_eq!(out.len() + late, sequences.len(), "nothing is kept or made");
         });
 }
 

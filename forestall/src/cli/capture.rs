@@ -2,30 +2,31 @@
 
 use std::path::PathBuf;
 
-use media::UdpUrl;
+use media::StreamUrl;
 use media::capture::{self, CaptureConfig, CaptureSink};
 
-use super::video::{Common, FontArgument, parse_bitrate, parse_url, run_stage};
+use super::video::{ADDRESSES, Codec, Common, FontArgument, parse_bitrate, parse_url, run_stage};
 use super::{Failure, Outcome};
 
 const EXAMPLES: &str = "\
 Examples:
   forestall capture udp://192.0.2.7:5000
   forestall capture udp://192.0.2.7:5000 --width 160 --height 120 --bitrate 300k --sent-csv sent.csv
+  forestall capture 'http://192.0.2.7:8080/publish/robot?token=…'
   forestall capture --encoder-command \"ffmpeg -f rawvideo -pix_fmt yuv420p -s 320x240 -r 30 -i - \\
       -c:v mpeg2video -b:v 600k -f mpegts udp://192.0.2.7:5000?pkt_size=1316\"";
 
 /// Be the camera: send a moving picture with a clock, and a code strip that says when it was taken
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = format!("{EXAMPLES}\n\n{ADDRESSES}"))]
 pub(crate) struct Arguments {
-    /// Where to send the video, udp://HOST:PORT
+    /// Where to send the video, like udp://HOST:PORT
     #[arg(
         value_parser = parse_url,
         required_unless_present = "encoder_command",
         conflicts_with = "encoder_command"
     )]
-    output: Option<UdpUrl>,
+    output: Option<StreamUrl>,
     /// Pixels
     #[arg(long, default_value_t = 320)]
     width: u32,
@@ -35,6 +36,9 @@ pub(crate) struct Arguments {
     /// Pictures per second
     #[arg(long, default_value_t = 30)]
     fps: u32,
+    /// What the video is coded with
+    #[arg(long, value_enum, default_value_t = Codec::Mpeg2)]
+    codec: Codec,
     /// Bits per second, like 600k or 1.5M
     #[arg(long, default_value = "600k", value_parser = parse_bitrate)]
     bitrate: u32,
@@ -56,8 +60,9 @@ pub(crate) struct Arguments {
 impl Arguments {
     pub(crate) fn run(self) -> Result<Outcome, Failure> {
         let sink = match (self.output, self.encoder_command) {
-            (Some(output), _) => CaptureSink::Udp {
+            (Some(output), _) => CaptureSink::Network {
                 output,
+                codec: self.codec.into(),
                 bitrate: self.bitrate,
                 gop: self.gop,
             },

@@ -10,8 +10,9 @@ mod orchestrate;
 mod overlay;
 #[cfg(feature = "media")]
 mod play;
+mod relay;
+mod serve;
 mod sim;
-#[cfg(feature = "media")]
 mod video;
 
 use std::process::ExitCode;
@@ -49,6 +50,10 @@ pub(crate) enum Command {
     /// Be the function: write text over video on its way
     #[cfg(feature = "media")]
     Overlay(overlay::Arguments),
+    /// Pass a stream on, to one or many
+    Relay(relay::Arguments),
+    /// Give streams to many viewers over HTTP
+    Serve(serve::Arguments),
     /// Be the screen: show video to nobody and measure how old it is
     #[cfg(feature = "media")]
     Play(play::Arguments),
@@ -66,6 +71,8 @@ impl Command {
             Self::Capture(arguments) => arguments.run(),
             #[cfg(feature = "media")]
             Self::Overlay(arguments) => arguments.run(),
+            Self::Relay(arguments) => arguments.run(),
+            Self::Serve(arguments) => arguments.run(),
             #[cfg(feature = "media")]
             Self::Play(arguments) => arguments.run(),
         }
@@ -78,7 +85,6 @@ pub(crate) enum Outcome {
     /// It did its work.
     Done,
     /// It was told to end, and did in order.
-    #[cfg(feature = "media")]
     Interrupted,
 }
 
@@ -86,7 +92,6 @@ impl From<Outcome> for ExitCode {
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Done => Self::SUCCESS,
-            #[cfg(feature = "media")]
             Outcome::Interrupted => Self::from(130),
         }
     }

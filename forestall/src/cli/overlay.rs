@@ -2,32 +2,43 @@
 
 use std::path::PathBuf;
 
-use media::UdpUrl;
+use media::StreamUrl;
 use media::identity::IdentityFiles;
-use media::overlay::{self, OverlayConfig};
+use media::overlay::{self, ControlAddress, Label, OverlayConfig};
 
-use super::video::{Common, FontArgument, parse_bitrate, parse_url, run_stage};
+use super::video::{ADDRESSES, Codec, Common, FontArgument, parse_bitrate, parse_url, run_stage};
 use super::{Failure, Outcome};
 
 const EXAMPLES: &str = "\
 Examples:
   forestall overlay udp://0.0.0.0:5000 udp://192.0.2.9:5001 --text \"Robot 7\"
   forestall overlay udp://0.0.0.0:5000 udp://192.0.2.9:5001 --text \"Robot 7\" \\
-      --boot-id-file /proc/sys/kernel/random/boot_id --runner-file /run/runner";
+      --boot-id-file /proc/sys/kernel/random/boot_id --runner-file /run/runner
+  forestall overlay udp://0.0.0.0:5000 udp://192.0.2.9:5001 --control 127.0.0.1:5080
+  curl http://127.0.0.1:5080/ -d '{\"text\": \"Shoes, 25 €\", \"x\": 20, \"size\": 24, \"colour\": \"#ffcc00\"}'
+
+What is not given stays: text, x, y, size (pixels), colour (#rrggbb), box_opacity (0 to 1). GET shows what is written now. \
+A bad request changes nothing.";
 
 /// Be the function: write text over video on its way, and where it was done
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = format!("{EXAMPLES}\n\n{ADDRESSES}"))]
 pub(crate) struct Arguments {
-    /// Where to receive the video, udp://ADDRESS:PORT of this machine
+    /// Where the video comes from, like udp://ADDRESS:PORT of this machine
     #[arg(value_parser = parse_url)]
-    input: UdpUrl,
-    /// Where to send it, udp://HOST:PORT
+    input: StreamUrl,
+    /// Where to send it, like udp://HOST:PORT
     #[arg(value_parser = parse_url)]
-    output: UdpUrl,
+    output: StreamUrl,
     /// Written over the picture
     #[arg(long, default_value = "Forestall")]
     text: String,
+    /// Take changes of the text while it runs: HTTP with JSON at ADDRESS:PORT or, with a slash, at a socket file
+    #[arg(long, value_name = "ADDRESS")]
+    control: Option<ControlAddress>,
+    /// What the output is coded with
+    #[arg(long, value_enum, default_value_t = Codec::Mpeg2)]
+    codec: Codec,
     /// Bits per second of the output, like 600k or 1.5M
     #[arg(long, default_value = "600k", value_parser = parse_bitrate)]
     bitrate: u32,
@@ -52,8 +63,13 @@ impl Arguments {
         let config = OverlayConfig {
             input: self.input,
             output: self.output,
-            text: self.text,
+            label: Label {
+                text: self.text,
+                ..Label::default()
+            },
+            control: self.control,
             font: self.font.font,
+            codec: self.codec.into(),
             bitrate: self.bitrate,
             gop: self.gop,
             identity: identity.map(|(boot_id, runner)| IdentityFiles { boot_id, runner }),

@@ -2,26 +2,30 @@
 
 use std::path::PathBuf;
 
-use media::UdpUrl;
+use media::StreamUrl;
 use media::play::{self, PlayConfig, PlayDecoder};
 
-use super::video::{Common, parse_url, run_stage};
+use super::video::{ADDRESSES, Common, parse_url, run_stage};
 use super::{Failure, Outcome};
 
 const EXAMPLES: &str = "\
 Examples:
   forestall play udp://0.0.0.0:5001 --frames-csv frames.csv --packets-csv packets.csv
   forestall play udp://0.0.0.0:5001 --stats --duration 10 --png last.png
+  forestall play http://192.0.2.7:8080/robot.ts --playout 0.95 --stats json
   forestall play udp://0.0.0.0:5001 --frames-csv frames.csv --width 320 --height 240 \\
       --decoder-command \"ffmpeg -v error -f mpegts -i - -f rawvideo -pix_fmt yuv420p -\"";
 
 /// Be the screen: show video to nobody, read how old each picture is, and write it down
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = format!("{EXAMPLES}\n\n{ADDRESSES}"))]
 pub(crate) struct Arguments {
-    /// Where to receive the video, udp://ADDRESS:PORT of this machine
+    /// Where the video comes from, like udp://ADDRESS:PORT of this machine
     #[arg(value_parser = parse_url)]
-    input: UdpUrl,
+    input: StreamUrl,
+    /// Show pictures at a steady pace, so late that this share of them comes in time [default: each at once]
+    #[arg(long, value_name = "SHARE", value_parser = parse_share, conflicts_with = "decoder_command")]
+    playout: Option<f64>,
     /// Write a row for each frame shown: its number, when it was taken and shown, its state
     #[arg(long, value_name = "FILE")]
     frames_csv: Option<PathBuf>,
@@ -44,6 +48,13 @@ pub(crate) struct Arguments {
     common: Common,
 }
 
+fn parse_share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok();
+    share
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "expected 0 to 1, like 0.95".to_owned())
+}
+
 impl Arguments {
     pub(crate) fn run(self) -> Result<Outcome, Failure> {
         let decoder = match (self.decoder_command, self.width, self.height) {
@@ -57,6 +68,7 @@ impl Arguments {
         let config = PlayConfig {
             input: self.input,
             decoder,
+            playout: self.playout,
             frames_csv: self.frames_csv,
             packets_csv: self.packets_csv,
             png: self.png,

@@ -1,11 +1,12 @@
 //! What the video commands have in common.
 
+#[cfg(feature = "media")]
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use media::{ErrorKind, MediaError, StatsOutput, Totals, UdpUrl};
+use media::{ErrorKind, MediaError, StatsOutput, StreamUrl, Totals};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::{Failure, FailureKind, Outcome};
@@ -13,9 +14,9 @@ use super::{Failure, FailureKind, Outcome};
 /// Arguments of every video command.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Common {
-    /// Print one JSON object a second: frames, time in this stage, bit rate
-    #[arg(long)]
-    stats: bool,
+    /// Print figures once a second: frames in, out, dropped, held; time in this stage; bit rate
+    #[arg(long, value_name = "FORMAT", num_args = 0..=1, default_missing_value = "line")]
+    stats: Option<StatsFormat>,
     /// End after so many seconds [default: when interrupted]
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     duration: Option<Duration>,
@@ -23,10 +24,10 @@ pub(crate) struct Common {
 
 impl Common {
     pub(crate) fn stats(&self) -> StatsOutput {
-        if self.stats {
-            StatsOutput::JsonLines
-        } else {
-            StatsOutput::Off
+        match self.stats {
+            None => StatsOutput::Off,
+            Some(StatsFormat::Line) => StatsOutput::Lines,
+            Some(StatsFormat::Json) => StatsOutput::JsonLines,
         }
     }
 
@@ -35,7 +36,17 @@ impl Common {
     }
 }
 
+/// How figures are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum StatsFormat {
+    /// A line for people
+    Line,
+    /// A JSON object
+    Json,
+}
+
 /// Where text is drawn.
+#[cfg(feature = "media")]
 #[derive(Debug, clap::Args)]
 pub(crate) struct FontArgument {
     /// TrueType or OpenType font
@@ -43,13 +54,45 @@ pub(crate) struct FontArgument {
     pub(crate) font: PathBuf,
 }
 
+/// What video is coded with.
+#[cfg(feature = "media")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Codec {
+    /// MPEG-2, as in the thesis
+    Mpeg2,
+    /// H.264 by libx264: smaller, and more work
+    H264,
+}
+
+#[cfg(feature = "media")]
+impl From<Codec> for media::VideoCodec {
+    fn from(codec: Codec) -> Self {
+        match codec {
+            Codec::Mpeg2 => Self::Mpeg2,
+            Codec::H264 => Self::H264,
+        }
+    }
+}
+
 /// An address, or an error with its cause, which clap would leave out.
-pub(crate) fn parse_url(text: &str) -> Result<UdpUrl, String> {
+pub(crate) fn parse_url(text: &str) -> Result<StreamUrl, String> {
     let url = text.parse();
     url.map_err(|error: MediaError| format!("{:#}", anyhow::Error::from(error)))
 }
 
+/// What an address may be, for `--help`.
+pub(crate) const ADDRESSES: &str = "\
+Addresses:
+  udp://HOST:PORT                  datagrams; to receive, HOST is an address of this machine
+  udp://GROUP:PORT?interface=ADDRESS&ttl=NUMBER
+                                   a multicast group, at the interface that has ADDRESS
+  rtp://HOST:PORT                  the same in RTP, payload type 33
+  tcp://HOST:PORT                  connects, and again when the connection ends
+  tcp://ADDRESS:PORT?listen        waits for the other end to connect
+  http://HOST:PORT/PATH            GET to receive, POST to send";
+
 /// Bits per second: a number, with `k` or `M` behind it for thousands or millions.
+#[cfg(feature = "media")]
 pub(crate) fn parse_bitrate(text: &str) -> Result<u32, String> {
     let (digits, unit) = match text.strip_suffix(['k', 'K']) {
         Some(digits) => (digits, 1e3),
@@ -68,7 +111,7 @@ pub(crate) fn parse_bitrate(text: &str) -> Result<u32, String> {
     }
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text
         .parse()
         .map_err(|_| "expected a number of seconds".to_owned())?;
@@ -90,12 +133,13 @@ pub(crate) fn run_stage(
     }
     let totals = stage(&stop).map_err(failure)?;
     eprintln!(
-        "{name}: {} frames in, {} out, {} dropped, {} damaged, {} datagrams dropped by the system",
+        "{name}: {} frames in, {} out, {} dropped, {} damaged, {} datagrams dropped by the system, {} packets lost on the way",
         totals.frames_in,
         totals.frames_out,
         totals.frames_dropped,
         totals.frames_damaged,
-        totals.datagrams_dropped
+        totals.datagrams_dropped,
+        totals.packets_lost
     );
     Ok(if stop.load(Ordering::Relaxed) {
         Outcome::Interrupted

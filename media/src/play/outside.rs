@@ -9,9 +9,9 @@ use record::Timestamp;
 
 use super::{Input, Screen};
 use crate::MediaError;
-use crate::net::is_broken_pipe;
+use crate::net::RECEIVE_WAIT;
 use crate::picture::Picture;
-use crate::program::{Output, Program};
+use crate::program::{Output, Program, is_broken_pipe};
 
 /// What the receiving side tells the showing side.
 #[derive(Default)]
@@ -89,18 +89,20 @@ fn receive(
 ) -> Result<(), MediaError> {
     while !stop() && !input.is_over() {
         let mut written = Ok(());
-        input.receive(|datagram, units| {
+        input.receive(RECEIVE_WAIT, |datagram, units| {
             shared
                 .frames_in
                 .fetch_add(units.len() as u64, Ordering::Relaxed);
             if let Some(last) = units.last() {
                 shared.is_damaged.store(last.is_damaged, Ordering::Relaxed);
             }
-            written = stdin.write_all(datagram.bytes);
+            if written.is_ok() {
+                written = stdin.write_all(datagram.bytes);
+            }
         })?;
         shared
             .overflowed
-            .store(input.receiver.overflowed(), Ordering::Relaxed);
+            .store(input.network.counters().overflowed, Ordering::Relaxed);
         match written {
             Ok(()) => {}
             Err(error) if is_broken_pipe(&error) => break, // The showing side sees its end.

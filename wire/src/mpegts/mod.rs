@@ -3,13 +3,19 @@
 //! A reader that waits for the next picture to know that this one ended holds one frame. [`Writer`] therefore writes the
 //! length of every picture, and [`Reader`] hands a picture over as soon as that many bytes are there.
 
+mod continuity;
+mod packets;
 mod picture;
 mod psi;
 mod reader;
+mod scanner;
 mod writer;
 
+pub use continuity::Continuity;
+pub use packets::Splitter;
 pub use picture::PictureKind;
 pub use reader::{AccessUnit, Counters, Reader, unit_starts};
+pub use scanner::{Scanner, Start, discontinuity};
 pub use writer::{UnitKind, Writer};
 
 /// Bytes in a packet of the transport stream.
@@ -57,12 +63,4 @@ impl VideoCodec {
 pub fn ticks_from_micros(micros: u64) -> u64 {
     // 9 / 100 ticks a microsecond; u128 because the product leaves 64 bits for absurd clocks.
     ((u128::from(micros) * 9 / 100) % u128::from(CLOCK_WRAP)) as u64
-}
-
-fn packet_pid(packet: &[u8]) -> u16 {
-    u16::from_be_bytes([packet[1] & 0x1f, packet[2]])
-}
-
-fn starts_unit(packet: &[u8]) -> bool {
-    packet[1] & 0x40 != 0
 }

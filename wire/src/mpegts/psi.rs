@@ -45,22 +45,29 @@ impl<'a> Section<'a> {
 
     /// PID and codec of the first video stream, when this is a PMT.
     pub(super) fn video(&self) -> Option<(u16, VideoCodec)> {
+        self.streams()
+            .find_map(|(stream_type, pid)| Some((pid, VideoCodec::from_stream_type(stream_type)?)))
+    }
+
+    /// Stream type and PID of each stream, when this is a PMT; none otherwise.
+    pub(super) fn streams(&self) -> impl Iterator<Item = (u8, u16)> + use<'a> {
+        let mut rest = self.stream_list().unwrap_or(&[]);
+        std::iter::from_fn(move || {
+            let (&[stream_type, pid_hi, pid_lo, info_hi, info_lo], after) =
+                rest.split_first_chunk::<5>()?;
+            let info = usize::from(u16::from_be_bytes([info_hi & 0x0f, info_lo]));
+            rest = after.get(info..).unwrap_or(&[]);
+            Some((stream_type, u16::from_be_bytes([pid_hi & 0x1f, pid_lo])))
+        })
+    }
+
+    fn stream_list(&self) -> Option<&'a [u8]> {
         if self.table != TABLE_PMT {
             return None;
         }
         let (&[_, _, hi, lo], _) = self.body.split_first_chunk::<4>()?;
-        let mut streams = self
-            .body
-            .get(4 + usize::from(u16::from_be_bytes([hi & 0x0f, lo]))..)?;
-        while let Some((&[stream_type, pid_hi, pid_lo, info_hi, info_lo], rest)) =
-            streams.split_first_chunk::<5>()
-        {
-            if let Some(codec) = VideoCodec::from_stream_type(stream_type) {
-                return Some((u16::from_be_bytes([pid_hi & 0x1f, pid_lo]), codec));
-            }
-            streams = rest.get(usize::from(u16::from_be_bytes([info_hi & 0x0f, info_lo]))..)?;
-        }
-        None
+        self.body
+            .get(4 + usize::from(u16::from_be_bytes([hi & 0x0f, lo]))..)
     }
 }
 

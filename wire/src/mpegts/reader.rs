@@ -1,6 +1,7 @@
 //! Transport packets -> coded pictures, each as soon as it is whole.
 
-use super::{PACKET_BYTES, PID_PAT, SYNC_BYTE, VideoCodec, packet_pid, psi::Section, starts_unit};
+use super::packets::{Fields, Splitter, packet_pid, starts_unit};
+use super::{PACKET_BYTES, PID_PAT, SYNC_BYTE, VideoCodec, psi::Section};
 
 /// A longer coded picture is given up: 2 MiB is a second of 16 Mbit/s.
 const UNIT_BYTES_MAX: usize = 2 << 20;
@@ -48,8 +49,7 @@ pub struct Counters {
 /// packets.
 #[derive(Debug)]
 pub struct Reader {
-    /// Start of a packet whose rest has not come yet.
-    carry: Vec<u8>,
+    splitter: Splitter,
     map_pid: Option<u16>,
     video: Option<(u16, VideoCodec)>,
     last_counter: Option<u8>,
@@ -82,7 +82,7 @@ impl Reader {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            carry: Vec::with_capacity(PACKET_BYTES),
+            splitter: Splitter::default(),
             map_pid: None,
             video: None,
             last_counter: None,
@@ -107,24 +107,9 @@ impl Reader {
     /// A picture with a length ends with its last byte, one without where the next begins.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<AccessUnit> {
         let mut units = Vec::new();
-        let mut rest = self.finish_carry(bytes, &mut units);
-        while let Some(start) = rest.iter().position(|&byte| byte == SYNC_BYTE) {
-            self.counters.skipped_bytes += start as u64;
-            rest = &rest[start..];
-            let Some((packet, after)) = rest.split_first_chunk::<PACKET_BYTES>() else {
-                self.carry.extend_from_slice(rest);
-                return units;
-            };
-            // After garbage a byte that looks like the start of a packet counts only if another packet follows it.
-            if start > 0 && after.first().is_some_and(|&byte| byte != SYNC_BYTE) {
-                self.counters.skipped_bytes += 1;
-                rest = &rest[1..];
-                continue;
-            }
-            self.packet(packet, &mut units);
-            rest = after;
-        }
-        self.counters.skipped_bytes += rest.len() as u64;
+        let mut splitter = std::mem::take(&mut self.splitter);
+        splitter.push(bytes, |packet| self.packet(packet, &mut units));
+        self.splitter = splitter;
         units
     }
 
@@ -144,37 +129,16 @@ impl Reader {
     /// What came in so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.counters
+        Counters {
+            skipped_bytes: self.splitter.skipped_bytes(),
+            ..self.counters
+        }
     }
 
     /// Bytes of the unfinished picture and of the unfinished packet.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.carry.len() + self.unit.as_ref().map_or(0, |unit| unit.bytes.len())
-    }
-
-    /// Completes the packet that an earlier piece began; returns what is left of `bytes`.
-    fn finish_carry<'a>(&mut self, bytes: &'a [u8], units: &mut Vec<AccessUnit>) -> &'a [u8] {
-        if self.carry.is_empty() {
-            return bytes;
-        }
-        let missing = PACKET_BYTES - self.carry.len();
-        // A datagram that was cut off must not spoil the next one, which starts with a packet of its own.
-        let is_packet = |at: usize| bytes.get(at).is_none_or(|&byte| byte == SYNC_BYTE);
-        if !is_packet(missing) && is_packet(0) && is_packet(PACKET_BYTES) {
-            self.counters.skipped_bytes += self.carry.len() as u64;
-            self.carry.clear();
-            return bytes;
-        }
-        let (now, later) = bytes.split_at(missing.min(bytes.len()));
-        self.carry.extend_from_slice(now);
-        let mut carry = std::mem::take(&mut self.carry);
-        if let Some(packet) = carry.first_chunk::<PACKET_BYTES>() {
-            self.packet(packet, units);
-            carry.clear();
-        }
-        self.carry = carry;
-        later
+        self.splitter.held_bytes() + self.unit.as_ref().map_or(0, |unit| unit.bytes.len())
     }
 
     fn packet(&mut self, packet: &[u8; PACKET_BYTES], units: &mut Vec<AccessUnit>) {
@@ -211,10 +175,18 @@ impl Reader {
         fields: &Fields<'_>,
         units: &mut Vec<AccessUnit>,
     ) {
-        if fields.payload.is_empty() {
-            return; // A clock alone: the counter stands still.
-        }
         let counter = packet[3] & 0x0f;
+        if fields.payload.is_empty() {
+            // A clock alone: the counter stands still. A jump is announced: it counts on from there.
+            if fields.discontinuity && self.last_counter != Some(counter) {
+                self.last_counter = Some(counter);
+                self.lost = true;
+                if let Some(unit) = &mut self.unit {
+                    unit.damaged = true;
+                }
+            }
+            return;
+        }
         let is_gap = self
             .last_counter
             .is_some_and(|last| (last + 1) & 0x0f != counter)
@@ -339,36 +311,6 @@ fn read_pts(field: [u8; 5]) -> Option<u64> {
     (markers == 1).then_some((a & 0x0e) << 29 | b << 22 | (c & 0xfe) << 14 | d << 7 | e >> 1)
 }
 
-/// A packet taken apart.
-struct Fields<'a> {
-    payload: &'a [u8],
-    random_access: bool,
-    discontinuity: bool,
-}
-
-impl<'a> Fields<'a> {
-    /// `None` when the adaptation field is longer than the packet.
-    fn of(packet: &'a [u8; PACKET_BYTES]) -> Option<Self> {
-        let (has_field, has_payload) = (packet[3] & 0x20 != 0, packet[3] & 0x10 != 0);
-        let field: &[u8] = if has_field {
-            packet.get(5..5 + usize::from(packet[4]))?
-        } else {
-            &[]
-        };
-        let payload_at = if has_field { 5 + field.len() } else { 4 };
-        let flags = field.first().copied().unwrap_or(0);
-        Some(Self {
-            payload: if has_payload {
-                &packet[payload_at..]
-            } else {
-                &[]
-            },
-            random_access: flags & 0x40 != 0,
-            discontinuity: flags & 0x80 != 0,
-        })
-    }
-}
-
 /// How many coded pictures begin in a datagram: packets of `video_pid` with a payload unit start. Looks at packet headers
 /// only, and expects the datagram to begin with one.
 #[must_use]
@@ -376,6 +318,6 @@ pub fn unit_starts(datagram: &[u8], video_pid: u16) -> u32 {
     let (packets, _) = datagram.as_chunks::<PACKET_BYTES>();
     let starts = packets
         .iter()
-        .filter(|p| p[0] == SYNC_BYTE && packet_pid(&p[..]) == video_pid && starts_unit(&p[..]));
+        .filter(|p| p[0] == SYNC_BYTE && packet_pid(p) == video_pid && starts_unit(p));
     starts.count() as u32
 }

@@ -1,0 +1,266 @@
+//! Real processes on loopback, for the tests of the video commands.
+#![allow(dead_code)] // Each test binary uses its part.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use record::raw::{FrameRow, FrameStatus};
+use wire::mpegts::{UnitKind, VideoCodec, Writer};
+
+/// Whatever happens, a test ends after this.
+pub(crate) const GIVE_UP: Duration = Duration::from_secs(40);
+pub(crate) const POLL: Duration = Duration::from_millis(20);
+
+pub(crate) fn free_udp_port() -> u16 {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().port()
+}
+
+pub(crate) fn free_tcp_port() -> u16 {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().port()
+}
+
+pub(crate) fn forestall(arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_forestall"));
+    command.args(arguments.split_whitespace());
+    command
+}
+
+pub(crate) fn check(arguments: &str, code: i32, expected: &str) {
+    let Output { status, stderr, .. } = forestall(arguments).output().unwrap();
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(code), "{arguments}: {stderr}");
+    assert!(stderr.contains(expected), "{arguments}: {stderr}");
+}
+
+/// A process that ends when it goes out of scope.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Running {
+    pub(crate) fn start(mut command: Command) -> Self {
+        Self(command.stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    pub(crate) fn forestall(arguments: &str) -> Self {
+        let mut command = forestall(arguments);
+        command.stderr(Stdio::null());
+        Self::start(command)
+    }
+
+    /// Tells it to end in order; returns its exit code.
+    pub(crate) fn end(mut self) -> Option<i32> {
+        let pid = nix::unistd::Pid::from_raw(self.0.id() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.0.wait().unwrap().code()
+    }
+
+    /// Resident memory.
+    pub(crate) fn memory_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        line.unwrap()
+            .split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse()
+            .unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits until something is so.
+pub(crate) fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < GIVE_UP, "{what}");
+        thread::sleep(POLL);
+    }
+}
+
+/// The frames that a player has shown so far.
+pub(crate) fn frames(path: &Path) -> Vec<FrameRow> {
+    // The file may be growing: its last line may not be whole.
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+    let mut reader = csv::Reader::from_reader(whole.as_bytes());
+    reader.deserialize().map(Result::unwrap).collect()
+}
+
+/// Waits until so many frames in a row were read whole, and returns them.
+pub(crate) fn wait_for_frames(path: &Path, count: usize) -> Vec<FrameRow> {
+    let whole = |frames: &[FrameRow]| {
+        frames.len() >= count
+            && frames[frames.len() - count..]
+                .iter()
+                .all(|frame| frame.status == FrameStatus::Ok)
+    };
+    wait_for(&format!("{count} frames in {}", path.display()), || {
+        whole(&frames(path))
+    });
+    let frames = frames(path);
+    frames[frames.len() - count..].to_vec()
+}
+
+/// Each frame follows the one before.
+pub(crate) fn are_in_a_row(frames: &[FrameRow]) -> bool {
+    frames
+        .windows(2)
+        .all(|pair| pair[0].frame.unwrap() + 1 == pair[1].frame.unwrap())
+}
+
+/// `forestall serve` on a port of its own.
+pub(crate) struct Server {
+    pub(crate) process: Running,
+    pub(crate) port: u16,
+    _stderr: BufReader<ChildStderr>,
+}
+
+pub(crate) const TOKEN: &str = "0123456789abcdef";
+
+impl Server {
+    /// With `TOKEN` for publishing.
+    pub(crate) fn start(options: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let tokens = folder.path().join("tokens");
+        fs::write(&tokens, format!("{TOKEN}\n")).unwrap();
+        let mut command = forestall("serve 127.0.0.1:0 --publish-token-file");
+        command.arg(&tokens).args(options.split_whitespace());
+        let mut process = Running::start_with_stderr(command);
+        let mut stderr = BufReader::new(process.0.stderr.take().unwrap());
+        let mut line = String::new();
+        stderr.read_line(&mut line).unwrap();
+        let port = line.trim_end().trim_end_matches('/').rsplit(':').next();
+        Self {
+            port: port.unwrap().parse().unwrap_or_else(|_| panic!("{line}")),
+            process,
+            _stderr: stderr,
+        }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Sends a request and gives the connection back, with a limit to all waiting.
+    pub(crate) fn ask(&self, request: &str) -> TcpStream {
+        let mut socket = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        socket.set_read_timeout(Some(GIVE_UP)).unwrap();
+        socket.write_all(request.as_bytes()).unwrap();
+        socket
+    }
+
+    /// Status code and body of an answer that ends.
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
+        answer(self.ask(&format!("GET {path} HTTP/1.0\r\n\r\n")))
+    }
+
+    pub(crate) fn status(&self) -> serde_json::Value {
+        let (code, body) = self.get("/status.json");
+        assert_eq!(code, 200, "{body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    /// Watches a stream: the bytes of its body come out, without any framing.
+    pub(crate) fn watch(&self, name: &str) -> TcpStream {
+        let mut socket = self.ask(&format!("GET /{name}.ts HTTP/1.0\r\n\r\n"));
+        let head = read_head(&mut socket);
+        assert!(head.contains(" 200 "), "{head}");
+        socket
+    }
+
+    /// Begins to publish a stream.
+    pub(crate) fn publish(&self, name: &str) -> Publisher {
+        let socket = self.ask(&format!(
+            "POST /publish/{name} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\
+             Transfer-Encoding: chunked\r\n\r\n"
+        ));
+        Publisher {
+            socket,
+            writer: Writer::new(VideoCodec::Mpeg2),
+            count: 0,
+        }
+    }
+}
+
+impl Running {
+    fn start_with_stderr(mut command: Command) -> Self {
+        command.stderr(Stdio::piped());
+        Self::start(command)
+    }
+}
+
+fn read_head(socket: &mut TcpStream) -> String {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        socket.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// Status code and body of an answer that ends.
+pub(crate) fn answer(mut socket: TcpStream) -> (u16, String) {
+    let mut text = Vec::new();
+    // A server that refuses a body does not read it: the connection may be reset behind the answer.
+    let _ = socket.read_to_end(&mut text);
+    let text = String::from_utf8(text).unwrap();
+    let (head, body) = text
+        .split_once("\r\n\r\n")
+        .unwrap_or_else(|| panic!("{text:?}"));
+    let code = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (code, body.to_owned())
+}
+
+/// Publishes made-up pictures: each begins with its number.
+pub(crate) struct Publisher {
+    pub(crate) socket: TcpStream,
+    writer: Writer,
+    count: u32,
+}
+
+impl Publisher {
+    /// Publishes a picture; returns its number, or what went wrong.
+    pub(crate) fn picture(&mut self, kind: UnitKind, bytes: usize) -> std::io::Result<u32> {
+        let mut unit = vec![0x55; bytes];
+        unit[..4].copy_from_slice(&self.count.to_be_bytes());
+        let mut packets = Vec::new();
+        let pts = u64::from(self.count) * 3000;
+        self.writer.write(&unit, pts, kind, &mut packets);
+        self.socket
+            .write_all(format!("{:x}\r\n", packets.len()).as_bytes())?;
+        self.socket.write_all(&packets)?;
+        self.socket.write_all(b"\r\n")?;
+        self.count += 1;
+        Ok(self.count - 1)
+    }
+
+    /// A key picture and others.
+    pub(crate) fn group(&mut self, pictures: usize, bytes: usize) {
+        for at in 0..pictures {
+            let kind = if at == 0 {
+                UnitKind::Key
+            } else {
+                UnitKind::Predicted
+            };
+            self.picture(kind, bytes).unwrap();
+        }
+    }
+
+    /// Ends the stream in order.
+    pub(crate) fn end(mut self) -> (u16, String) {
+        self.socket.write_all(b"0\r\n\r\n").unwrap();
+        answer(self.socket)
+    }
+}

@@ -1,0 +1,405 @@
+//! The video commands together, real processes on loopback, over whatever carries a stream. Nothing here depends on how
+//! fast the machine is.
+#![cfg(feature = "media")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use common::{
+    Running, Server, TOKEN, are_in_a_row, check, forestall, frames, free_tcp_port, free_udp_port,
+    wait_for, wait_for_frames,
+};
+use record::raw::FrameStatus;
+
+const CAMERA: &str = "--width 160 --height 120 --bitrate 300k --gop 10 --duration 40";
+
+/// A player that writes what it shows.
+fn play(url: &str, frames: &Path) -> Running {
+    Running::forestall(&format!(
+        "play {url} --frames-csv {} --duration 40",
+        frames.display()
+    ))
+}
+
+fn capture(url: &str) -> Running {
+    Running::forestall(&format!("capture {url} {CAMERA}"))
+}
+
+/// A camera at `to` is seen by a player at `from`.
+fn check_carrier(to: &str, from: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = folder.path().join("frames.csv");
+    let _capture = capture(to);
+    if to.contains("listen") {
+        // The player is refused without a camera. A connection that ends again costs nothing.
+        let port = from.rsplit(':').next().unwrap();
+        wait_for("the camera listens", || {
+            TcpStream::connect(format!("127.0.0.1:{port}")).is_ok()
+        });
+    }
+    let _play = play(from, &shown);
+    let shown = wait_for_frames(&shown, 30);
+    assert!(are_in_a_row(&shown), "{shown:?}");
+}
+
+#[test]
+fn over_udp() {
+    let url = format!("udp://127.0.0.1:{}", free_udp_port());
+    check_carrier(&url, &url);
+}
+
+#[test]
+fn over_rtp() {
+    let url = format!("rtp://127.0.0.1:{}", free_udp_port());
+    check_carrier(&url, &url);
+}
+
+#[test]
+fn over_multicast() {
+    let url = format!("udp://239.255.77.7:{}?interface=127.0.0.1", free_udp_port());
+    check_carrier(&format!("{url}&ttl=0"), &url);
+}
+
+#[test]
+fn over_a_connection_that_the_camera_makes() {
+    let url = format!("tcp://127.0.0.1:{}", free_tcp_port());
+    check_carrier(&url, &format!("{url}?listen"));
+}
+
+#[test]
+fn over_a_connection_that_the_player_makes() {
+    let url = format!("tcp://127.0.0.1:{}", free_tcp_port());
+    check_carrier(&format!("{url}?listen"), &url);
+}
+
+#[test]
+fn from_camera_to_screen_through_relay_and_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = folder.path().join("frames.csv");
+    let (relayed, served) = (free_udp_port(), free_udp_port());
+    let server = Server::start(&format!("--stream robot=udp://127.0.0.1:{served}"));
+    let _relay = Running::forestall(&format!(
+        "relay udp://127.0.0.1:{relayed} udp://127.0.0.1:{served} udp://127.0.0.1:9 tcp://127.0.0.1:1"
+    ));
+    let camera = capture(&format!("udp://127.0.0.1:{relayed}"));
+    let player = play(&server.url("/robot.ts"), &shown);
+    let first = wait_for_frames(&shown, 30);
+    assert!(are_in_a_row(&first), "{first:?}");
+    let status = server.status();
+    assert_eq!(status["streams"][0]["packets_lost"], 0, "{status}");
+    // The camera restarts; the player keeps its connection and shows the new one from its first key picture on.
+    drop(camera);
+    let before = frames(&shown).len();
+    let _camera = capture(&format!("udp://127.0.0.1:{relayed}"));
+    wait_for("the restarted camera is shown", || {
+        frames(&shown).len() >= before + 30
+    });
+    let after = frames(&shown);
+    let restarted = after.iter().rposition(|frame| frame.frame == Some(0));
+    let after = &after[restarted.expect("its first picture")..];
+    assert!(
+        after.iter().all(|frame| frame.status == FrameStatus::Ok),
+        "{after:?}"
+    );
+    let status = server.status();
+    assert_eq!(status["streams"][0]["viewers"], 1, "{status}");
+    assert_eq!(player.end(), Some(130));
+}
+
+#[test]
+fn published_by_http() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start("");
+    let _camera = capture(&server.url(&format!("/publish/robot?token={TOKEN}")));
+    wait_for("the stream is there", || {
+        server.status()["streams"][0]["frames_in"].as_u64() > Some(10)
+    });
+    let paths = ["a", "b"].map(|name| folder.path().join(name));
+    let _players = [0, 1].map(|at| play(&server.url("/robot.ts"), &paths[at]));
+    for path in &paths {
+        assert!(are_in_a_row(&wait_for_frames(path, 30)));
+    }
+}
+
+#[test]
+fn a_chain_of_servers() {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = folder.path().join("frames.csv");
+    let first = Server::start("");
+    let _camera = capture(&first.url(&format!("/publish/robot?token={TOKEN}")));
+    wait_for("the stream is there", || {
+        first.status()["streams"][0]["frames_in"].as_u64() > Some(10)
+    });
+    let second = Server::start(&format!("--stream copy={}", first.url("/robot.ts")));
+    let _player = play(&second.url("/copy.ts"), &shown);
+    assert!(are_in_a_row(&wait_for_frames(&shown, 30)));
+}
+
+/// `ffmpeg` with its arguments; it says nothing but errors.
+fn ffmpeg(arguments: &str) -> Command {
+    let mut command = Command::new("ffmpeg");
+    command
+        .args(["-nostdin", "-v", "error"])
+        .args(arguments.split_whitespace());
+    command
+}
+
+/// What `ffmpeg` makes of 15 pictures: their raw bytes.
+fn ffmpeg_sees(input: &str) -> usize {
+    let output = ffmpeg(&format!(
+        "-probesize 500k -analyzeduration 1M {input} -frames:v 15 -f rawvideo -pix_fmt gray -"
+    ))
+    .output()
+    .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    output.stdout.len()
+}
+
+fn check_ffmpeg_as_source(codec: &str, expected: &str) {
+    let server_port = free_udp_port();
+    let server = Server::start(&format!("--stream video=udp://127.0.0.1:{server_port}"));
+    let source = format!(
+        "-re -f lavfi -i testsrc2=size=160x120:rate=25 -c:v {codec} -g 25 -b:v 400k -f mpegts"
+    );
+    let _by_udp = Running::start(ffmpeg(&format!(
+        "{source} udp://127.0.0.1:{server_port}?pkt_size=1316"
+    )));
+    let _by_http = Running::start(ffmpeg(&format!(
+        "{source} -method PUT {}",
+        server.url(&format!("/publish/pushed?token={TOKEN}"))
+    )));
+    wait_for("both streams are there", || {
+        let status = server.status();
+        let streams = status["streams"].as_array().unwrap();
+        let live = |stream: &serde_json::Value| {
+            stream["frames_in"].as_u64() > Some(30) && stream["codec"] == expected
+        };
+        streams.len() == 2 && streams.iter().all(live)
+    });
+    for name in ["video", "pushed"] {
+        let bytes = ffmpeg_sees(&format!("-i {}", server.url(&format!("/{name}.ts"))));
+        assert_eq!(bytes, 15 * 160 * 120, "{name}");
+    }
+    let probe = Command::new("ffprobe")
+        .args(["-v", "error", "-show_entries", "stream=codec_name,width"])
+        .args(["-of", "csv=p=0", &server.url("/video.ts")])
+        .output()
+        .unwrap();
+    let probed = String::from_utf8_lossy(&probe.stdout).into_owned();
+    assert!(probed.contains(",160"), "{probed}");
+}
+
+#[test]
+fn ffmpeg_publishes_and_watches_mpeg2() {
+    check_ffmpeg_as_source("mpeg2video", "MPEG-2");
+}
+
+#[test]
+fn ffmpeg_publishes_and_watches_h264() {
+    check_ffmpeg_as_source("libx264 -preset ultrafast -tune zerolatency", "H.264");
+}
+
+#[test]
+fn ffmpeg_watches_our_camera_by_udp_and_rtp() {
+    for scheme in ["udp", "rtp"] {
+        let port = free_udp_port();
+        let url = format!("{scheme}://127.0.0.1:{port}");
+        let _camera = capture(&url);
+        if scheme == "udp" {
+            assert_eq!(ffmpeg_sees(&format!("-i {url}")), 15 * 160 * 120);
+            continue;
+        }
+        // ffmpeg wants to be told what RTP carries.
+        let folder = tempfile::tempdir().unwrap();
+        let description = folder.path().join("camera.sdp");
+        std::fs::write(
+            &description,
+            format!("v=0\no=- 0 0 IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\nm=video {port} RTP/AVP 33\n"),
+        )
+        .unwrap();
+        let bytes = ffmpeg_sees(&format!(
+            "-protocol_whitelist file,udp,rtp -i {}",
+            description.display()
+        ));
+        assert_eq!(bytes, 15 * 160 * 120);
+    }
+}
+
+#[test]
+fn our_player_takes_the_rtp_of_ffmpeg() {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = folder.path().join("frames.csv");
+    let port = free_udp_port();
+    let _player = play(&format!("rtp://127.0.0.1:{port}"), &shown);
+    let mut camera = forestall("capture --width 160 --height 120 --duration 40 --encoder-command");
+    camera.arg(format!(
+        "ffmpeg -nostdin -v error -f rawvideo -pix_fmt yuv420p -s 160x120 -r 30 -i pipe:0 \
+         -c:v mpeg2video -b:v 600k -f rtp_mpegts rtp://127.0.0.1:{port}"
+    ));
+    camera.stderr(Stdio::null());
+    let _camera = Running::start(camera);
+    assert!(are_in_a_row(&wait_for_frames(&shown, 30)));
+}
+
+#[test]
+fn h264_from_camera_to_screen() {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = folder.path().join("frames.csv");
+    let into_overlay = free_udp_port();
+    let server = Server::start("");
+    let _overlay = Running::forestall(&format!(
+        "overlay udp://127.0.0.1:{into_overlay} {} --codec h264",
+        server.url(&format!("/publish/robot?token={TOKEN}"))
+    ));
+    let _camera = Running::forestall(&format!(
+        "capture udp://127.0.0.1:{into_overlay} {CAMERA} --codec h264"
+    ));
+    wait_for("the stream is there", || {
+        server.status()["streams"][0]["frames_in"].as_u64() > Some(10)
+    });
+    assert_eq!(server.status()["streams"][0]["codec"], "H.264");
+    let _player = play(&server.url("/robot.ts"), &shown);
+    assert!(are_in_a_row(&wait_for_frames(&shown, 30)));
+}
+
+#[test]
+fn a_steady_pace_in_spite_of_jitter() {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = folder.path().join("frames.csv");
+    let (from, to) = (free_udp_port(), free_udp_port());
+    let url = format!("udp://127.0.0.1:{to}");
+    let _player = Running::forestall(&format!(
+        "play {url} --playout 0.95 --frames-csv {} --duration 40",
+        shown.display()
+    ));
+    let socket = std::net::UdpSocket::bind(("127.0.0.1", from)).unwrap();
+    let _camera = capture(&format!("udp://127.0.0.1:{from}"));
+    // A network that is late by 0 to 60 ms, in order.
+    let mut buffer = [0; 2000];
+    for datagram in 0..600_u64 {
+        let length = socket.recv(&mut buffer).unwrap();
+        if datagram % 7 == 0 {
+            std::thread::sleep(std::time::Duration::from_millis(20 * (datagram % 4)));
+        }
+        socket
+            .send_to(&buffer[..length], ("127.0.0.1", to))
+            .unwrap();
+    }
+    let frames = frames(&shown);
+    let numbers: Vec<u32> = frames.iter().filter_map(|frame| frame.frame).collect();
+    let span = (numbers[numbers.len() - 1] - numbers[0] + 1) as usize;
+    assert!(
+        numbers.len() * 10 >= span * 9,
+        "hardly one is skipped: {numbers:?}"
+    );
+    let delay = |frame: &record::raw::FrameRow| frame.delay_ms.unwrap();
+    let late: Vec<f64> = frames[frames.len() / 2..].iter().map(delay).collect();
+    let least = late.iter().copied().fold(f64::INFINITY, f64::min);
+    assert!(least > 10.0, "all wait for those that are late: {late:?}");
+}
+
+#[test]
+fn wrong_addresses() {
+    check(
+        "play http://127.0.0.1:1/x.ts",
+        1,
+        "cannot connect to http://127.0.0.1:1/x.ts: ",
+    );
+    check(
+        "play tcp://127.0.0.1:1",
+        1,
+        "cannot connect to tcp://127.0.0.1:1: ",
+    );
+    check("play tcp://127.0.0.1", 2, "the port must be");
+    check("relay udp://127.0.0.1:5000", 2, "OUTPUT");
+    check(
+        "relay udp://127.0.0.1:5000 udp://127.0.0.1:5000?ttl=x",
+        2,
+        "0 to 255",
+    );
+    check(
+        "relay udp://127.0.0.1:5000 udp://no-such-host.invalid:5000",
+        2,
+        "cannot be resolved",
+    );
+    let server = Server::start("");
+    let url = server.url("/nothing.ts");
+    check(
+        &format!("play {url}"),
+        1,
+        &format!("{url}: the server answers 404 Not Found"),
+    );
+}
+
+/// Asks the overlay's control for something; status code and JSON.
+fn control(
+    mut socket: impl Read + Write,
+    method: &str,
+    head: &str,
+    body: &str,
+) -> (u16, serde_json::Value) {
+    let length = body.len();
+    write!(
+        socket,
+        "{method} / HTTP/1.1\r\nHost: x\r\n{head}Content-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut text = String::new();
+    let _ = socket.read_to_string(&mut text);
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let code = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (code, serde_json::from_str(body).unwrap())
+}
+
+#[test]
+fn the_text_changes_while_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shown, socket) = (
+        folder.path().join("frames.csv"),
+        folder.path().join("control"),
+    );
+    let (port, into_overlay, into_play) = (free_tcp_port(), free_udp_port(), free_udp_port());
+    let overlay = |control: &str| {
+        Running::forestall(&format!(
+            "overlay udp://127.0.0.1:{into_overlay} udp://127.0.0.1:{into_play} --control {control}"
+        ))
+    };
+    let by_port = overlay(&format!("127.0.0.1:{port}"));
+    let _camera = capture(&format!("udp://127.0.0.1:{into_overlay}"));
+    let _player = play(&format!("udp://127.0.0.1:{into_play}"), &shown);
+    wait_for_frames(&shown, 10);
+    let connect = || TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let change = r##"{"text": "Shoes, 25 €", "colour": "#ffcc00", "size": 14}"##;
+    let (code, label) = control(connect(), "POST", "", change);
+    assert_eq!(
+        (code, &label["text"], &label["x"]),
+        (200, &"Shoes, 25 €".into(), &4.into())
+    );
+    let (code, error) = control(connect(), "PUT", "", r#"{"text": "x", "size": "big"}"#);
+    assert_eq!(code, 400, "{error}");
+    assert_eq!(control(connect(), "GET", "", ""), (200, label));
+    assert_eq!(control(connect(), "DELETE", "", "").0, 405);
+    assert_eq!(
+        control(connect(), "POST", "Origin: http://a\r\n", "{}").0,
+        403
+    );
+    assert_eq!(control(connect(), "POST", "", &" ".repeat(20_000)).0, 400);
+    let before = frames(&shown).len();
+    wait_for("video goes on", || frames(&shown).len() > before + 10);
+    assert_eq!(by_port.end(), Some(130));
+    let by_file = overlay(&socket.display().to_string());
+    wait_for("the socket is there", || {
+        UnixStream::connect(&socket).is_ok()
+    });
+    let connect = || UnixStream::connect(&socket).unwrap();
+    assert_eq!(control(connect(), "PATCH", "", r#"{"y": 60}"#).1["y"], 60);
+    assert_eq!(by_file.end(), Some(130));
+    assert!(!socket.exists());
+}

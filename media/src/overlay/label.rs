@@ -1,0 +1,245 @@
+//! What is written over the picture, and how it may change while it runs.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::text::{Font, Ink};
+
+/// Longer texts are refused; the picture has no room for them.
+const TEXT_CHARS_MAX: usize = 1000;
+/// Furthest corner: the largest picture.
+const PLACE_MAX: u32 = 2048;
+const SIZE: std::ops::RangeInclusive<f32> = 6.0..=200.0;
+/// Text height, of the picture's height, and its lower limit in pixels, when no size is given.
+const SIZE_SHARE: f32 = 1.0 / 16.0;
+const SIZE_MIN: f32 = 9.0;
+
+/// What is written, where and how.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Label {
+    /// Lines of text.
+    pub text: String,
+    /// Pixels from the left of the picture.
+    pub x: u32,
+    /// Pixels from the top of the picture.
+    pub y: u32,
+    /// Height of a line in pixels; without it a sixteenth of the picture.
+    pub size: Option<f32>,
+    /// Colour of the text.
+    pub colour: Colour,
+    /// How much of the picture the box behind the text hides, 0 to 1.
+    pub box_opacity: f32,
+}
+
+/// A colour, written `#rrggbb`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Colour {
+    red: u8,
+    green: u8,
+    blue: u8,
+}
+
+/// What of a [`Label`] changes; the rest stays.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    text: Option<String>,
+    x: Option<u32>,
+    y: Option<u32>,
+    size: Option<f32>,
+    colour: Option<Colour>,
+    box_opacity: Option<f32>,
+}
+
+/// Why a label is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LabelError {
+    /// Too much text.
+    #[error("text must have {TEXT_CHARS_MAX} characters or fewer, not {0}")]
+    Length(usize),
+    /// A character that would come out as an empty box.
+    #[error("the font has no '{0}'; name another with --font")]
+    Glyph(char),
+    /// Outside of any picture.
+    #[error("x and y must be from 0 to {PLACE_MAX}")]
+    Place,
+    /// Unreadable, or larger than a picture.
+    #[error("size must be from 6 to 200 pixels")]
+    Size,
+    /// Not a share.
+    #[error("box_opacity must be from 0 to 1")]
+    Opacity,
+}
+
+impl Default for Label {
+    fn default() -> Self {
+        Self {
+            text: "Forestall".to_owned(),
+            x: 4,
+            y: 4,
+            size: None,
+            colour: Colour {
+                red: 255,
+                green: 255,
+                blue: 255,
+            },
+            box_opacity: 0.6,
+        }
+    }
+}
+
+impl Label {
+    /// With `change`, if `font` can draw that.
+    ///
+    /// # Errors
+    /// A value is out of range, or a character is missing in the font.
+    pub fn with(&self, change: Change, font: &Font) -> Result<Self, LabelError> {
+        let label = Self {
+            text: change.text.unwrap_or_else(|| self.text.clone()),
+            x: change.x.unwrap_or(self.x),
+            y: change.y.unwrap_or(self.y),
+            size: change.size.or(self.size),
+            colour: change.colour.unwrap_or(self.colour),
+            box_opacity: change.box_opacity.unwrap_or(self.box_opacity),
+        };
+        label.check(font)?;
+        Ok(label)
+    }
+
+    /// Whether it can be drawn.
+    ///
+    /// # Errors
+    /// A value is out of range, or a character is missing in the font.
+    pub fn check(&self, font: &Font) -> Result<(), LabelError> {
+        let length = self.text.chars().count();
+        if length > TEXT_CHARS_MAX {
+            return Err(LabelError::Length(length));
+        }
+        if let Some(missing) = font.missing(&self.text) {
+            return Err(LabelError::Glyph(missing));
+        }
+        if self.x > PLACE_MAX || self.y > PLACE_MAX {
+            return Err(LabelError::Place);
+        }
+        if self.size.is_some_and(|size| !SIZE.contains(&size)) {
+            return Err(LabelError::Size);
+        }
+        if !(0.0..=1.0).contains(&self.box_opacity) {
+            return Err(LabelError::Opacity);
+        }
+        Ok(())
+    }
+
+    /// Height of a line in a picture of this height.
+    pub(super) fn size_in(&self, picture_height: usize) -> f32 {
+        self.size
+            .unwrap_or((picture_height as f32 * SIZE_SHARE).max(SIZE_MIN))
+    }
+
+    pub(super) fn ink(&self) -> Ink {
+        let Colour { red, green, blue } = self.colour;
+        Ink::new([red, green, blue], self.box_opacity)
+    }
+}
+
+/// Why a text is no colour.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a colour is written like #ff8800")]
+pub struct ColourError;
+
+impl TryFrom<String> for Colour {
+    type Error = ColourError;
+
+    fn try_from(text: String) -> Result<Self, ColourError> {
+        let digits = text
+            .strip_prefix('#')
+            .filter(|digits| digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        let number = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        let [_, red, green, blue] = number.ok_or(ColourError)?.to_be_bytes();
+        Ok(Self { red, green, blue })
+    }
+}
+
+impl From<Colour> for String {
+    fn from(colour: Colour) -> Self {
+        colour.to_string()
+    }
+}
+
+impl fmt::Display for Colour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{:02x}{:02x}{:02x}", self.red, self.green, self.blue)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::text::DEFAULT_FONT;
+
+    fn change(json: &str) -> Result<Label, String> {
+        let font = Font::load(Path::new(DEFAULT_FONT)).unwrap();
+        let change = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        Label::default()
+            .with(change, &font)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_not_given_stays() {
+        let label = change(r##"{"text": "Grüße\n2 €", "colour": "#FF8800"}"##).unwrap();
+        assert_eq!(label.text, "Grüße\n2 €");
+        assert_eq!(label.colour.to_string(), "#ff8800");
+        assert_eq!((label.x, label.y, label.size), (4, 4, None));
+        assert_eq!(change("{}").unwrap(), Label::default());
+    }
+
+    fn check(json: &str, expected: &str) {
+        let error = change(json).unwrap_err();
+        assert!(error.contains(expected), "{json}: {error}");
+    }
+
+    #[test]
+    fn length() {
+        let text = "x".repeat(TEXT_CHARS_MAX + 1);
+        check(
+            &format!(r#"{{"text": "{text}"}}"#),
+            "1000 characters or fewer, not 1001",
+        );
+    }
+
+    #[test]
+    fn glyph() {
+        check(r#"{"text": "製品"}"#, "the font has no '製'");
+    }
+
+    #[test]
+    fn place() {
+        check(r#"{"x": 2049}"#, "from 0 to 2048");
+        check(r#"{"y": -1}"#, "invalid value");
+    }
+
+    #[test]
+    fn size() {
+        check(r#"{"size": 1e30}"#, "from 6 to 200");
+        check(r#"{"size": 0}"#, "from 6 to 200");
+    }
+
+    #[test]
+    fn opacity() {
+        check(r#"{"box_opacity": 1.5}"#, "from 0 to 1");
+    }
+
+    #[test]
+    fn nonsense() {
+        check(r#"{"text": 7}"#, "expected a string");
+        check(r#"{"txt": "a"}"#, "unknown field `txt`");
+        check("text", "expected");
+        check(r##"{"colour": "#ff880"}"##, "like #ff8800");
+        check(r#"{"colour": "red"}"#, "like #ff8800");
+    }
+}

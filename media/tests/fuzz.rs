@@ -1,0 +1,37 @@
+//! Fuzzing: any input, no panic, bounded memory. How to run it longer: see `wire/tests/fuzz.rs`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use bolero::check;
+use forestall_media::StreamUrl;
+use forestall_media::net::answer::Head;
+
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+#[test]
+fn answers() {
+    check!().for_each(|bytes: &[u8]| {
+        let _ = Head::parse(bytes);
+        let mut answer = CHUNKED.as_bytes().to_vec();
+        answer.extend(bytes);
+        let head = Head::parse(&answer).unwrap().unwrap();
+        let (mut body, mut length) = (head.body, 0);
+        for piece in answer[head.bytes..].chunks(7) {
+            if body.push(piece, |bytes| length += bytes.len()).is_err() {
+                break;
+            }
+        }
+        assert!(length <= bytes.len());
+    });
+}
+
+#[test]
+fn addresses() {
+    check!().for_each(|bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        for scheme in ["", "udp://", "rtp://127.0.0.1:", "tcp://[", "http://a/"] {
+            if let Ok(url) = format!("{scheme}{text}").parse::<StreamUrl>() {
+                assert!(!url.to_string().is_empty());
+            }
+        }
+    });
+}
