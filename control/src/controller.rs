@@ -334,6 +334,8 @@ impl Controller {
         if verdict == Verdict::Moved {
             self.relocate(open.function, target);
         }
+        let failed = (verdict != Verdict::Moved).then_some(target);
+        self.functions[open.function].failed_target = failed;
         let cooldown_until_us = self.cool_down(now, open.function, verdict);
         if verdict != Verdict::Stayed {
             for end in [source, target] {

@@ -87,14 +87,15 @@ impl Forecast {
         self.trusted
     }
 
-    /// For the log.
+    /// For the log; `sd` is the standard deviation of the forecast as far ahead as it is needed.
     #[must_use]
-    pub fn record(&self, now: Timestamp, knee: Option<f64>) -> ForecastRecord {
+    pub fn record(&self, now: Timestamp, knee: Option<f64>, sd: f64) -> ForecastRecord {
         ForecastRecord {
             level: self.at(now),
             slope_per_s: self.slope_per_s,
             residual: self.residual,
             trusted: self.trusted,
+            sd: Some(sd),
             knee_at_us: knee.and_then(|knee| self.reaches(knee)),
         }
     }

@@ -21,6 +21,8 @@ pub(crate) struct Function {
     pub(crate) given_up: bool,
     /// When it last came to another host.
     pub(crate) moved_at: Option<Timestamp>,
+    /// Where its last move did not arrive: any other host that fits is tried before it.
+    pub(crate) failed_target: Option<HostId>,
 }
 
 impl Function {
@@ -40,6 +42,7 @@ impl Function {
             cooldown_until: Timestamp(0),
             given_up: false,
             moved_at: None,
+            failed_target: None,
         }
     }
 

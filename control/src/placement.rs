@@ -111,7 +111,12 @@ impl Site<'_> {
     ) -> Result<(f64, Choice), HoldReason> {
         let moving = &self.functions[function];
         let (mut refused, mut considered) = (Vec::new(), 0);
-        let mut best: Option<(f64, Target)> = None;
+        // Where the last move failed comes last, then the younger picture, then the lower load.
+        let rank = |target: &Target| {
+            let failed = moving.failed_target == Some(target.host);
+            (failed, self.after_ms(moving, *target), target.load)
+        };
+        let mut best: Option<((bool, f64, f64), Target)> = None;
         for host in (0..).map(HostId).take(self.hosts.len()) {
             if host == source || only.is_some_and(|only| host != only) {
                 continue;
@@ -119,12 +124,9 @@ impl Site<'_> {
             considered += 1;
             match self.fits(moving, host) {
                 Ok(target) => {
-                    let cost = self.after_ms(moving, target);
-                    let least = |(least, chosen): &(f64, Target)| {
-                        cost < *least || (cost == *least && target.load < chosen.load)
-                    };
-                    if best.as_ref().is_none_or(least) {
-                        best = Some((cost, target));
+                    let ranked = rank(&target);
+                    if best.as_ref().is_none_or(|(least, _)| ranked < *least) {
+                        best = Some((ranked, target));
                     }
                 }
                 Err(why) => nearest(&mut refused, why),

@@ -60,9 +60,9 @@ impl Policy {
             sample_age_ms: host
                 .newest()
                 .map(|reading| reading.age(now).as_micros() as f64 / 1e3),
-            forecast: host
-                .forecast()
-                .map(|forecast| forecast.record(now, judged.limit)),
+            forecast: host.forecast().map(|forecast| {
+                forecast.record(now, judged.limit, host.forecast_sd(host.migration))
+            }),
             threshold,
             knee,
             start_by_us: judged.start_by,

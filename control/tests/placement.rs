@@ -96,6 +96,18 @@ fn the_fewer_viewers_wait_while_copied() {
 }
 
 #[test]
+fn another_target_is_tried_after_one_that_failed() {
+    let told = fleet(3, &[("f", "a")], |told| told.limits.cooldown_ms = 0.0);
+    let (mut bench, events) = hot(told, &[("b", 0.1), ("c", 0.2)]);
+    assert_eq!(words(&events), ["start a>b"]);
+    bench.copy_failed(1);
+    bench.seen(1, Absent, Running);
+    bench.acted(1);
+    let events = bench.seen(1, Absent, Running);
+    assert_eq!(words(&events), ["settled stayed", "start a>c"]);
+}
+
+#[test]
 fn over_limit() {
     let (_, events) = hot(fleet(2, &[("f", "a")], |_| {}), &[("b", 0.5)]);
     assert_eq!(unfit(&events, "b"), Unfit::OverLimit);

@@ -59,7 +59,8 @@ pub enum Event {
         target: HostName,
         /// How.
         mode: Mode,
-        /// What made the move due.
+        /// What made the move due; the load, in logs from before there was anything else.
+        #[serde(default)]
         cause: Cause,
         /// Forecast load of the target with the function on it.
         target_load: f64,
@@ -130,10 +131,11 @@ pub enum Event {
 }
 
 /// What made a move due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// The load of the source.
+    #[default]
     Load,
     /// The source is being emptied.
     Drain,
@@ -178,6 +180,9 @@ pub struct ForecastRecord {
     pub residual: Option<f64>,
     /// Whether the samples lie close enough to a line for the slope to be believed.
     pub trusted: bool,
+    /// Standard deviation of the forecast when a move that begins now would be over, by the errors of forecasts so far: twice
+    /// that to either side is its 95 % interval. `null` in logs from before it was written.
+    pub sd: Option<f64>,
     /// When it reaches the knee; `null` when it does not, or when there is no knee.
     pub knee_at_us: Option<Timestamp>,
 }

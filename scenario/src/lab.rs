@@ -192,7 +192,8 @@ mod tests {
 
     #[test]
     fn what_a_lab_cannot_run_is_refused() {
-        let changes: [(fn(&mut Scenario), &str); 7] = [
+        type Change = fn(&mut Scenario);
+        let changes: [(Change, &str); 7] = [
             (|s| s.video = None, "no [video]"),
             (|s| s.competition = None, "no [competition]"),
             (|s| s.calibration = None, "no [calibration]"),

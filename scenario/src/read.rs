@@ -219,15 +219,15 @@ impl Scenario {
         if self.policies.is_empty() {
             return Some("policies: at least one of none, threshold, deadline".into());
         }
-        let empty = |profile: &&str| {
+        let empty = |profile: &str| {
             self.profiles
-                .get(*profile)
+                .get(profile)
                 .is_some_and(|p| p.points.is_none() && p.background.is_empty())
         };
         let names = self.profiles.keys().map(String::as_str);
         names
             .into_iter()
-            .find(|name| empty(&name))
+            .find(|name| empty(name))
             .map(|name| format!("profile {name} has no load: `points`, `background`, or both"))
     }
 }

@@ -117,7 +117,7 @@ enum Next {
     SecondLook(MigrationId, Residency),
     Answer(Input),
     /// A driver does what it was told.
-    Act(Event),
+    Act(Box<Event>),
 }
 
 /// A move that was begun and not settled: what is durable of it.
@@ -344,7 +344,7 @@ impl Engine {
             } => self.start(now, *migration, (vm, source, target), *predicted_total_ms),
             Event::Inspect { migration } => self.first_look(now, *migration),
             Event::Cancel { .. } | Event::Run { .. } | Event::Discard { .. } => {
-                self.later(now + self.plan.driver, Next::Act(event.clone()));
+                self.later(now + self.plan.driver, Next::Act(Box::new(event.clone())));
             }
             Event::Settled {
                 migration, verdict, ..

@@ -203,12 +203,11 @@ fn list(folder: &Path) -> Result<Outcome, Failure> {
         match Scenario::read(path) {
             Ok(scenario) => {
                 let profiles: Vec<&str> = scenario.profiles.keys().map(String::as_str).collect();
-                println!(
-                    "{}\n    {}\n    profiles: {}",
-                    path.display(),
-                    scenario.title,
-                    profiles.join(", ")
-                );
+                let (title, profiles) = (&scenario.title, profiles.join(", "));
+                println!("{}\n    {title}\n    profiles: {profiles}", path.display());
+                if let Err(error) = LabScenario::new(scenario.clone()) {
+                    println!("    {error}");
+                }
             }
             Err(error) => println!("{}\n    cannot be used: {error}", path.display()),
         }

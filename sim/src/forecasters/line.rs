@@ -47,7 +47,7 @@ impl Forecaster for LeastSquares {
     fn predict(&self, at_s: f64) -> Option<(f64, f64)> {
         let forecast = Forecast::from_readings(self.window.iter(), Self::RESIDUAL_MAX)?;
         let at = Timestamp::from_secs_f64(at_s);
-        let record = forecast.record(at, None);
+        let record = forecast.record(at, None, 0.0);
         let sd = match record.residual.filter(|_| record.trusted) {
             Some(residual) => {
                 let centres = self.window.iter().map(|reading| reading.centre());
