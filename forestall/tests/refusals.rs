@@ -80,8 +80,8 @@ fn wrong_scenarios() {
             "expected `forestall` or `ffmpeg`",
         ),
         (
-            "name = \"text-insertion\"",
-            "name = \"../../etc\"",
+            "[functions.text-insertion]",
+            "[functions.\"../../etc\"]",
             "is not a name",
         ),
     ] {

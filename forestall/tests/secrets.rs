@@ -21,7 +21,10 @@ fn config(folder: &Path, snmp: &str) -> std::path::PathBuf {
     let scenario = Scenario::read(Path::new(shipped)).unwrap();
     let settings = scenario.controller_settings(PolicyName::None, &scenario.model_figures());
     let mut table: toml::Table = format!("snmp = {{ {snmp} }}\n").parse().unwrap();
-    table.insert("schema".into(), i64::from(record::SCHEMA).into());
+    table.insert(
+        "schema".into(),
+        i64::from(orchestrator::config::SCHEMA).into(),
+    );
     table.insert("journal".into(), folder.to_str().unwrap().into());
     table.insert("control".into(), toml::Value::try_from(settings).unwrap());
     let qemu = "downtime_limit_ms = 300\nbandwidth_bytes_per_s = 1\n[vms]\n";
