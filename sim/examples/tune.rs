@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             other => return Err(format!("there is no parameter {other}").into()),
         }
     }
-    let traces = input::traces(Path::new(&folder))?;
+    let traces = input::traces(Path::new(&folder), None)?;
     let mut inputs = Vec::new();
     for seed in first..first + seeds {
         for (name, trace) in &traces {

@@ -27,6 +27,12 @@ pub fn replay(inputs_jsonl: &str) -> Result<Vec<Decision>, SimError> {
     Ok(decisions)
 }
 
+/// What every head has.
+#[derive(serde::Deserialize)]
+struct Version {
+    schema: u32,
+}
+
 /// What a record says: settings, then inputs one after the other.
 fn read(
     inputs_jsonl: &str,
@@ -34,10 +40,14 @@ fn read(
     let mut lines = inputs_jsonl.lines().zip(1..);
     let at = |number| move |source| SimError::Line { number, source };
     let (head, number) = lines.next().ok_or(SimError::Empty)?;
-    let head: Head = serde_json::from_str(head).map_err(at(number))?;
-    if head.schema != SCHEMA {
-        return Err(SimError::Schema { found: head.schema });
+    // The version first: a head of another one may have other fields.
+    let version: Version = serde_json::from_str(head).map_err(at(number))?;
+    if version.schema != SCHEMA {
+        return Err(SimError::Schema {
+            found: version.schema,
+        });
     }
+    let head: Head = serde_json::from_str(head).map_err(at(number))?;
     let entries = lines.map(move |(line, number)| serde_json::from_str(line).map_err(at(number)));
     Ok((head.settings, entries))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::fleet::{Fleet, PackError, Packing, pack};
 use crate::generate;
 use crate::refine::Refinement;
-use crate::trace::{Trace, TraceError, open};
+use crate::trace::{Layout, Trace, TraceError, open};
 
 /// Hosts of a fleet that is packed from a trace.
 pub const HOSTS: usize = 40;
@@ -48,11 +48,12 @@ pub enum InputError {
     },
 }
 
-/// The traces of a folder, by name: each file is one, and so is each folder in it.
+/// The traces of a folder, by name: each file is one, and so is each folder in it. Without a layout each is told by its name or
+/// its first line.
 ///
 /// # Errors
 /// When it cannot be listed, holds none, or one cannot be read.
-pub fn traces(folder: &Path) -> Result<Vec<(String, Trace)>, InputError> {
+pub fn traces(folder: &Path, layout: Option<Layout>) -> Result<Vec<(String, Trace)>, InputError> {
     let shown = folder.display().to_string();
     let list = std::fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let entries = list.map_err(|source| InputError::Folder {
@@ -71,7 +72,7 @@ pub fn traces(folder: &Path) -> Result<Vec<(String, Trace)>, InputError> {
             continue;
         }
         let short = name.split('.').next().unwrap_or(&name).to_owned();
-        found.push((short, open(&path, None)?));
+        found.push((short, open(&path, layout)?));
     }
     if found.is_empty() {
         return Err(InputError::Empty(shown));

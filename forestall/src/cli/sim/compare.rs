@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use sim::contest::{Comparison, Contestant, Input, Parameters, compare, input, summary};
+use sim::trace::Layout;
 
-use super::{Failure, Outcome, configuration, progress, work};
+use super::{Failure, Outcome, configuration, layout, progress, work};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,6 +20,9 @@ pub(super) struct Arguments {
     /// Folder of load traces, each a file or a folder: PlanetLab, Bitbrains, Azure, Alibaba, Google or time,host,cpu
     #[arg(long, value_name = "DIR")]
     traces: Option<PathBuf>,
+    /// Layout of all of them, where names and first lines do not tell it
+    #[arg(long, requires = "traces", value_name = "NAME", value_parser = layout)]
+    layout: Option<Layout>,
     /// Names separated by commas, or `all`
     #[arg(
         long,
@@ -93,7 +97,7 @@ impl Arguments {
 
     fn inputs(&self) -> Result<Vec<Input>, Failure> {
         let traces = match &self.traces {
-            Some(folder) => input::traces(folder).map_err(configuration)?,
+            Some(folder) => input::traces(folder, self.layout).map_err(configuration)?,
             None => Vec::new(),
         };
         for (name, trace) in &traces {

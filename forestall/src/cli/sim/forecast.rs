@@ -7,8 +7,9 @@ use sim::contest::{Input, input, site};
 use sim::demand::Demand;
 use sim::forecasters::{ForecastTable, Sampling, compare};
 use sim::refine::{Refinement, refine};
+use sim::trace::Layout;
 
-use super::{Failure, Outcome, configuration, work};
+use super::{Failure, Outcome, configuration, layout, work};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,6 +22,9 @@ pub(super) struct Arguments {
     /// Folder of load traces, each a file or a folder
     #[arg(long, value_name = "DIR")]
     traces: Option<PathBuf>,
+    /// Layout of all of them, where names and first lines do not tell it
+    #[arg(long, requires = "traces", value_name = "NAME", value_parser = layout)]
+    layout: Option<Layout>,
     /// Seed of packing, noise and made load
     #[arg(long, default_value_t = 101)]
     seed: u64,
@@ -39,7 +43,7 @@ impl Arguments {
             tables.push((input.name.clone(), compare(&hosts(&input), &agents)));
         }
         let traces = match &self.traces {
-            Some(folder) => input::traces(folder).map_err(configuration)?,
+            Some(folder) => input::traces(folder, self.layout).map_err(configuration)?,
             None => Vec::new(),
         };
         for (name, trace) in &traces {

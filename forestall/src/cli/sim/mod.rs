@@ -70,6 +70,13 @@ fn work(error: impl Into<anyhow::Error>) -> Failure {
     }
 }
 
+/// A layout of load traces on the command line.
+fn layout(name: &str) -> Result<sim::trace::Layout, String> {
+    use sim::trace::Layout;
+    let names = || Layout::ALL.map(Layout::name).join(", ");
+    Layout::of_name(name).ok_or_else(|| format!("there are {}", names()))
+}
+
 /// A policy on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Chosen {
