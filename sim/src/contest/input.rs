@@ -111,13 +111,24 @@ pub fn generated(seed: u64) -> Vec<Input> {
     generate::all(seed).into_iter().map(input).collect()
 }
 
-/// A trace in words: what it holds, and what of it could not be used.
+/// A trace in words: what it holds, and what of it could not be used, with the first of those.
 #[must_use]
 pub fn describe(trace: &Trace) -> String {
-    format!(
+    let mut text = format!(
         "{} machines, {} rows, {} bad values",
         trace.series.len(),
         trace.rows,
         trace.bad.total
-    )
+    );
+    let reasons = trace.bad.by_reason.iter();
+    let reasons: Vec<String> = reasons
+        .map(|(reason, count)| format!("{count} {reason}"))
+        .collect();
+    if !reasons.is_empty() {
+        text.push_str(&format!(" ({})", reasons.join(", ")));
+    }
+    for example in &trace.bad.first {
+        text.push_str(&format!("\n  {example}"));
+    }
+    text
 }
