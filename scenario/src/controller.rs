@@ -63,6 +63,31 @@ fn picture_age(profile: &Profile) -> Result<PictureAge, control::PictureAgeError
 }
 
 impl Scenario {
+    /// The same scenario with machines as a profile has measured them in place of its own model: knee, picture age, what copying
+    /// adds, what a function needs, and the time of a move from a calm source.
+    ///
+    /// # Errors
+    /// When the sweep of the profile gives no curve.
+    pub fn measured(mut self, profile: &Profile) -> Result<Self, control::PictureAgeError> {
+        self.model.picture_age = picture_age(profile)?;
+        self.model.knee = profile.knee.utilization;
+        self.model.copying_extra = profile.function.copying_extra;
+        let migration = &self.migration;
+        for function in self.functions.values_mut() {
+            function.load = profile.function.idle;
+            let copying_s = self.model.migration.copying_s(
+                function,
+                migration.bandwidth_mib_s,
+                migration.downtime_limit_ms,
+            );
+            if let Some(copying_s) = copying_s {
+                self.model.migration.fixed_ms =
+                    (profile.migration.mean_ms - copying_s * 1e3).max(0.0);
+            }
+        }
+        Ok(self)
+    }
+
     /// The figures of the simulator's model.
     #[must_use]
     pub fn model_figures(&self) -> Figures {

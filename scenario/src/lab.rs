@@ -191,6 +191,38 @@ mod tests {
     }
 
     #[test]
+    fn a_measured_machine_takes_the_place_of_the_model() {
+        let profile = r#"
+            schema = 1
+            measured_at = "2026-11-25T01:48:15Z"
+            machine = "x"
+            service = "y"
+            knee = { utilization = 0.99, budget_ms = 200.0, sweep = [
+                { offered = 0.8, utilization = 0.79, age_median_ms = 35.0, age_p95_ms = 52.0, frame_interval_cv = 0.2 },
+                { offered = 1.1, utilization = 1.0, age_median_ms = 900.0, age_p95_ms = 1400.0, frame_interval_cv = 0.3 },
+            ] }
+            function = { idle = 0.21, copying_extra = 0.08 }
+            migration = { mean_ms = 7106.0, p95_ms = 7162.0, moves = [] }
+        "#;
+        let measured = scenario()
+            .measured(&toml::from_str(profile).unwrap())
+            .unwrap();
+        let function = &measured.functions.values().next().unwrap();
+        assert_eq!(function.load.share(), 0.21);
+        assert_eq!(measured.model.knee.share(), 0.99);
+        assert_eq!(measured.model.picture_age.at(0.0), 52.0);
+        let (law, migration) = (&measured.model.migration, &measured.migration);
+        let copying_s = law
+            .copying_s(
+                function,
+                migration.bandwidth_mib_s,
+                migration.downtime_limit_ms,
+            )
+            .unwrap();
+        assert!((law.fixed_ms + copying_s * 1e3 - 7106.0).abs() < 1.0);
+    }
+
+    #[test]
     fn what_a_lab_cannot_run_is_refused() {
         type Change = fn(&mut Scenario);
         let changes: [(Change, &str); 7] = [

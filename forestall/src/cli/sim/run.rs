@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::anyhow;
-use record::Timestamp;
+use record::{Profile, Timestamp};
 use scenario::{PolicyName, Scenario};
 use sim::SimRun;
 
@@ -12,7 +12,8 @@ use super::{Chosen, Failure, Outcome, configuration, work};
 const EXAMPLES: &str = "\
 Examples:
   forestall sim run scenarios/reallocation                         every policy, the scenario's profile
-  forestall sim run scenarios/golden/drain --policy deadline --log";
+  forestall sim run scenarios/golden/drain-several --policy deadline --log
+  forestall sim run scenarios/reallocation --machine-profile profile.toml";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -28,6 +29,9 @@ pub(super) struct Arguments {
     /// Seed of the load's noise, for a profile that has any
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Machines as `lab calibrate` measured them, in place of the scenario's [model]
+    #[arg(long, value_name = "FILE")]
+    machine_profile: Option<PathBuf>,
     /// Print the decision logs after the table
     #[arg(long)]
     log: bool,
@@ -44,7 +48,11 @@ fn policies(chosen: Chosen, scenario: &Scenario) -> Vec<PolicyName> {
 
 impl Arguments {
     pub(super) fn run(self) -> Result<Outcome, Failure> {
-        let scenario = Scenario::read(&self.scenario).map_err(configuration)?;
+        let mut scenario = Scenario::read(&self.scenario).map_err(configuration)?;
+        if let Some(path) = &self.machine_profile {
+            let profile = Profile::read(path).map_err(configuration)?;
+            scenario = scenario.measured(&profile).map_err(configuration)?;
+        }
         let default = scenario.default_profile.as_ref();
         let name = self.profile.as_ref().unwrap_or(default);
         let Some(profile) = scenario.profiles.get(name) else {
