@@ -72,7 +72,7 @@ unit: ## all tests that need neither root nor virtual machines
 end-to-end: ## tests on real QEMU, snmpd and video (root)
 	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(CARGO) test --release --workspace --test lab --test tshark -- --test-threads=1 --nocapture
 
-test-long: build ## the long search for a broken promise, and the comparison on made load (half an hour)
+test-long: build ## the long search for a broken promise, and the comparison on made load
 	$(FORESTALL) sim sweep --seeds 10000 scenarios/faults
 	$(FORESTALL) sim compare --seeds 10 --out out/compare
 

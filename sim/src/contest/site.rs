@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use control::{HandOver, Limits, Mobility, PictureAge, Placement, Policy, Settings, SettingsError};
+use control::{HandOver, Limits, Mobility, PictureAge, Placement, Policy, Settings};
 use record::decision::Mode;
 use record::{HostName, Timestamp, Utilization, VmName};
 use scenario::migration::Slowdown;
@@ -12,6 +12,7 @@ use scenario::migration::Slowdown;
 use crate::chance::{hash, share};
 use crate::demand::Demand;
 use crate::engine::Plan;
+use crate::error::SimError;
 use crate::fleet::{Fleet, FleetHost};
 use crate::oracle::{Future, Mobile};
 use crate::world::{FunctionPlan, HostPlan, Physics};
@@ -113,15 +114,14 @@ fn numbered(word: &str, number: usize) -> String {
 /// What the controller is told of a fleet.
 ///
 /// # Errors
-/// When it is none for a controller.
+/// When the constants of this file are no names or no curve.
 pub fn settings(
     fleet: &Fleet,
     policy: Policy,
     parameters: &Parameters,
-) -> Result<Settings, SettingsError> {
-    let bad = |text: String| SettingsError::Twice(text);
+) -> Result<Settings, SimError> {
     let host = |number: usize| {
-        HostName::new(&numbered("host", number)).map_err(|error| bad(error.to_string()))
+        HostName::new(&numbered("host", number)).map_err(|error| SimError::Laws(error.to_string()))
     };
     let hosts: Vec<HostName> = (0..fleet.hosts.len()).map(host).collect::<Result<_, _>>()?;
     let points = PICTURE_AGE.map(|(load, ms)| (Utilization::clamped(load), ms));
@@ -131,7 +131,7 @@ pub fn settings(
         for function in &fleet.hosts[number].functions {
             let vm = VmName::new(&numbered("video", functions.len()));
             functions.push(Placement {
-                vm: vm.map_err(|error| bad(error.to_string()))?,
+                vm: vm.map_err(|error| SimError::Laws(error.to_string()))?,
                 host: home.clone(),
                 load: Utilization::clamped(function.load),
                 viewers: 1,
@@ -149,7 +149,7 @@ pub fn settings(
         hosts,
         functions,
         policy,
-        picture_age: picture_age.map_err(|error| bad(error.to_string()))?,
+        picture_age: picture_age.map_err(|error| SimError::Laws(error.to_string()))?,
         limits: parameters.limits.clone(),
         mode: Mode::PreCopy,
         hand_over: HandOver::Held,
