@@ -417,8 +417,8 @@ fn function(
     let forbidden = placement.forbidden.iter().map(|host| id("forbidden", host));
     let mut forbidden = forbidden.collect::<Result<Vec<_>, _>>()?;
     forbidden.sort_unstable();
-    let paths = placement.path_ms.iter();
-    let paths = paths.map(|(host, ms)| Ok((id("path_ms", host)?, *ms)));
+    let paths = placement.paths();
+    let paths = paths.map(|(host, ms)| Ok((id("path_ms", host)?, ms)));
     let mut paths = paths.collect::<Result<Vec<_>, _>>()?;
     paths.sort_by_key(|path| path.0);
     let home = id("host", &placement.host)?;

@@ -12,7 +12,7 @@ pub(crate) struct Function {
     pub(crate) told: Placement,
     /// Where it runs, as far as is known.
     pub(crate) host: HostId,
-    /// By host, in their order: whether it may not run there, and the delay of the network by it. Empty where all are alike.
+    /// By host, in their order: whether it may not run there, and the delay of the network by it, jitter included. Empty where all are alike.
     forbidden: Vec<HostId>,
     path_ms: Vec<(HostId, f64)>,
     pub(crate) failures_in_a_row: u32,

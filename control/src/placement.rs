@@ -1,9 +1,10 @@
 //! Which function, and where to?
 //!
 //! For each function that may leave a host, and each host that may carry it, the mean picture age that all viewers of the
-//! host's functions are expected to see over the horizon of gain: slower while it is copied, the gap at the switch, and
-//! afterwards the target for this function and a less loaded source for the others. The pair with the least wins; it has to be
-//! less than without a move.
+//! host's functions are expected to see over the horizon of gain: slower while it is copied, the gap at the switch, recovery from
+//! it, and afterwards the target for this function and a less loaded source for the others. Jitter is in it: the picture age by load
+//! is that of 95 of 100 pictures, and a path counts with what its jitter makes a play-out buffer hold. The pair with the least
+//! wins; it has to be less than without a move.
 
 use record::decision::{Candidate, Gain, HoldReason, Unfit};
 use record::{Timestamp, Utilization};
@@ -17,6 +18,9 @@ use crate::settings::{Limits, milliseconds};
 const HORIZON_POINTS: u32 = 4;
 /// So many candidates stand in the log of a function that no host can carry: those that came nearest.
 pub(crate) const CANDIDATES_LOGGED_MAX: usize = 8;
+/// A host leaves a backlog at least this share of itself: a full one would never work it off, which is for the limit on targets to
+/// prevent.
+const FREE_MIN: f64 = 0.02;
 /// At most so many functions of a host are considered for one move, those with the largest load first: one of them relieves it
 /// most, and more would only cost time.
 const FUNCTIONS_CONSIDERED_MAX: usize = 16;
@@ -114,7 +118,8 @@ impl Site<'_> {
         // Where the last move failed comes last, then the younger picture, then the lower load.
         let rank = |target: &Target| {
             let failed = moving.failed_target == Some(target.host);
-            (failed, self.after_ms(moving, *target), target.load)
+            let switch = self.gap_ms_ms(moving, *target) / self.limits.gain_horizon_ms;
+            (failed, self.after_ms(moving, *target) + switch, target.load)
         };
         let mut best: Option<((bool, f64, f64), Target)> = None;
         for host in (0..).map(HostId).take(self.hosts.len()) {
@@ -291,9 +296,7 @@ impl Site<'_> {
             (stay / points, others_after / points, while_copied / points);
         let copying_share = copying_ms / horizon_ms;
         let mean = |then: f64| while_copied * copying_share + then * (1.0 - copying_share);
-        // While nothing new is seen the age grows by a second each second.
-        let gap_ms = moving.told.gap_ms;
-        let gap = gap_ms * gap_ms / 2.0 / horizon_ms;
+        let gap = self.gap_ms_ms(moving, target) / horizon_ms;
         let mut viewers = 0.0;
         let mut gain = Gain {
             stay_ms: 0.0,
@@ -316,6 +319,18 @@ impl Site<'_> {
             gain.move_ms /= viewers;
         }
         gain
+    }
+
+    /// What the switch adds to the picture age, summed up over time: milliseconds times milliseconds.
+    ///
+    /// In the gap the age grows by a second each second. What came meanwhile waits at the target and is worked off by what the
+    /// target leaves free: a function that needs a share `l` of a host on which `f` is free gains on its backlog by `f / l`
+    /// seconds a second, and the age falls back along a line (a fluid queue; Kleinrock, Queueing Systems II, section 2.7).
+    fn gap_ms_ms(&self, moving: &Function, target: Target) -> f64 {
+        let (gap_ms, load) = (moving.told.gap_ms, moving.told.load.share());
+        let free = (1.0 - target.load - load).max(FREE_MIN);
+        let recovery_ms = (gap_ms * load / free).min(self.limits.gain_horizon_ms);
+        gap_ms * (gap_ms + recovery_ms) / 2.0
     }
 
     /// Forecast load of a host, `ahead_ms` from now. Where it is past its newest value and falls, the fall is believed.

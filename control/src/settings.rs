@@ -57,6 +57,25 @@ pub struct Placement {
     pub apart: Option<String>,
     /// Delay of the network from the camera by a host to the viewers, where it differs between hosts; 0 where not named.
     pub path_ms: BTreeMap<HostName, f64>,
+    /// Jitter of that network: by how much later than in the mean 95 of 100 pictures come at most. A play-out buffer holds each
+    /// picture for so long, so viewers see it as delay; 0 where not named.
+    #[serde(default)]
+    pub path_late_ms: BTreeMap<HostName, f64>,
+}
+
+impl Placement {
+    /// Delay of the network by each host that is named, with what its jitter adds, in order of name.
+    pub fn paths(&self) -> impl Iterator<Item = (&HostName, f64)> {
+        let by = |ms: &BTreeMap<HostName, f64>, host| ms.get(host).copied().unwrap_or_default();
+        let named: BTreeSet<&HostName> = self
+            .path_ms
+            .keys()
+            .chain(self.path_late_ms.keys())
+            .collect();
+        named
+            .into_iter()
+            .map(move |host| (host, by(&self.path_ms, host) + by(&self.path_late_ms, host)))
+    }
 }
 
 /// Whether a function may be moved.
@@ -197,8 +216,13 @@ impl Settings {
         for function in &self.functions {
             positive("migration_ms", function.migration_ms)?;
             not_negative("gap_ms", function.gap_ms)?;
-            for path_ms in function.path_ms.values() {
-                not_negative("path_ms", *path_ms)?;
+            for (key, paths) in [
+                ("path_ms", &function.path_ms),
+                ("path_late_ms", &function.path_late_ms),
+            ] {
+                for ms in paths.values() {
+                    not_negative(key, *ms)?;
+                }
             }
         }
         if let Policy::Deadline {
@@ -237,6 +261,8 @@ impl Settings {
             let home = std::iter::once(("host", &function.host));
             let forbidden = function.forbidden.iter().map(|host| ("forbidden", host));
             let paths = function.path_ms.keys().map(|host| ("path_ms", host));
+            let late = function.path_late_ms.keys();
+            let paths = paths.chain(late.map(|host| ("path_late_ms", host)));
             for (what, host) in home.chain(forbidden).chain(paths) {
                 if !hosts.contains(host) {
                     return Err(SettingsError::UnknownHost {

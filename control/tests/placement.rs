@@ -63,6 +63,43 @@ fn the_shorter_path_wins() {
 }
 
 #[test]
+fn jitter_of_a_path_counts_as_the_delay_that_a_player_makes_of_it() {
+    let told = |late_ms: f64| {
+        fleet(3, &[("f", "a")], |told| {
+            deadline(told);
+            told.limits.sustained_samples = 1;
+            told.functions[0].path_ms = [(host("b"), 20.0), (host("c"), 5.0)].into();
+            told.functions[0].path_late_ms = [(host("c"), late_ms)].into();
+        })
+    };
+    for (late_ms, wanted) in [(10.0, "start a>c"), (20.0, "start a>b")] {
+        let (_, events) = hot(told(late_ms), &[("b", 0.1), ("c", 0.1)]);
+        assert_eq!(words(&events), [wanted], "{late_ms}");
+    }
+}
+
+#[test]
+fn a_target_with_more_left_free_recovers_sooner() {
+    // By their load `b` is better by 11 ms; after a gap of 2 s a load of 0.2 is over it within 0.5 s there, and within 1.3 s at `c`
+    // where 0.3 is free, which is another 14 ms over a minute.
+    let told = |shorter_ms: f64| {
+        fleet(3, &[("f", "a")], |told| {
+            deadline(told);
+            told.limits.sustained_samples = 1;
+            told.functions[0].load = share(0.2);
+            told.functions[0].gap_ms = 2000.0;
+            told.functions[0].path_ms = [(host("b"), shorter_ms)].into();
+        })
+    };
+    let emptier_by = |shorter_ms| {
+        let (_, events) = hot(told(shorter_ms), &[("b", 0.0), ("c", 0.5)]);
+        words(&events)
+    };
+    assert_eq!(emptier_by(20.0), ["start a>b"]);
+    assert_eq!(emptier_by(30.0), ["start a>c"]);
+}
+
+#[test]
 fn the_function_with_more_load_goes_when_that_saves_the_others() {
     let told = fleet(2, &[("f", "a"), ("g", "a")], |told| {
         deadline(told);

@@ -99,8 +99,8 @@ impl Scenario {
         }
     }
 
-    /// Time of a move of a function as the model has it, alone on the link, from a source at the knee; a function that writes faster
-    /// than it is copied has the time after which copying is given up.
+    /// Time of a move of a function as the model has it, alone on the link, from a source at the knee to the fullest target that is
+    /// allowed; a function that writes faster than it is copied has the time after which copying is given up.
     #[must_use]
     pub fn migration_ms(&self, function: &Function) -> f64 {
         let (law, migration) = (&self.model.migration, &self.migration);
@@ -109,7 +109,10 @@ impl Scenario {
             migration.bandwidth_mib_s,
             migration.downtime_limit_ms,
         );
-        let slowdown = law.slowdown.at(self.model.knee.share());
+        let slowdown = law.slowdown.at(self.model.knee.share())
+            * law
+                .slowdown_by_target
+                .at(self.limits.target_load_max.share());
         copying_s.map_or_else(
             || self.migration_ms_max(function),
             |copying_s| law.fixed_ms + copying_s * slowdown * 1e3,
@@ -167,6 +170,7 @@ impl Scenario {
                 together: function.together.clone(),
                 apart: function.apart.clone(),
                 path_ms: function.path_ms.clone(),
+                path_late_ms: function.path_late_ms.clone(),
             }
         };
         let longest = self.functions.values().map(|f| self.migration_ms_max(f));

@@ -99,7 +99,8 @@ impl Scenario {
                 );
                 return Some((Some(function.host.span().start), message));
             }
-            let others = function.forbidden.iter().chain(function.path_ms.keys());
+            let paths = function.path_ms.keys().chain(function.path_late_ms.keys());
+            let others = function.forbidden.iter().chain(paths);
             if let Some(host) = others.into_iter().find(|host| !edges.contains(host)) {
                 let message = format!(
                     "function {name} names {host}, which is no edge host; those are {}",

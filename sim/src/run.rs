@@ -155,7 +155,7 @@ fn plan(scenario: &Scenario, settings: Settings, profile: &LoadProfile, seed: u6
         .map(|(name, _)| name)
         .collect();
     let place = |name: &HostName| names.iter().position(|other| *other == name).unwrap_or(0);
-    let function = |function: &Function| FunctionPlan {
+    let function = |(function, told): (&Function, &control::Placement)| FunctionPlan {
         host: place(function.host.as_ref()),
         load: function.load.share(),
         memory_mib: function.memory_mib,
@@ -166,11 +166,7 @@ fn plan(scenario: &Scenario, settings: Settings, profile: &LoadProfile, seed: u6
         ),
         fixed: milliseconds(model.migration.fixed_ms),
         viewers: function.viewers,
-        path_ms: function
-            .path_ms
-            .iter()
-            .map(|(host, ms)| (place(host), *ms))
-            .collect(),
+        path_ms: told.paths().map(|(host, ms)| (place(host), ms)).collect(),
     };
     let first = scenario.functions.values().next();
     let offered_to = first.map(|function| function.host.as_ref());
@@ -194,6 +190,8 @@ fn plan(scenario: &Scenario, settings: Settings, profile: &LoadProfile, seed: u6
         (at, event.event.clone())
     };
     let refresh = milliseconds(model.refresh_ms);
+    let told = scenario.functions.values().zip(&settings.functions);
+    let functions = told.map(function).collect();
     Plan {
         settings,
         physics: Physics {
@@ -203,9 +201,10 @@ fn plan(scenario: &Scenario, settings: Settings, profile: &LoadProfile, seed: u6
             budget_ms: scenario.budget_ms,
             copying_extra: model.copying_extra,
             slowdown: model.migration.slowdown.clone(),
+            slowdown_by_target: model.migration.slowdown_by_target.clone(),
         },
         hosts: (0..).zip(&names).map(host).collect(),
-        functions: scenario.functions.values().map(function).collect(),
+        functions,
         refresh,
         driver: DRIVER,
         phases: vec![Timestamp(0) + refresh; names.len()],

@@ -36,6 +36,8 @@ pub struct Physics {
     pub copying_extra: f64,
     /// How much longer copying takes by the load of the source.
     pub slowdown: Slowdown,
+    /// And by that of the target.
+    pub slowdown_by_target: Slowdown,
 }
 
 /// A host as it is told to a world.
@@ -92,6 +94,8 @@ struct HostState {
 #[derive(Debug)]
 struct FunctionState {
     plan: FunctionPlan,
+    /// Since when it runs nowhere.
+    dark_since: Option<Timestamp>,
     processes: BTreeMap<usize, Process>,
 }
 
@@ -163,6 +167,7 @@ impl World {
         let exposure = Exposure::new(functions.len());
         let state = |plan: FunctionPlan| FunctionState {
             processes: BTreeMap::from([(plan.host, Process::Running)]),
+            dark_since: None,
             plan,
         };
         Self {
@@ -252,6 +257,18 @@ impl World {
         }
     }
 
+    /// A function runs again: while it did not, the picture of its viewers grew older by a second each second.
+    fn light(&mut self, function: usize, now: Timestamp) {
+        let state = &mut self.functions[function];
+        let Some(since) = state.dark_since.take() else {
+            return;
+        };
+        let physics = &self.physics;
+        let young_ms = physics.budget_ms - physics.picture_age.at(0.0);
+        let over_s = now.seconds_after(since) - young_ms / 1e3;
+        self.exposure.over_budget_s += f64::from(state.plan.viewers) * over_s.max(0.0);
+    }
+
     /// What the agent of a host says at a refresh.
     pub(crate) fn refresh(&mut self, host: usize, now: Timestamp) -> Reading {
         self.sum_up(host, now);
@@ -293,6 +310,11 @@ impl World {
             let somewhere = self.runners(function).next().is_some();
             self.exposure
                 .set(function, !somewhere || (runs && over), now);
+            if somewhere {
+                self.light(function, now);
+            } else {
+                self.functions[function].dark_since.get_or_insert(now);
+            }
         }
     }
 
@@ -326,7 +348,7 @@ impl World {
         self.rate_all(now);
     }
 
-    /// Rates all copies anew: by the load of their sources, and by how many of them use a host's link.
+    /// Rates all copies anew: by the load of both ends, and by how many of them use a host's link.
     fn rate_all(&mut self, now: Timestamp) {
         let ends: Vec<(usize, usize)> =
             self.copies.values().map(|c| (c.source, c.target)).collect();
@@ -339,8 +361,11 @@ impl World {
             .iter()
             .map(|&(source, target)| {
                 let shared = on_link(source).max(on_link(target)).max(1);
-                let load = self.demand(source, now).0.min(1.0);
-                1.0 / (shared as f64 * self.physics.slowdown.at(load))
+                let load = |host| self.demand(host, now).0.min(1.0);
+                let physics = &self.physics;
+                let slower =
+                    physics.slowdown.at(load(source)) * physics.slowdown_by_target.at(load(target));
+                1.0 / (shared as f64 * slower)
             })
             .collect();
         for (copy, rate) in self.copies.values_mut().zip(rates) {
@@ -449,6 +474,9 @@ impl World {
     pub(crate) fn finish(&mut self, now: Timestamp) {
         for host in 0..self.hosts.len() {
             self.sum_up(host, now);
+        }
+        for function in 0..self.functions.len() {
+            self.light(function, now);
         }
         self.exposure.finish(now);
     }

@@ -38,6 +38,7 @@ pub fn settings() -> Settings {
             together: None,
             apart: None,
             path_ms: BTreeMap::new(),
+            path_late_ms: BTreeMap::new(),
         }],
         policy: Policy::Threshold {
             start_at: share(0.9),
