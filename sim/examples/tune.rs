@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use forestall_sim as sim;
-use sim::contest::{Contestant, Parameters, compare, input};
+use sim::contest::{Agents, Contestant, Parameters, compare, input};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -45,7 +45,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         inputs.extend(input::generated(seed));
     }
-    let contestants = [Contestant::Oracle, Contestant::Deadline, Contestant::Never];
+    let contestants = [
+        Contestant::Oracle,
+        Contestant::Deadline(Agents::Good),
+        Contestant::Never,
+    ];
     let found = compare(&inputs, &contestants, &parameters, |_| {})?;
     let all = [("all".to_owned(), found.policies)];
     for (name, table) in all.into_iter().chain(found.by_input) {

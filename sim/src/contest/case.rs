@@ -6,6 +6,7 @@ use control::Policy;
 use record::{Timestamp, Utilization};
 use serde::Serialize;
 
+use super::agents::Agents;
 use super::input::Input;
 use super::site::{self, Parameters};
 use crate::engine::{Engine, Flaw, Keep, Plan};
@@ -27,9 +28,9 @@ const OUR_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug)]
 pub enum Contestant {
     /// The controller by forecast.
-    Deadline,
+    Deadline(Agents),
     /// The controller with the thesis' fixed 90 %.
-    Threshold,
+    Threshold(Agents),
     /// Nothing is ever moved.
     Never,
     /// Who knows the future: the bound of [`crate::oracle`], which no one can better.
@@ -112,6 +113,10 @@ pub fn judge(
         let settings = site::settings(&fleet, policy, parameters)?;
         site::plan(&fleet, settings, parameters, input.seed).map_err(SimError::Laws)
     };
+    let told_by = |agents: Agents, plan: Plan| Plan {
+        happenings: agents.happenings(&plan.settings.hosts, plan.refresh, plan.end, input.seed),
+        ..plan
+    };
     let never = plan(Policy::None)?;
     let future = site::future(&never);
     let bound = bound(&future);
@@ -122,10 +127,14 @@ pub fn judge(
     for contestant in contestants {
         judged.push(match contestant {
             Contestant::Oracle => of_oracle(&bound, &overloads),
-            Contestant::Deadline => by_controller(plan(site::deadline(parameters))?, &overloads)?,
-            Contestant::Threshold => {
+            Contestant::Deadline(agents) => {
+                let plan = plan(site::deadline(parameters))?;
+                by_controller(told_by(*agents, plan), &overloads)?
+            }
+            Contestant::Threshold(agents) => {
                 let start_at = Utilization::clamped(0.9);
-                by_controller(plan(Policy::Threshold { start_at })?, &overloads)?
+                let plan = plan(Policy::Threshold { start_at })?;
+                by_controller(told_by(*agents, plan), &overloads)?
             }
             Contestant::Never => by_controller(plan(Policy::None)?, &overloads)?,
             Contestant::Native(entry) => {

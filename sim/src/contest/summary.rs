@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use measure::statistics::Values;
 use serde::Serialize;
 
+use super::agents::Agents;
 use super::case::{Case, Contestant, Judged, judge};
 use super::input::Input;
 use super::site::Parameters;
@@ -111,7 +112,11 @@ impl Contestant {
     /// All of them, in the order of the table.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        let mut all = vec![Self::Oracle, Self::Deadline, Self::Threshold, Self::Never];
+        let mut all = vec![Self::Oracle];
+        for agents in [Agents::Good, Agents::Poor] {
+            all.extend([Self::Deadline(agents), Self::Threshold(agents)]);
+        }
+        all.push(Self::Never);
         // Never moving and the fixed 90 % are there already.
         let others = rules::all()
             .into_iter()
@@ -126,8 +131,10 @@ impl Contestant {
     #[must_use]
     pub fn name(&self) -> String {
         match self {
-            Self::Deadline => "deadline".into(),
-            Self::Threshold => "threshold".into(),
+            Self::Deadline(Agents::Good) => "deadline".into(),
+            Self::Deadline(Agents::Poor) => "deadline@poor-agents".into(),
+            Self::Threshold(Agents::Good) => "threshold".into(),
+            Self::Threshold(Agents::Poor) => "threshold@poor-agents".into(),
             Self::Never => "never".into(),
             Self::Oracle => "oracle".into(),
             Self::Native(RuleEntry { name, .. }) => (*name).into(),

@@ -53,6 +53,8 @@ pub(super) fn class(name: &str) -> &'static str {
         ORACLE => "oracle",
         DEADLINE => "deadline",
         THRESHOLD => "threshold",
+        // The same controllers, told less.
+        name if by_poor_agents(name) => "threshold on-our-data",
         NEVER => "none",
         name if on_our_data(name) => "rule on-our-data",
         _ => "rule",
@@ -64,9 +66,14 @@ fn on_our_data(name: &str) -> bool {
     name.ends_with("@5s")
 }
 
+/// Whether it is a controller of ours whose agents lose answers.
+fn by_poor_agents(name: &str) -> bool {
+    name.ends_with("@poor-agents")
+}
+
 /// Whether it is none of ours, and no bound: what other systems ship.
 pub(super) fn is_rule(name: &str) -> bool {
-    ![ORACLE, DEADLINE, THRESHOLD, NEVER].contains(&name)
+    ![ORACLE, DEADLINE, THRESHOLD, NEVER].contains(&name) && !by_poor_agents(name)
 }
 
 #[cfg(test)]
