@@ -34,6 +34,8 @@ pub struct Controller {
     host_ids: HashMap<HostName, HostId>,
     pub(crate) functions: Vec<Function>,
     function_ids: HashMap<VmName, usize>,
+    /// Functions that run on one host together, by the name of their group.
+    pub(crate) groups: HashMap<String, Vec<usize>>,
     pub(crate) moves: BTreeMap<MigrationId, Open>,
     moves_begun: MigrationId,
     begun: bool,
@@ -69,11 +71,15 @@ impl Controller {
             .collect();
         let mut functions = Vec::new();
         let mut function_ids = HashMap::new();
+        let mut groups: HashMap<String, Vec<usize>> = HashMap::new();
         for placement in &settings.functions {
             let function = function(placement, &host_ids)?;
             let number = functions.len();
             hosts[function.host.0 as usize].functions.push(number);
             function_ids.insert(placement.vm.clone(), number);
+            if let Some(group) = &placement.together {
+                groups.entry(group.clone()).or_default().push(number);
+            }
             functions.push(function);
         }
         let mut controller = Self {
@@ -83,6 +89,7 @@ impl Controller {
             host_ids,
             functions,
             function_ids,
+            groups,
             moves: BTreeMap::new(),
             moves_begun: settings.moves_begun,
             begun: false,

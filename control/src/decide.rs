@@ -144,10 +144,14 @@ impl Controller {
         if host.functions.is_empty() {
             return Err(never(HoldReason::NothingToMove));
         }
-        let free = self.free(host);
-        if free.is_empty() {
+        if self.free(host).next().is_none() {
             return Err(never(HoldReason::NothingFree));
         }
+        // Most hosts are calm most of the time: nothing is gathered for them.
+        if self.groups.is_empty() && !host.draining {
+            self.presses(now, host, judged)?;
+        }
+        let free: Vec<usize> = self.free(host).collect();
         let stray = self.stray(now, &free);
         let torn = match stray.map(|wanted| self.place(now, id, wanted?)) {
             Some(Ok(choice)) => return Ok(choice),
@@ -212,18 +216,18 @@ impl Controller {
     }
 
     /// Functions of a host that may leave it: neither pinned nor given up, nor is any other of their group.
-    fn free(&self, host: &Host) -> Vec<usize> {
+    fn free<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = usize> + 'a {
         let held =
             |function: &Function| function.told.mobility == Mobility::Pinned || function.given_up;
         let here = || host.functions.iter().map(|f| &self.functions[*f]);
-        let free = |f: &usize| {
+        let free = move |f: &usize| {
             let function = &self.functions[*f];
             let same = |other: &Function| {
                 other.told.together.is_some() && other.told.together == function.told.together
             };
             !held(function) && !here().any(|other| held(other) && same(other))
         };
-        host.functions.iter().copied().filter(free).collect()
+        host.functions.iter().copied().filter(free)
     }
 
     /// A function whose group is elsewhere, if there is one: it follows.
@@ -256,6 +260,21 @@ impl Controller {
                 only: None,
             });
         }
+        self.presses(now, host, judged)?;
+        let worth = match self.settings.policy {
+            Policy::Deadline { .. } => Worth::YoungerPicture,
+            Policy::None | Policy::Threshold { .. } => Worth::LessLoad,
+        };
+        Ok(Wanted {
+            cause: Cause::Load,
+            movable: self.rested(now, free)?,
+            worth,
+            only: None,
+        })
+    }
+
+    /// Whether the load of a host presses for a move, or why not.
+    fn presses(&self, now: Timestamp, host: &Host, judged: &Judgement) -> Result<(), Refusal> {
         let limits = &self.settings.limits;
         if let Some(reason) = host.unusable(now, limits) {
             // Nothing may ever come in of it: it is said again all the same.
@@ -273,16 +292,7 @@ impl Controller {
             let (samples, needed) = (host.due_in_a_row(), limits.sustained_samples);
             return Err(HoldReason::NotSustained { samples, needed }.into());
         }
-        let worth = match self.settings.policy {
-            Policy::Deadline { .. } => Worth::YoungerPicture,
-            Policy::None | Policy::Threshold { .. } => Worth::LessLoad,
-        };
-        Ok(Wanted {
-            cause: Cause::Load,
-            movable: self.rested(now, free)?,
-            worth,
-            only: None,
-        })
+        Ok(())
     }
 
     /// Those that do not cool down.
@@ -307,10 +317,7 @@ impl Controller {
     fn follows(&self, function: usize) -> Option<HostId> {
         let this = &self.functions[function];
         let group = this.told.together.as_ref()?;
-        let others = self
-            .functions
-            .iter()
-            .filter(|other| other.told.together.as_ref() == Some(group));
+        let others = self.groups.get(group)?.iter().map(|f| &self.functions[*f]);
         let leader = others.max_by_key(|other| other.moved_at)?;
         (leader.moved_at > this.moved_at && leader.host != this.host).then_some(leader.host)
     }

@@ -24,20 +24,23 @@ pub struct Forecast {
 }
 
 impl Forecast {
-    /// Forecast from the readings of one host, oldest first; `None` without one.
+    /// Forecast from the readings of one host, oldest first; `None` without one. `points` is room to work in.
     #[must_use]
     pub fn from_readings<'a>(
         readings: impl DoubleEndedIterator<Item = &'a Reading> + Clone,
         residual_max: f64,
+        points: &mut Vec<(f64, f64)>,
     ) -> Option<Self> {
         let last = readings.clone().next_back()?;
         let origin = last.centre();
-        let line = Line::through(readings.map(|reading| {
+        points.clear();
+        points.extend(readings.map(|reading| {
             (
                 reading.centre().seconds_after(origin),
                 reading.utilization.share(),
             )
         }));
+        let line = Line::through(points);
         let trusted = line.residual.is_some_and(|residual| {
             residual <= residual_max && line.slope.abs() * line.spread >= TREND_T_MIN * residual
         });
@@ -113,19 +116,20 @@ struct Line {
 }
 
 impl Line {
-    fn through(points: impl Iterator<Item = (f64, f64)> + Clone) -> Self {
-        let n = points.clone().count() as f64;
-        let mean_x = points.clone().map(|(x, _)| x).sum::<f64>() / n;
-        let mean_y = points.clone().map(|(_, y)| y).sum::<f64>() / n;
-        let sxx: f64 = points.clone().map(|(x, _)| (x - mean_x).powi(2)).sum();
+    fn through(points: &[(f64, f64)]) -> Self {
+        let n = points.len() as f64;
+        let mean_x = points.iter().map(|(x, _)| x).sum::<f64>() / n;
+        let mean_y = points.iter().map(|(_, y)| y).sum::<f64>() / n;
+        let sxx: f64 = points.iter().map(|(x, _)| (x - mean_x).powi(2)).sum();
         let sxy: f64 = points
-            .clone()
+            .iter()
             .map(|(x, y)| (x - mean_x) * (y - mean_y))
             .sum();
         let slope = if sxx > 0.0 { sxy / sxx } else { 0.0 };
         let level = mean_y - slope * mean_x;
         let residual = (n >= 3.0 && sxx > 0.0).then(|| {
-            let sum: f64 = points.map(|(x, y)| (y - level - slope * x).powi(2)).sum();
+            let off = |(x, y): &(f64, f64)| (y - level - slope * x).powi(2);
+            let sum: f64 = points.iter().map(off).sum();
             (sum / (n - 2.0)).sqrt()
         });
         Self {
@@ -154,12 +158,15 @@ mod tests {
     }
 
     fn forecast(values: &[f64]) -> Forecast {
-        Forecast::from_readings(readings(values).iter(), 0.05).unwrap()
+        Forecast::from_readings(readings(values).iter(), 0.05, &mut Vec::new()).unwrap()
     }
 
     #[test]
     fn nothing_from_nothing() {
-        assert_eq!(Forecast::from_readings([].iter(), 0.05), None);
+        assert_eq!(
+            Forecast::from_readings([].iter(), 0.05, &mut Vec::new()),
+            None
+        );
     }
 
     #[test]

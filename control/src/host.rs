@@ -35,6 +35,8 @@ pub(crate) struct Host {
     /// Whether it is being emptied.
     pub(crate) draining: bool,
     readings: VecDeque<Reading>,
+    /// Room for a forecast to work in.
+    points: Vec<(f64, f64)>,
     forecast: Option<Forecast>,
     /// Running mean of the squared errors of forecasts of the next sample.
     error_square: f64,
@@ -56,6 +58,7 @@ impl Host {
             arriving: Vec::new(),
             draining: false,
             readings: VecDeque::new(),
+            points: Vec::new(),
             forecast: None,
             error_square: ERROR_SD_FIRST * ERROR_SD_FIRST,
             moved_at: None,
@@ -82,7 +85,11 @@ impl Host {
             self.readings.pop_front();
         }
         self.readings.push_back(reading);
-        self.forecast = Forecast::from_readings(self.readings.iter(), limits.forecast_residual_max);
+        self.forecast = Forecast::from_readings(
+            self.readings.iter(),
+            limits.forecast_residual_max,
+            &mut self.points,
+        );
         true
     }
 

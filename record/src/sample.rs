@@ -46,13 +46,19 @@ impl Reading {
     /// Middle of the interval: the instant that its mean stands for when the load changes steadily.
     #[must_use]
     pub fn centre(&self) -> Timestamp {
-        self.measured_at_us - seconds(self.interval_ms / 2e3)
+        self.before(self.interval_ms * 500.0)
     }
 
     /// Beginning of the interval.
     #[must_use]
     pub fn begin(&self) -> Timestamp {
-        self.measured_at_us - seconds(self.interval_ms / 1e3)
+        self.before(self.interval_ms * 1e3)
+    }
+
+    /// So many microseconds before its end. They may come from a file: less than none is none, and time begins at 0.
+    fn before(&self, us: f64) -> Timestamp {
+        // A thousandth of one is what a float may have lost; conversion takes what is no number for 0.
+        Timestamp(self.measured_at_us.0.saturating_sub((us + 1e-3) as u64))
     }
 
     /// How old it is.
@@ -60,11 +66,6 @@ impl Reading {
     pub fn age(&self, now: Timestamp) -> Duration {
         now.since(self.measured_at_us)
     }
-}
-
-/// A length of time that may have come from a file: less than nothing is none, too long is as long as can be said.
-fn seconds(seconds: f64) -> Duration {
-    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! stay the same within a cell of the world's grid ([`Physics::cell`]); between two cells and at every change of what runs where
 //! they are summed up exactly.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,6 +81,8 @@ pub(crate) enum Process {
 #[derive(Debug)]
 struct HostState {
     demand: Arc<dyn Demand>,
+    /// The last cell that was asked for, and what is asked of the host there.
+    background: Cell<(Option<u64>, f64)>,
     /// What runs here and copying ask for.
     added: f64,
     running: Vec<usize>,
@@ -142,6 +145,7 @@ pub(crate) enum Progress {
 #[derive(Debug)]
 pub(crate) struct World {
     physics: Physics,
+    cell_us: u64,
     hosts: Vec<HostState>,
     functions: Vec<FunctionState>,
     copies: BTreeMap<MigrationId, Transfer>,
@@ -152,6 +156,7 @@ impl World {
     pub(crate) fn new(physics: Physics, hosts: &[HostPlan], functions: Vec<FunctionPlan>) -> Self {
         let host = |plan: &HostPlan| HostState {
             demand: Arc::clone(&plan.demand),
+            background: Cell::new((None, 0.0)),
             added: 0.0,
             running: Vec::new(),
             summed_to: Timestamp(0),
@@ -171,6 +176,7 @@ impl World {
             plan,
         };
         Self {
+            cell_us: physics.cell.as_micros() as u64,
             physics,
             hosts,
             functions: functions.into_iter().map(state).collect(),
@@ -208,19 +214,20 @@ impl World {
     /// Demand on a host now, and of what on it cannot be moved.
     pub(crate) fn demand(&self, host: usize, now: Timestamp) -> (f64, f64) {
         let host = &self.hosts[host];
-        let background = host.demand.at(self.middle_s(now));
+        let cell = now.0 / self.cell_us;
+        // What is asked of it stays the same within a cell, and is asked for again and again.
+        let (known, mut background) = host.background.get();
+        if known != Some(cell) {
+            let middle_s = (cell * self.cell_us + self.cell_us / 2) as f64 / 1e6;
+            background = host.demand.at(middle_s);
+            host.background.set((Some(cell), background));
+        }
         (background + host.added, background)
-    }
-
-    /// Middle of the cell that an instant is in, in seconds.
-    fn middle_s(&self, at: Timestamp) -> f64 {
-        let cell = self.physics.cell.as_micros() as u64;
-        (at.0 / cell * cell + cell / 2) as f64 / 1e6
     }
 
     /// Sums a host up to `now`.
     pub(crate) fn sum_up(&mut self, host: usize, now: Timestamp) {
-        let cell = self.physics.cell.as_micros() as u64;
+        let cell = self.cell_us;
         while self.hosts[host].summed_to < now {
             let from = self.hosts[host].summed_to;
             let to = Timestamp(((from.0 / cell + 1) * cell).min(now.0));

@@ -45,7 +45,8 @@ impl Forecaster for LeastSquares {
     }
 
     fn predict(&self, at_s: f64) -> Option<(f64, f64)> {
-        let forecast = Forecast::from_readings(self.window.iter(), Self::RESIDUAL_MAX)?;
+        let readings = self.window.iter();
+        let forecast = Forecast::from_readings(readings, Self::RESIDUAL_MAX, &mut Vec::new())?;
         let at = Timestamp::from_secs_f64(at_s);
         let record = forecast.record(at, None, 0.0);
         let sd = match record.residual.filter(|_| record.trusted) {

@@ -80,7 +80,7 @@ fn table() -> Table {
             "threshold" => judged(120, 150.0, 240),
             "never" => judged(0, 200.0, 0),
             "sandpiper@5s" => judged(170, 130.0, 400),
-            _ => judged(8 * number, 190.0 - 2.0 * number as f64, 50 * (number % 4)),
+            _ => judged(7 * number, 190.0 - 2.0 * number as f64, 50 * (number % 4)),
         };
         (name, summary)
     };
