@@ -39,6 +39,8 @@ pub struct Controller {
     pub(crate) moves: BTreeMap<MigrationId, Open>,
     moves_begun: MigrationId,
     begun: bool,
+    /// Room for forecasts to work in.
+    points: Vec<(f64, f64)>,
     output: VecDeque<Decision>,
     /// When a hold or a due move has to be looked at again though nothing has come in.
     pub(crate) agenda: Agenda,
@@ -93,12 +95,13 @@ impl Controller {
             moves: BTreeMap::new(),
             moves_begun: settings.moves_begun,
             begun: false,
+            points: Vec::new(),
             output: VecDeque::new(),
             waiting: BTreeSet::new(),
             settings,
         };
         for host in (0..).map(HostId).take(controller.hosts.len()) {
-            controller.learn_migration(host);
+            controller.learn_functions(host);
         }
         Ok(controller)
     }
@@ -168,7 +171,7 @@ impl Controller {
             return;
         };
         let known = host.unusable(now, &self.settings.limits).is_none();
-        let news = if host.take(reading, &self.settings.limits) {
+        let news = if host.take(reading, &self.settings.limits, &mut self.points) {
             News::Sample
         } else {
             News::Other
@@ -344,6 +347,7 @@ impl Controller {
         let failed = (verdict != Verdict::Moved).then_some(target);
         self.functions[open.function].failed_target = failed;
         let cooldown_until_us = self.cool_down(now, open.function, verdict);
+        self.learn_functions(self.functions[open.function].host);
         if verdict != Verdict::Stayed {
             for end in [source, target] {
                 self.hosts[end.0 as usize].moved(now);
@@ -392,13 +396,15 @@ impl Controller {
         let place = there.partition_point(|other| *other < function);
         there.insert(place, function);
         for host in [from, to] {
-            self.learn_migration(host);
+            self.learn_functions(host);
         }
     }
 
-    /// A move away from a host takes as long as that of the function that takes longest.
-    fn learn_migration(&mut self, id: HostId) {
+    /// Notes of a host what follows from its functions: whether any may leave, and how long that takes at most.
+    fn learn_functions(&mut self, id: HostId) {
+        let any_free = self.free(&self.hosts[id.0 as usize]).next().is_some();
         let host = &mut self.hosts[id.0 as usize];
+        host.any_free = any_free;
         let times = host
             .functions
             .iter()

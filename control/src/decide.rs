@@ -144,7 +144,7 @@ impl Controller {
         if host.functions.is_empty() {
             return Err(never(HoldReason::NothingToMove));
         }
-        if self.free(host).next().is_none() {
+        if !host.any_free {
             return Err(never(HoldReason::NothingFree));
         }
         // Most hosts are calm most of the time: nothing is gathered for them.
@@ -216,7 +216,7 @@ impl Controller {
     }
 
     /// Functions of a host that may leave it: neither pinned nor given up, nor is any other of their group.
-    fn free<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = usize> + 'a {
+    pub(crate) fn free<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = usize> + 'a {
         let held =
             |function: &Function| function.told.mobility == Mobility::Pinned || function.given_up;
         let here = || host.functions.iter().map(|f| &self.functions[*f]);

@@ -26,6 +26,8 @@ pub(crate) struct Host {
     pub(crate) name: HostName,
     /// Functions that run here, by their number.
     pub(crate) functions: Vec<usize>,
+    /// Whether any of them may leave.
+    pub(crate) any_free: bool,
     /// How long a move of one of them takes, 95th percentile: the longest.
     pub(crate) migration: Duration,
     /// Whether a function is being moved away.
@@ -35,8 +37,6 @@ pub(crate) struct Host {
     /// Whether it is being emptied.
     pub(crate) draining: bool,
     readings: VecDeque<Reading>,
-    /// Room for a forecast to work in.
-    points: Vec<(f64, f64)>,
     forecast: Option<Forecast>,
     /// Running mean of the squared errors of forecasts of the next sample.
     error_square: f64,
@@ -53,12 +53,12 @@ impl Host {
         Self {
             name,
             functions: Vec::new(),
+            any_free: false,
             migration: Duration::ZERO,
             source: false,
             arriving: Vec::new(),
             draining: false,
             readings: VecDeque::new(),
-            points: Vec::new(),
             forecast: None,
             error_square: ERROR_SD_FIRST * ERROR_SD_FIRST,
             moved_at: None,
@@ -67,8 +67,14 @@ impl Host {
         }
     }
 
-    /// Takes a reading; `false` for one that is not newer than the last or that tells of the time before a move.
-    pub(crate) fn take(&mut self, reading: Reading, limits: &Limits) -> bool {
+    /// Takes a reading; `false` for one that is not newer than the last or that tells of the time before a move. `points` is room
+    /// for a forecast to work in.
+    pub(crate) fn take(
+        &mut self,
+        reading: Reading,
+        limits: &Limits,
+        points: &mut Vec<(f64, f64)>,
+    ) -> bool {
         let newest = self.readings.back().map(|last| last.measured_at_us);
         let newer = newest.is_none_or(|last| reading.measured_at_us > last);
         let whole = self.moved_at.is_none_or(|moved| reading.begin() >= moved);
@@ -85,11 +91,8 @@ impl Host {
             self.readings.pop_front();
         }
         self.readings.push_back(reading);
-        self.forecast = Forecast::from_readings(
-            self.readings.iter(),
-            limits.forecast_residual_max,
-            &mut self.points,
-        );
+        self.forecast =
+            Forecast::from_readings(self.readings.iter(), limits.forecast_residual_max, points);
         true
     }
 

@@ -146,6 +146,8 @@ pub(crate) enum Progress {
 pub(crate) struct World {
     physics: Physics,
     cell_us: u64,
+    /// The most that a path adds to any function's picture age.
+    longest_path_ms: f64,
     hosts: Vec<HostState>,
     functions: Vec<FunctionState>,
     copies: BTreeMap<MigrationId, Transfer>,
@@ -170,6 +172,8 @@ impl World {
             hosts[plan.host].added += plan.load;
         }
         let exposure = Exposure::new(functions.len());
+        let paths = functions.iter().flat_map(|plan| &plan.path_ms);
+        let longest_path_ms = paths.map(|(_, ms)| *ms).fold(0.0, f64::max);
         let state = |plan: FunctionPlan| FunctionState {
             processes: BTreeMap::from([(plan.host, Process::Running)]),
             dark_since: None,
@@ -177,6 +181,7 @@ impl World {
         };
         Self {
             cell_us: physics.cell.as_micros() as u64,
+            longest_path_ms,
             physics,
             hosts,
             functions: functions.into_iter().map(state).collect(),
@@ -254,6 +259,9 @@ impl World {
     /// What viewers of the functions on a host see at a load, for a time.
     fn see(&mut self, host: usize, load: f64, time: Duration) {
         let age_ms = self.physics.picture_age.at(load);
+        if age_ms + self.longest_path_ms <= self.physics.budget_ms {
+            return;
+        }
         for function in &self.hosts[host].running {
             let plan = &self.functions[*function].plan;
             let path = plan.path_ms.iter().find(|(by, _)| *by == host);
