@@ -2,10 +2,13 @@
 //!
 //! Its look, scales and frames are `measure::drawing`'s, so that it reads like the report of a lab run.
 //!
+//! Beside it stands [`costs`], a figure of its own.
+//!
 //! `policies` (who, in which order and colour) and `groups` (which inputs belong together) -> `figures` (numbers as words)
 //! -> `tables`, `side_by_side`, `scatter` with `labels`, `bars`, `slopes` -> `page`, with `definitions`.
 
 mod bars;
+pub mod costs;
 mod definitions;
 mod figures;
 mod groups;

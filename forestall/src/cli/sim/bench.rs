@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use serde_json::json;
+use sim::report::costs::Cost;
 
 use super::{Failure, Outcome, work};
 
 const EXAMPLES: &str = "\
 Examples:
   forestall sim bench                                              10,000 hosts for a day
+  forestall sim bench --scale cost.svg                             hosts and functions from 100 to 100,000, drawn
   forestall sim bench --hosts 1000 --functions 10000 --hours 1 --json";
 
 /// Rounds of samples in which single calls are timed.
@@ -30,6 +32,9 @@ pub(super) struct Arguments {
     /// Seconds from one sample of a host to the next
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3600))]
     period: u32,
+    /// Measure 100 to 100,000 hosts with 100 to 100,000 functions, with single calls, and draw the cost into this SVG
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["hosts", "functions", "hours", "calls"])]
+    scale: Option<std::path::PathBuf>,
     /// Time single calls of the controller, too
     #[arg(long)]
     calls: bool,
@@ -40,6 +45,9 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(self) -> Result<Outcome, Failure> {
+        if let Some(path) = &self.scale {
+            return self.scale(path);
+        }
         let (hosts, functions) = (self.hosts as usize, self.functions as usize);
         let time = Duration::from_secs(u64::from(self.hours) * 3600);
         let period = Duration::from_secs(u64::from(self.period));
@@ -94,6 +102,62 @@ impl Arguments {
                 show(placement.0),
                 show(placement.1),
                 placement.2
+            );
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+/// Hosts and functions of the figure.
+const SCALES: [usize; 4] = [100, 1_000, 10_000, 100_000];
+/// Samples of each of its runs, about; a run is an hour at most and 20 samples of each host at least.
+const SCALE_SAMPLES: usize = 4_000_000;
+
+impl Arguments {
+    fn scale(&self, path: &std::path::Path) -> Result<Outcome, Failure> {
+        let period = Duration::from_secs(u64::from(self.period));
+        let mut costs = Vec::new();
+        for (hosts, functions) in SCALES.into_iter().flat_map(|h| SCALES.map(|f| (h, f))) {
+            eprintln!("{hosts} hosts, {functions} functions");
+            let rounds = (SCALE_SAMPLES / hosts).clamp(20, 720) as u32;
+            let run = sim::bench::long_run(hosts, functions, period * rounds, period);
+            let run = run.map_err(work)?;
+            let calls = sim::bench::calls(hosts, functions, ROUNDS).map_err(work)?;
+            let p99 = |times: &[Duration]| {
+                let at = times.len().checked_sub(1)? * 99 / 100;
+                times.get(at).map(Duration::as_secs_f64)
+            };
+            costs.push(Cost {
+                hosts,
+                functions,
+                us_per_sample: run.wall.as_secs_f64() * 1e6 / run.samples.max(1) as f64,
+                sample_p99_us: p99(&calls.samples).map(|s| s * 1e6),
+                placement_p99_ms: p99(&calls.placements).map(|s| s * 1e3),
+            });
+        }
+        std::fs::write(path, sim::report::costs::draw(&costs))
+            .with_context(|| format!("cannot write {}", path.display()))
+            .map_err(work)?;
+        if self.json {
+            let cost = |cost: &Cost| {
+                json!({
+                    "hosts": cost.hosts, "functions": cost.functions, "us_per_sample": cost.us_per_sample,
+                    "sample_us_p99": cost.sample_p99_us, "placement_ms_p99": cost.placement_p99_ms,
+                })
+            };
+            println!("{}", json!(costs.iter().map(cost).collect::<Vec<_>>()));
+            return Ok(Outcome::Done);
+        }
+        println!("  hosts  functions  a sample, µs  one sample p99, µs  one placement p99, ms");
+        let figure = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.2}"));
+        for cost in &costs {
+            println!(
+                "{:>7} {:>10} {:>13.3} {:>19} {:>22}",
+                cost.hosts,
+                cost.functions,
+                cost.us_per_sample,
+                figure(cost.sample_p99_us),
+                figure(cost.placement_p99_ms)
             );
         }
         Ok(Outcome::Done)
