@@ -41,6 +41,9 @@ pub enum LabError {
         /// Where to look.
         hint: String,
     },
+    /// A link does not stand.
+    #[error(transparent)]
+    Link(#[from] link::LinkError),
     /// The profile is missing or belongs to another service.
     #[error(transparent)]
     Profile(#[from] record::profile::ProfileError),

@@ -13,6 +13,7 @@ pub mod check;
 pub mod error;
 pub mod experiment;
 pub mod guest;
+pub mod links;
 pub mod load;
 pub mod monitor;
 pub mod network;

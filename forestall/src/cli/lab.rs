@@ -54,6 +54,15 @@ enum Command {
         #[arg(long, default_value = "profile.toml", value_name = "FILE")]
         machine_profile: PathBuf,
     },
+    /// Measure what emulated links do on this machine: asked beside seen
+    Links {
+        /// For how long each link is probed
+        #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=600))]
+        seconds: u32,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Compute results.json again from the raw CSV files; exit 1 where they differ
     Verify {
         /// Folder of an experiment
@@ -105,6 +114,7 @@ impl Arguments {
                 scenario,
                 machine_profile,
             } => calibrate(&scenario, &machine_profile),
+            Command::Links { seconds, json } => links(seconds, json),
             Command::Verify { dir } => verify(&dir),
             Command::Enter {
                 netns,
@@ -185,6 +195,24 @@ fn check(json: bool) -> Result<Outcome, Failure> {
         kind: FailureKind::Missing,
         error: anyhow!("the lab cannot run here yet: see what is missing above"),
     })
+}
+
+fn links(seconds: u32, json: bool) -> Result<Outcome, Failure> {
+    let interrupted = interruption()?;
+    let mut progress = lab::progress::Progress::default();
+    progress.stage("links");
+    let all = lab::links::measure(seconds, &interrupted, &mut progress).map_err(failure)?;
+    drop(progress);
+    if json {
+        let text = serde_json::to_string_pretty(&all).map_err(|error| Failure {
+            kind: FailureKind::Work,
+            error: error.into(),
+        })?;
+        println!("{text}");
+    } else {
+        print!("{}", lab::links::table(&all));
+    }
+    Ok(Outcome::Done)
 }
 
 fn list(folder: &Path) -> Result<Outcome, Failure> {
