@@ -10,6 +10,7 @@ pub mod error;
 pub mod lab;
 pub mod load;
 pub mod migration;
+pub mod placement;
 pub mod read;
 pub mod types;
 
@@ -17,6 +18,7 @@ pub use error::ScenarioError;
 pub use lab::{LabScenario, NotForLab};
 pub use load::LoadProfile;
 pub use migration::MigrationLaw;
+pub use placement::Placement;
 pub use types::{Chain, Event, Host, PolicyName, Role, Scenario, TimedEvent};
 
 /// Version of the file. 2: functions by name, what the lab alone needs may be missing, events.
