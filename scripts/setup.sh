@@ -62,6 +62,8 @@ need snmpd              "the edge servers' agents, and tests of SNMP" program sn
 need stress-ng          "background load"                         program stress-ng
 need ffmpeg             "the thesis' chain of programs"           program ffmpeg
 need iproute2           "namespaces and links"                    program ip
+need iputils-ping       "round trips over links"                  program ping
+need tcpdump            "arrivals at the player's link layer"     program tcpdump
 need util-linux         "an agent's own view of /proc"            program unshare
 need busybox-static     "the guest's user land"                   program busybox
 need squashfs-tools     "the guest's root image"                  program mksquashfs

@@ -32,7 +32,7 @@ impl fmt::Display for Accelerator {
 }
 
 /// A program and the Debian package that has it.
-const PROGRAMS: [(&str, &str, &str); 14] = [
+const PROGRAMS: [(&str, &str, &str); 16] = [
     (
         "qemu-system-x86_64",
         "qemu-system-x86",
@@ -48,6 +48,12 @@ const PROGRAMS: [(&str, &str, &str); 14] = [
     ("cpio", "cpio", "the guest's initramfs"),
     ("dpkg-deb", "dpkg", "unpacks the guest's kernel"),
     ("apt-get", "apt", "fetches the guest's kernel"),
+    ("ping", "iputils-ping", "round trips over links"),
+    (
+        "tcpdump",
+        "tcpdump",
+        "arrivals at the player's link layer",
+    ),
     ("unshare", "util-linux", "an agent's own view of /proc"),
     ("ldd", "libc-bin", "finds the guest's libraries"),
     ("gzip", "gzip", "packs the guest's initramfs"),

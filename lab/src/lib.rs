@@ -17,6 +17,7 @@ pub mod links;
 pub mod load;
 pub mod monitor;
 pub mod network;
+pub mod placement;
 pub mod process;
 pub mod progress;
 pub mod relocate;

@@ -4,7 +4,7 @@
 //! thing each -> [`run`] puts them together -> [`experiment`] pairs moved with unmoved runs -> [`promises`] judges ->
 //! [`table`] and [`report`] show ([`drawing`] is what any report can be made of). [`verify`](mod@verify) does it again from the raw data and compares.
 //!
-//! Beside it: [`capture`] and [`arrivals`] measure anybody's capture file, [`knee`](mod@knee) finds the knee of a sweep, and
+//! Beside it: [`placement`] measures what a placement left (section 3 of the thesis), [`capture`] and [`arrivals`] measure anybody's capture file, [`knee`](mod@knee) finds the knee of a sweep, and
 //! [`reference`] is what the thesis printed.
 //!
 //! Nothing here has a clock or looks outside the files that it is given.
@@ -30,6 +30,7 @@ pub mod verify;
 pub mod arrivals;
 pub mod capture;
 pub mod knee;
+pub mod placement;
 
 pub mod drawing;
 pub mod reference;

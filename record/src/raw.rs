@@ -8,6 +8,7 @@
 //! | `load.csv` | [`LoadRow`] | the lab's monitor and the orchestrator's samples |
 //! | `migration.csv` | [`MigrationRow`], at most one | the lab, from the orchestrator's record |
 //! | `phases.csv` | [`PhaseRow`] | the lab |
+//! | `ping.csv` | [`PingRow`] | the lab, of a placement |
 //! | `age.csv` | [`AgeRow`] | `measure`, from `frames.csv` |
 //! | `intervals.csv` | [`IntervalRow`] | `measure`, from `packets.csv` and `frames.csv` |
 
@@ -115,6 +116,15 @@ pub struct MigrationRow {
     pub predicted_total_ms: Option<f64>,
     /// `moved`, `stayed`, `blackout`, `unknown`, `split`, `lost`.
     pub verdict: String,
+}
+
+/// An echo that was answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PingRow {
+    /// Counts from 1; those that are missing were not answered.
+    pub number: u32,
+    /// There and back.
+    pub rtt_ms: f64,
 }
 
 /// A phase of a run: `idle` (no load yet), `load` (the profile runs).

@@ -68,6 +68,9 @@ enum Command {
         /// Folder of an experiment
         dir: PathBuf,
     },
+    /// Carry emulated links until told to end (used by the lab itself)
+    #[command(hide = true)]
+    Carry { list: PathBuf },
     /// Become a program on a host of the running lab (used by the lab itself)
     #[command(hide = true)]
     Enter {
@@ -116,6 +119,7 @@ impl Arguments {
             } => calibrate(&scenario, &machine_profile),
             Command::Links { seconds, json } => links(seconds, json),
             Command::Verify { dir } => verify(&dir),
+            Command::Carry { list } => carry(&list),
             Command::Enter {
                 netns,
                 cgroup,
@@ -215,6 +219,17 @@ fn links(seconds: u32, json: bool) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
+fn carry(list: &Path) -> Result<Outcome, Failure> {
+    let stop = interruption()?;
+    let traffic = lab::placement::wiring::carry(list, &stop).map_err(failure)?;
+    let text = serde_json::to_string(&traffic).map_err(|error| Failure {
+        kind: FailureKind::Work,
+        error: error.into(),
+    })?;
+    println!("{text}");
+    Ok(Outcome::Done)
+}
+
 fn list(folder: &Path) -> Result<Outcome, Failure> {
     let entries = std::fs::read_dir(folder)
         .with_context(|| format!("cannot list scenarios in {}", folder.display()))
@@ -243,8 +258,40 @@ fn list(folder: &Path) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
+/// A folder with a placement in it is measured once, for as long as 100 shots of the thesis take.
+fn measure_placement(arguments: &RunArguments) -> Result<Outcome, Failure> {
+    let placement = scenario::Placement::read(&arguments.scenario).map_err(|error| Failure {
+        kind: FailureKind::Configuration,
+        error: error.into(),
+    })?;
+    let out = arguments.out.clone().unwrap_or_else(|| {
+        Path::new("out")
+            .join(&placement.name)
+            .join(lab::experiment::folder_name())
+    });
+    if out.exists() {
+        return Err(failure(LabError::OutExists(out)));
+    }
+    let interrupted = interruption()?;
+    let offer = lab::check::look();
+    let mut progress = lab::progress::Progress::default();
+    progress.stage(&placement.name);
+    let figures = lab::placement::measure(&placement, &offer, &out, &interrupted, &mut progress)
+        .map_err(failure)?;
+    drop(progress);
+    let text = serde_json::to_string_pretty(&figures).map_err(|error| Failure {
+        kind: FailureKind::Work,
+        error: error.into(),
+    })?;
+    println!("{text}");
+    Ok(Outcome::Done)
+}
+
 fn run(arguments: RunArguments) -> Result<Outcome, Failure> {
     require_media()?;
+    if arguments.scenario.join(scenario::placement::FILE_NAME).exists() {
+        return measure_placement(&arguments);
+    }
     let scenario = read(&arguments.scenario)?;
     let all: Vec<String> = scenario.profiles.keys().cloned().collect();
     let profiles = match arguments.profile.as_deref() {

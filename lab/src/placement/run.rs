@@ -1,0 +1,217 @@
+//! One placement, measured.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use record::Timestamp;
+use record::raw::{PhaseRow, PingRow};
+use scenario::Placement;
+use scenario::placement::PlacedFunction;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::machine::Machines;
+use super::service::{Service, place};
+use super::wiring::{DATA, Kernel, LinkEmulation, Wiring};
+use crate::cgroup::{PRECEDENCE, ROOT};
+use crate::check::Accelerator;
+use crate::error::{LabError, file};
+use crate::guest::Guest;
+use crate::process::{Place, Process, run as program};
+use crate::progress::Progress;
+use crate::site::Site;
+
+/// Time for the chain to reach its steady state.
+const SETTLE: Duration = Duration::from_secs(3);
+/// A capture that began has written its header within this.
+const CAPTURE_WITHIN: Duration = Duration::from_secs(10);
+/// Between two pings.
+const PING_EVERY_S: f64 = 0.2;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'a> {
+    /// The placement.
+    pub placement: &'a Placement,
+    /// For how long.
+    pub duration: Duration,
+    /// How many pings.
+    pub pings: u32,
+    /// Where the raw data goes; it exists and is empty.
+    pub folder: &'a Path,
+}
+
+/// Measures: pings from the user to where the functions are while nothing else is sent, then the service for a while. Leaves
+/// `ping.csv`, `sent.csv`, `frames.csv`, `arrivals.pcap` (at the player's link layer) and `phases.csv`.
+///
+/// # Errors
+/// When something fails or the person interrupts.
+pub fn run(
+    plan: &Plan<'_>,
+    accelerator: Accelerator,
+    kernel: Kernel,
+    interrupted: &AtomicBool,
+    progress: &mut Progress,
+) -> Result<LinkEmulation, LabError> {
+    let placement = plan.placement;
+    let guest = Guest::build(placement.video.chain)?;
+    let site = Site::claim()?;
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let all = format!("0-{}", cpus - 1);
+    for group in [
+        ROOT.to_owned(),
+        format!("{ROOT}/links"),
+        format!("{ROOT}/service"),
+    ] {
+        site.groups().create(&group, &all, PRECEDENCE)?;
+    }
+    progress.now("hosts and links");
+    let wiring = Wiring::stand(placement, kernel, &site.state())?;
+    ping(plan, &place(placement.user.as_ref()), progress)?;
+    let machines = Machines {
+        guest,
+        accelerator,
+        state: site.state(),
+    };
+    let start = |function: &PlacedFunction, command: &str| {
+        let address = function.machine.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED);
+        machines.start(function.host.as_ref(), address, command)
+    };
+    progress.now("starting the service");
+    let mut service = Service::start(placement, start, plan.folder, interrupted)?;
+    wait(SETTLE, interrupted)?;
+    let mut capture = start_capture(plan, &place(placement.user.as_ref()))?;
+    let from = Timestamp::now();
+    let end = from + plan.duration;
+    while Timestamp::now() < end {
+        service.check()?;
+        capture.check()?;
+        let left = (end - Duration::ZERO).seconds_after(Timestamp::now());
+        progress.now(&format!("measuring, {left:.0} s to go"));
+        wait(Duration::from_millis(250), interrupted)?;
+    }
+    let to = Timestamp::now();
+    capture.end_within(CAPTURE_WITHIN);
+    drop(service);
+    let phase = PhaseRow {
+        phase: "idle".into(),
+        start_us: from,
+        end_us: to,
+    };
+    write(&plan.folder.join("phases.csv"), &[phase])?;
+    Ok(wiring.emulation)
+}
+
+fn ping(plan: &Plan<'_>, from: &Place, progress: &mut Progress) -> Result<(), LabError> {
+    let placement = plan.placement;
+    let host = placement
+        .functions
+        .last()
+        .map_or(placement.robot.as_ref(), |last| last.host.as_ref());
+    let Some(to) = placement.hosts.get(host) else {
+        return Err(LabError::Missing(format!("no host {host}")));
+    };
+    progress.now(&format!("{} pings to {host}", plan.pings));
+    // One more, which is not counted: it waits until the hosts have found each other (ARP).
+    let count = (plan.pings + 1).to_string();
+    let (every, address) = (PING_EVERY_S.to_string(), to.address.to_string());
+    let argv = ["ping", "-n", "-c", &count, "-i", &every, &address].map(String::from);
+    let line = from.command(&argv);
+    let arguments: Vec<&str> = line.iter().skip(1).map(String::as_str).collect();
+    let answer = program(&line[0], &arguments)?;
+    let rows: Vec<PingRow> = answer.lines().filter_map(reply).collect();
+    let counted: Vec<PingRow> = rows.into_iter().filter(|row| row.number > 0).collect();
+    write(&plan.folder.join("ping.csv"), &counted)
+}
+
+/// `64 bytes from 10.40.0.51: icmp_seq=2 ttl=64 time=170.4 ms`
+fn reply(line: &str) -> Option<PingRow> {
+    let after = |key: &str| {
+        let rest = line.split_once(key)?.1;
+        rest.split_whitespace().next()
+    };
+    let number: u32 = after("icmp_seq=")?.parse().ok()?;
+    Some(PingRow {
+        number: number.checked_sub(1)?,
+        rtt_ms: after("time=")?.parse().ok()?,
+    })
+}
+
+/// Packets at the player's link layer, whole.
+fn start_capture(plan: &Plan<'_>, at: &Place) -> Result<Process, LabError> {
+    let path = plan.folder.join("arrivals.pcap");
+    let argv = [
+        "tcpdump",
+        "-n",
+        "-U",
+        "-s",
+        "0",
+        "-B",
+        "4096",
+        "--time-stamp-precision=micro",
+        "-Z",
+        "root",
+        "-i",
+        DATA,
+        "-w",
+    ];
+    let mut argv: Vec<String> = argv.map(String::from).into();
+    argv.push(path.to_string_lossy().into_owned());
+    let mut capture = Process::start(at, &argv, &plan.folder.join("tcpdump.log"))?;
+    let begun = std::time::Instant::now();
+    while std::fs::metadata(&path).map_or(0, |meta| meta.len()) == 0 {
+        capture.check()?;
+        if begun.elapsed() > CAPTURE_WITHIN {
+            return Err(LabError::Late {
+                what: "the start of tcpdump".into(),
+                seconds: CAPTURE_WITHIN.as_secs_f64(),
+                hint: crate::process::tail(&plan.folder.join("tcpdump.log")),
+            });
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(capture)
+}
+
+fn wait(duration: Duration, interrupted: &AtomicBool) -> Result<(), LabError> {
+    let end = std::time::Instant::now() + duration;
+    while std::time::Instant::now() < end {
+        crate::error::unless_interrupted(interrupted)?;
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    crate::error::unless_interrupted(interrupted)
+}
+
+fn write<T: Serialize + DeserializeOwned>(
+    path: &Path,
+    rows: &[T],
+) -> Result<(), LabError> {
+    record::file::write_csv(path, rows)
+        .map_err(|error| LabError::Measure(error.to_string()))
+        .and_then(|()| std::fs::metadata(path).map(drop).map_err(file(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_are_read() {
+        for (line, wanted) in [
+            (
+                "64 bytes from 10.40.0.51: icmp_seq=2 ttl=64 time=170.4 ms",
+                Some((1, 170.4)),
+            ),
+            ("PING 10.40.0.51 (10.40.0.51) 56(84) bytes of data.", None),
+            (
+                "From 10.40.0.31 icmp_seq=3 Destination Host Unreachable",
+                None,
+            ),
+            ("--- 10.40.0.51 ping statistics ---", None),
+        ] {
+            let seen = reply(line).map(|row| (row.number, row.rtt_ms));
+            assert_eq!(seen, wanted, "{line}");
+        }
+    }
+}

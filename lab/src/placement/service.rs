@@ -1,0 +1,204 @@
+//! Camera, functions and player of a placement, each on its host.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use record::HostName;
+use record::raw::FrameRow;
+use scenario::Placement;
+use scenario::placement::{PlacedFunction, Stage, Transport};
+
+use super::machine::Machine;
+use crate::vm::shell_quoted;
+use crate::cgroup::ROOT;
+use crate::error::{LabError, file, unless_interrupted};
+use crate::network::netns;
+use crate::process::{Place, Process, tail};
+use crate::stage::whole_rows;
+
+/// Port at which a function, and the player over UDP, takes video.
+const VIDEO_PORT: u16 = 5000;
+/// Port at which the streaming server answers players.
+const STREAM_PORT: u16 = 8080;
+/// Name of the stream there.
+const STREAM: &str = "robot";
+/// The first picture is on the screen within this.
+const FIRST_PICTURE_WITHIN: Duration = Duration::from_secs(60);
+
+/// A service that runs; ended when it is dropped, the camera first.
+#[derive(Debug)]
+pub struct Service {
+    camera: Process,
+    player: Process,
+    functions: Vec<Process>,
+    machines: Vec<Machine>,
+    folder: PathBuf,
+}
+
+/// Where a program of the service runs: in the network of a host, with the lab's share of the CPU.
+pub fn place(host: &HostName) -> Place {
+    Place {
+        netns: netns(host),
+        cgroup: format!("{ROOT}/service"),
+    }
+}
+
+impl Service {
+    /// Starts it, the player's end first so that nothing is sent to nobody, and waits for the first picture.
+    ///
+    /// # Errors
+    /// When a program does not start or no picture comes; [`LabError::Interrupted`].
+    pub fn start(
+        placement: &Placement,
+        machines: impl Fn(&PlacedFunction, &str) -> Result<Machine, LabError>,
+        folder: &Path,
+        interrupted: &AtomicBool,
+    ) -> Result<Self, LabError> {
+        let own = std::env::current_exe().map_err(file("/proc/self/exe"))?;
+        let own = own.to_string_lossy();
+        let log = |name: &str| folder.join(format!("{name}.log"));
+        let (mut processes, mut guests) = (Vec::new(), Vec::new());
+        for (index, function) in placement.functions.iter().enumerate().rev() {
+            let next = placement
+                .functions
+                .get(index + 1)
+                .map_or_else(|| user(placement), |next| Ok(address(placement, next)))?;
+            let line = function_line(function.does, next, placement);
+            if function.machine.is_some() {
+                let quoted = shell_quoted(&placement.text);
+                let line = line.replace("TEXT", &quoted);
+                guests.push(machines(function, &format!("exec /bin/forestall {line}"))?);
+            } else {
+                let argv = words(&format!("{own} {line}"), &placement.text);
+                let name = function.does.as_str();
+                processes.push(Process::start(
+                    &place(function.host.as_ref()),
+                    &argv,
+                    &log(name),
+                )?);
+            }
+        }
+        for guest in &mut guests {
+            guest.wait_until_up(interrupted)?;
+        }
+        let source = match placement.transport {
+            Transport::Udp => format!("udp://0.0.0.0:{VIDEO_PORT}"),
+            Transport::Tcp => {
+                let last = placement.functions.last();
+                let last = last.ok_or_else(|| LabError::Missing("no streaming server".into()))?;
+                let server = address(placement, last);
+                format!("http://{server}:{STREAM_PORT}/{STREAM}.ts")
+            }
+        };
+        let frames = folder.join("frames.csv");
+        let line = format!("{own} play {source} --frames-csv {}", frames.display());
+        let player = Process::start(
+            &place(placement.user.as_ref()),
+            &words(&line, ""),
+            &log("play"),
+        )?;
+        let first = placement
+            .functions
+            .first()
+            .map_or_else(|| user(placement), |first| Ok(address(placement, first)))?;
+        let video = &placement.video;
+        let line = format!(
+            "{own} capture udp://{first}:{VIDEO_PORT} --bitrate {}k --gop {} --width {} --height {} --fps {} --sent-csv {}",
+            video.bitrate_kbps,
+            video.gop,
+            video.width,
+            video.height,
+            video.fps,
+            folder.join("sent.csv").display()
+        );
+        let camera = Process::start(
+            &place(placement.robot.as_ref()),
+            &words(&line, ""),
+            &log("capture"),
+        )?;
+        let mut service = Self {
+            camera,
+            player,
+            functions: processes,
+            machines: guests,
+            folder: folder.to_owned(),
+        };
+        service.wait_for_picture(&frames, interrupted)?;
+        Ok(service)
+    }
+
+    fn wait_for_picture(
+        &mut self,
+        frames: &Path,
+        interrupted: &AtomicBool,
+    ) -> Result<(), LabError> {
+        let begun = Instant::now();
+        while begun.elapsed() < FIRST_PICTURE_WITHIN {
+            unless_interrupted(interrupted)?;
+            self.check()?;
+            if frames.exists() {
+                let rows: Vec<FrameRow> = whole_rows(frames)?;
+                if rows.iter().any(|row| row.delay_ms.is_some()) {
+                    return Ok(());
+                }
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Err(LabError::Late {
+            what: "the first picture on the user's screen".into(),
+            seconds: FIRST_PICTURE_WITHIN.as_secs_f64(),
+            hint: format!("the player says: {}", tail(&self.folder.join("play.log"))),
+        })
+    }
+
+    /// An error when a part of it has ended by itself.
+    ///
+    /// # Errors
+    /// With what it said last.
+    pub fn check(&mut self) -> Result<(), LabError> {
+        self.camera.check()?;
+        self.player.check()?;
+        self.functions.iter_mut().try_for_each(Process::check)?;
+        self.machines.iter_mut().try_for_each(Machine::check)
+    }
+}
+
+fn user(placement: &Placement) -> Result<Ipv4Addr, LabError> {
+    let user = placement.hosts.get(placement.user.as_ref());
+    user.map(|host| host.address)
+        .ok_or_else(|| LabError::Missing("no user".into()))
+}
+
+/// Where a function takes its video.
+fn address(placement: &Placement, function: &PlacedFunction) -> Ipv4Addr {
+    let host = placement.hosts.get(function.host.as_ref());
+    function
+        .machine
+        .or(host.map(|host| host.address))
+        .unwrap_or(Ipv4Addr::LOCALHOST)
+}
+
+/// What a function runs, without the program's name.
+fn function_line(stage: Stage, next: Ipv4Addr, placement: &Placement) -> String {
+    let from = format!("udp://0.0.0.0:{VIDEO_PORT}");
+    let to = format!("udp://{next}:{VIDEO_PORT}");
+    let video = &placement.video;
+    match stage {
+        Stage::TextInsertion => format!(
+            "overlay {from} {to} --bitrate {}k --gop {} --text TEXT",
+            video.bitrate_kbps, video.gop
+        ),
+        Stage::Relay => format!("relay {from} {to}"),
+        Stage::Streaming => format!("serve 0.0.0.0:{STREAM_PORT} --stream {STREAM}={from}"),
+    }
+}
+
+/// The words of a command line, with the text in the place of `TEXT`.
+fn words(line: &str, text: &str) -> Vec<String> {
+    line.split_whitespace()
+        .map(|word| if word == "TEXT" { text } else { word })
+        .map(String::from)
+        .collect()
+}
