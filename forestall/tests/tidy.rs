@@ -134,24 +134,36 @@ fn no_file_is_two_things() {
 fn every_scenario_can_be_read() {
     let all = root().join("scenarios");
     let golden = all.join("golden");
+    let thesis = all.join("thesis");
     let entries = |folder: &Path| {
         fs::read_dir(folder)
             .unwrap()
             .map(|entry| entry.unwrap().path())
     };
-    let mut paths: Vec<PathBuf> = entries(&all).filter(|path| *path != golden).collect();
+    let mut paths: Vec<PathBuf> = entries(&all)
+        .filter(|path| *path != golden && *path != thesis)
+        .collect();
     paths.extend(entries(&golden));
-    for path in paths {
+    let named = |path: &Path, name: &str| {
         let what = path.display();
-        let scenario = scenario::Scenario::read(&path).unwrap_or_else(|e| panic!("{what}: {e}"));
         let folder = path.file_name().and_then(|name| name.to_str());
-        assert_eq!(Some(scenario.name.as_str()), folder, "{what}");
+        assert_eq!(Some(name), folder, "{what}");
         let readme =
             fs::read_to_string(path.join("README.md")).unwrap_or_else(|e| panic!("{what}: {e}"));
         assert!(
-            readme.starts_with(&format!("# {}\n\n", scenario.name)),
+            readme.starts_with(&format!("# {name}\n\n")),
             "{what}/README.md: title"
         );
+    };
+    for path in paths {
+        let what = path.display();
+        let scenario = scenario::Scenario::read(&path).unwrap_or_else(|e| panic!("{what}: {e}"));
+        named(&path, &scenario.name);
+    }
+    for path in entries(&thesis) {
+        let what = path.display();
+        let placement = scenario::Placement::read(&path).unwrap_or_else(|e| panic!("{what}: {e}"));
+        named(&path, &placement.name);
     }
 }
 

@@ -49,11 +49,7 @@ const PROGRAMS: [(&str, &str, &str); 16] = [
     ("dpkg-deb", "dpkg", "unpacks the guest's kernel"),
     ("apt-get", "apt", "fetches the guest's kernel"),
     ("ping", "iputils-ping", "round trips over links"),
-    (
-        "tcpdump",
-        "tcpdump",
-        "arrivals at the player's link layer",
-    ),
+    ("tcpdump", "tcpdump", "arrivals at the player's link layer"),
     ("unshare", "util-linux", "an agent's own view of /proc"),
     ("ldd", "libc-bin", "finds the guest's libraries"),
     ("gzip", "gzip", "packs the guest's initramfs"),

@@ -225,7 +225,11 @@ impl Pair {
             Carrier::Userspace => {
                 let tap = |end: &End| Tap::create(&end.namespace, "data0");
                 let taps = [tap(&pair.ends[0])?, tap(&pair.ends[1])?];
-                pair.forwarder = Some(Forwarder::start(taps, [shape.clone(), Shape::default()], 1)?);
+                pair.forwarder = Some(Forwarder::start(
+                    taps,
+                    [shape.clone(), Shape::default()],
+                    1,
+                )?);
             }
         }
         for (name, end) in names.iter().zip(&pair.ends) {
@@ -237,7 +241,10 @@ impl Pair {
 
     fn end(mut self) -> Result<Option<Traffic>, LabError> {
         let forwarder = self.forwarder.take();
-        Ok(forwarder.map(Forwarder::end).transpose()?.map(|both| both[0]))
+        Ok(forwarder
+            .map(Forwarder::end)
+            .transpose()?
+            .map(|both| both[0]))
     }
 }
 
@@ -255,7 +262,10 @@ impl Drop for Pair {
 #[must_use]
 pub fn table(all: &[Measured]) -> String {
     let figure = |value: Option<f64>, digits: usize| {
-        value.map_or_else(|| UNMEASURED.to_owned(), |value| format!("{value:.digits$}"))
+        value.map_or_else(
+            || UNMEASURED.to_owned(),
+            |value| format!("{value:.digits$}"),
+        )
     };
     let mut text = format!(
         "{:<22} {:>9} {:>8} {:>9} {:>9} {:>9} {:>7} {:>9} {:>10}\n",

@@ -198,7 +198,8 @@ mod tests {
                 .flatten()
                 .collect();
             let mean = all.iter().sum::<f64>() / all.len() as f64;
-            let sd = (all.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / all.len() as f64).sqrt();
+            let sd =
+                (all.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / all.len() as f64).sqrt();
             assert!((mean - 50.0).abs() < 0.2, "{distribution:?}: mean {mean}");
             assert!((sd - 5.0).abs() < tolerance, "{distribution:?}: sd {sd}");
         }
@@ -217,7 +218,10 @@ mod tests {
         };
         let spread = |shape| {
             let all: Vec<f64> = arrivals(shape, 2_000, 0.01).into_iter().flatten().collect();
-            all.windows(2).map(|two| (two[1] - two[0]).abs()).sum::<f64>() / all.len() as f64
+            all.windows(2)
+                .map(|two| (two[1] - two[0]).abs())
+                .sum::<f64>()
+                / all.len() as f64
         };
         // Without memory the first late frame holds up all that follow; with it the delay wanders.
         assert!(spread(jitter(100.0)) < 0.2);

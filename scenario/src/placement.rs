@@ -405,7 +405,11 @@ host = "edge"
             ),
             ("10.40.0.5", "10.40.0.4", "10.40.0.4 is given twice"),
             ("\"tcp\"", "\"udp\"", "transport is udp"),
-            ("does = \"streaming\"", "does = \"relay\"", "transport is tcp"),
+            (
+                "does = \"streaming\"",
+                "does = \"relay\"",
+                "transport is tcp",
+            ),
             (
                 "does = \"text-insertion\"",
                 "does = \"streaming\"",

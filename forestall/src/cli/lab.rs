@@ -231,14 +231,18 @@ fn carry(list: &Path) -> Result<Outcome, Failure> {
 }
 
 fn list(folder: &Path) -> Result<Outcome, Failure> {
-    let entries = std::fs::read_dir(folder)
-        .with_context(|| format!("cannot list scenarios in {}", folder.display()))
-        .map_err(|error| Failure {
-            kind: FailureKind::Configuration,
-            error,
-        })?;
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.sort();
+    let folders = |folder: &Path| {
+        let entries = std::fs::read_dir(folder)
+            .with_context(|| format!("cannot list scenarios in {}", folder.display()))
+            .map_err(|error| Failure {
+                kind: FailureKind::Configuration,
+                error,
+            })?;
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        Ok(paths)
+    };
+    let paths = folders(folder)?;
     for path in paths
         .iter()
         .filter(|path| path.join(scenario::read::FILE_NAME).exists())
@@ -253,6 +257,21 @@ fn list(folder: &Path) -> Result<Outcome, Failure> {
                 }
             }
             Err(error) => println!("{}\n    cannot be used: {error}", path.display()),
+        }
+    }
+    // Those of one experiment are in a folder together.
+    let together = paths.iter().filter(|path| path.is_dir());
+    for path in together
+        .map(|path| folders(path))
+        .collect::<Result<Vec<_>, _>>()?
+        .iter()
+        .flatten()
+    {
+        if path.join(scenario::placement::FILE_NAME).exists() {
+            match scenario::Placement::read(path) {
+                Ok(placement) => println!("{}\n    {}", path.display(), placement.title),
+                Err(error) => println!("{}\n    cannot be used: {error}", path.display()),
+            }
         }
     }
     Ok(Outcome::Done)
@@ -289,7 +308,11 @@ fn measure_placement(arguments: &RunArguments) -> Result<Outcome, Failure> {
 
 fn run(arguments: RunArguments) -> Result<Outcome, Failure> {
     require_media()?;
-    if arguments.scenario.join(scenario::placement::FILE_NAME).exists() {
+    if arguments
+        .scenario
+        .join(scenario::placement::FILE_NAME)
+        .exists()
+    {
         return measure_placement(&arguments);
     }
     let scenario = read(&arguments.scenario)?;

@@ -60,10 +60,7 @@ impl Machines {
         }
         let state = |name: &str| self.state.join(format!("{name}-{number}"));
         let (config, console) = (state("guest-config"), state("console"));
-        let text = format!(
-            "ADDRESS={address}/24\nFUNCTION={}\n",
-            shell_quoted(command)
-        );
+        let text = format!("ADDRESS={address}/24\nFUNCTION={}\n", shell_quoted(command));
         std::fs::write(&config, text).map_err(file(&config))?;
         std::fs::write(&console, "").map_err(file(&console))?;
         let (accelerator, cpu) = match self.accelerator {

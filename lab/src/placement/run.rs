@@ -183,10 +183,7 @@ fn wait(duration: Duration, interrupted: &AtomicBool) -> Result<(), LabError> {
     crate::error::unless_interrupted(interrupted)
 }
 
-fn write<T: Serialize + DeserializeOwned>(
-    path: &Path,
-    rows: &[T],
-) -> Result<(), LabError> {
+fn write<T: Serialize + DeserializeOwned>(path: &Path, rows: &[T]) -> Result<(), LabError> {
     record::file::write_csv(path, rows)
         .map_err(|error| LabError::Measure(error.to_string()))
         .and_then(|()| std::fs::metadata(path).map(drop).map_err(file(path)))

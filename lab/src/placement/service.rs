@@ -11,12 +11,12 @@ use scenario::Placement;
 use scenario::placement::{PlacedFunction, Stage, Transport};
 
 use super::machine::Machine;
-use crate::vm::shell_quoted;
 use crate::cgroup::ROOT;
 use crate::error::{LabError, file, unless_interrupted};
 use crate::network::netns;
 use crate::process::{Place, Process, tail};
 use crate::stage::whole_rows;
+use crate::vm::shell_quoted;
 
 /// Port at which a function, and the player over UDP, takes video.
 const VIDEO_PORT: u16 = 5000;

@@ -154,7 +154,10 @@ impl Wiring {
             } else {
                 DATA
             };
-            ip(&format!("-n {inside} addr add {}/24 dev {on}", host.address))?;
+            ip(&format!(
+                "-n {inside} addr add {}/24 dev {on}",
+                host.address
+            ))?;
         }
         Ok(Self {
             emulation,
