@@ -4,6 +4,7 @@
 //! measured is `None` (`null`, an empty CSV field), never 0.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod campaign;
 pub mod decision;
 pub mod file;
 pub mod name;

@@ -5,6 +5,7 @@
 //! goes back in time is refused with file and line before anything is started.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod campaign;
 pub mod controller;
 pub mod error;
 pub mod lab;
@@ -14,6 +15,7 @@ pub mod placement;
 pub mod read;
 pub mod types;
 
+pub use campaign::Campaign;
 pub use error::ScenarioError;
 pub use lab::{LabScenario, NotForLab};
 pub use load::LoadProfile;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use link::Shape;
 use record::HostName;
@@ -11,6 +11,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::error::ScenarioError;
+use crate::read::{parse_toml, text_in};
 use crate::types::Video;
 
 /// Name of the file in a placement's folder.
@@ -136,15 +137,7 @@ impl Placement {
     /// # Errors
     /// With file, line, what is wrong and what is allowed.
     pub fn read(path: &Path) -> Result<Self, ScenarioError> {
-        let file: PathBuf = if path.is_dir() {
-            path.join(FILE_NAME)
-        } else {
-            path.to_owned()
-        };
-        let text = std::fs::read_to_string(&file).map_err(|source| ScenarioError::Read {
-            path: file.clone(),
-            source,
-        })?;
+        let (file, text) = text_in(path, FILE_NAME)?;
         Self::parse(&file, &text)
     }
 
@@ -154,12 +147,7 @@ impl Placement {
     /// With file, line, what is wrong and what is allowed.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ScenarioError> {
         let at = |offset, message: String| ScenarioError::at(path, text, offset, message);
-        let placement: Self = toml::from_str(text).map_err(|error| {
-            at(
-                error.span().map_or(0, |span| span.start),
-                error.message().to_owned(),
-            )
-        })?;
+        let placement: Self = parse_toml(path, text)?;
         match placement.fault() {
             Some((offset, message)) => Err(at(offset, message)),
             None => Ok(placement),

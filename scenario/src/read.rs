@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use record::HostName;
+use serde::de::DeserializeOwned;
 
 use crate::SCHEMA;
 use crate::error::ScenarioError;
@@ -11,21 +12,34 @@ use crate::types::{Role, Scenario};
 /// Name of the file in a scenario's folder.
 pub const FILE_NAME: &str = "scenario.toml";
 
+/// A file and what it says, from the file itself or from the folder where it has the name `name`.
+pub(crate) fn text_in(path: &Path, name: &str) -> Result<(PathBuf, String), ScenarioError> {
+    let file = if path.is_dir() {
+        path.join(name)
+    } else {
+        path.to_owned()
+    };
+    match std::fs::read_to_string(&file) {
+        Ok(text) => Ok((file, text)),
+        Err(source) => Err(ScenarioError::Read { path: file, source }),
+    }
+}
+
+/// What the text of a file says, before it is checked.
+pub(crate) fn parse_toml<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ScenarioError> {
+    toml::from_str(text).map_err(|error| {
+        let offset = error.span().map_or(0, |span| span.start);
+        ScenarioError::at(path, text, offset, error.message())
+    })
+}
+
 impl Scenario {
     /// Reads a scenario from its folder or file.
     ///
     /// # Errors
     /// With file, line, what is wrong and what is allowed.
     pub fn read(path: &Path) -> Result<Self, ScenarioError> {
-        let file: PathBuf = if path.is_dir() {
-            path.join(FILE_NAME)
-        } else {
-            path.to_owned()
-        };
-        let text = std::fs::read_to_string(&file).map_err(|source| ScenarioError::Read {
-            path: file.clone(),
-            source,
-        })?;
+        let (file, text) = text_in(path, FILE_NAME)?;
         Self::parse(&file, &text)
     }
 
@@ -35,15 +49,7 @@ impl Scenario {
     /// With file, line, what is wrong and what is allowed.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ScenarioError> {
         let at = |offset, message: String| Err(ScenarioError::at(path, text, offset, message));
-        let scenario: Self = match toml::from_str(text) {
-            Ok(scenario) => scenario,
-            Err(error) => {
-                return at(
-                    error.span().map_or(0, |span| span.start),
-                    error.message().to_owned(),
-                );
-            }
-        };
+        let scenario: Self = parse_toml(path, text)?;
         match scenario.fault() {
             Some((offset, message)) => at(
                 offset.unwrap_or_else(|| key_offset(text, &message)),

@@ -1,0 +1,211 @@
+//! A campaign of measurements: the parts of the thesis that are measured by themselves, cell by cell.
+//!
+//! A cell is one measurement that is made in one go. Its folder holds the raw data and, written last, `cell.json`: a folder without one
+//! was broken off. A cell says itself where and when it was made, so that cells of several days and machines can lie together.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::results::Environment;
+
+/// Name of the file in a cell's folder.
+pub const FILE_NAME: &str = "cell.json";
+
+/// `cell.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Version of the format, [`crate::SCHEMA`].
+    pub schema: u32,
+    /// What was measured.
+    #[serde(flatten)]
+    pub subject: Subject,
+    /// RFC 3339.
+    pub measured_at: String,
+    /// Processor, cores and accelerator, in words.
+    pub machine: String,
+    /// The machine as programs see it.
+    pub environment: Environment,
+    /// Mean share of the machine that others used meanwhile, `0..=1`.
+    pub foreign_load: Option<f64>,
+    /// That was too much, in every try: the cell proves nothing.
+    pub spoilt: bool,
+    /// How often it was made until it was quiet enough.
+    pub tries: u32,
+    /// Clock of the CPUs at the end of a level of load, mean of all; `None` elsewhere and where the machine does not say.
+    pub cpu_mhz: Option<f64>,
+}
+
+/// What a cell measures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "part", rename_all = "kebab-case")]
+pub enum Subject {
+    /// A placement as it is: Tables 2 to 4.
+    Placement {
+        /// Its name.
+        placement: String,
+        /// From 1.
+        repeat: u32,
+        /// Cables that the player's video passes over TCP; `None` where it comes over UDP.
+        tcp_links: Option<u32>,
+    },
+    /// A placement whose last link has jitter: Figure 6 as a sweep.
+    Jitter {
+        /// Standard deviation of the link's delay.
+        sd_ms: f64,
+        /// From 1.
+        repeat: u32,
+    },
+    /// Background load beside the function: Tables 5 and 6.
+    Load {
+        /// Name of the sweep.
+        sweep: String,
+        /// Share of the CPU that was asked of the load, `0..=1`.
+        level: f64,
+        /// CPU weight of the load, with that of the virtual machine as 1.
+        weight: u32,
+        /// What `stress-ng` computes; `None` for all of its methods in turn.
+        method: Option<String>,
+    },
+    /// Live migrations between loaded hosts: Table 7.
+    Migration {
+        /// Share of the CPU of the source that was asked of the load, `0..=1`.
+        source: f64,
+        /// The same at the target.
+        target: f64,
+    },
+}
+
+/// The parts of a campaign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// Tables 2 to 4, Figures 4 to 6.
+    Placement,
+    /// Figure 6 as a sweep.
+    Jitter,
+    /// Tables 5 and 6, Figures 8 to 14.
+    Load,
+    /// Table 7, Figures 15 and 16.
+    Migration,
+}
+
+impl Part {
+    /// All of them, in the thesis' order.
+    pub const ALL: [Self; 4] = [Self::Placement, Self::Jitter, Self::Load, Self::Migration];
+
+    /// Its name, as in `cell.json`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Placement => "placement",
+            Self::Jitter => "jitter",
+            Self::Load => "load",
+            Self::Migration => "migration",
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Subject {
+    /// The part that it belongs to.
+    #[must_use]
+    pub const fn part(&self) -> Part {
+        match self {
+            Self::Placement { .. } => Part::Placement,
+            Self::Jitter { .. } => Part::Jitter,
+            Self::Load { .. } => Part::Load,
+            Self::Migration { .. } => Part::Migration,
+        }
+    }
+
+    /// Its folder below the campaign's.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        let percent = |share: &f64| format!("{:03.0}", share * 100.0);
+        let name = match self {
+            Self::Placement {
+                placement, repeat, ..
+            } => format!("{placement}-{repeat}"),
+            Self::Jitter { sd_ms, repeat } => format!("sd-{sd_ms:04.1}-{repeat}"),
+            Self::Load { sweep, level, .. } => format!("{sweep}-{}", percent(level)),
+            Self::Migration { source, target } => {
+                format!("source-{}-target-{}", percent(source), percent(target))
+            }
+        };
+        PathBuf::from(self.part().as_str()).join(name)
+    }
+}
+
+/// A live migration of a cell: a row of `moves.csv`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MoveRow {
+    /// From 1.
+    pub number: u32,
+    /// Host that the function left.
+    pub source: String,
+    /// Host that it went to.
+    pub target: String,
+    /// When it was ordered.
+    pub decided_us: crate::Timestamp,
+    /// When it was over, with the first frame from the target on the screen; empty when it failed.
+    pub shown_us: Option<crate::Timestamp>,
+    /// The engine's total migration time; empty when it failed.
+    pub total_ms: Option<f64>,
+    /// The engine's downtime.
+    pub downtime_ms: Option<f64>,
+    /// Why it failed; empty when it did not.
+    pub failure: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_differ_and_sort() {
+        let load = |level| Subject::Load {
+            sweep: "all".into(),
+            level,
+            weight: 20,
+            method: None,
+        };
+        let migration = |source, target| Subject::Migration { source, target };
+        for (subject, folder) in [
+            (load(0.0), "load/all-000"),
+            (load(0.85), "load/all-085"),
+            (load(1.0), "load/all-100"),
+            (migration(0.5, 0.0), "migration/source-050-target-000"),
+            (
+                Subject::Jitter {
+                    sd_ms: 2.5,
+                    repeat: 1,
+                },
+                "jitter/sd-02.5-1",
+            ),
+        ] {
+            assert_eq!(subject.folder(), PathBuf::from(folder));
+        }
+    }
+
+    #[test]
+    fn a_cell_says_its_part() {
+        for part in Part::ALL {
+            let text = serde_json::to_string(&part).unwrap();
+            assert_eq!(text, format!("\"{part}\""));
+        }
+        let subject = Subject::Migration {
+            source: 0.0,
+            target: 1.0,
+        };
+        let text = serde_json::to_string(&subject).unwrap();
+        assert_eq!(text, r#"{"part":"migration","source":0.0,"target":1.0}"#);
+        assert_eq!(serde_json::from_str::<Subject>(&text).unwrap(), subject);
+    }
+}

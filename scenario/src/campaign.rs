@@ -1,0 +1,347 @@
+//! What is measured for a report in parts: placements, a sweep of jitter, sweeps of load, migrations between loaded hosts.
+
+use std::path::{Path, PathBuf};
+
+use record::HostName;
+use record::campaign::{Part, Subject};
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::error::ScenarioError;
+use crate::placement::{Placement, Transport};
+use crate::read::{parse_toml, text_in};
+
+/// Name of the file in a campaign's folder.
+pub const FILE_NAME: &str = "campaign.toml";
+/// Version of the file.
+pub const SCHEMA: u32 = 1;
+
+/// The parts of a campaign; one that is absent is not measured.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Campaign {
+    /// Version of the format; [`SCHEMA`].
+    pub schema: Spanned<u32>,
+    /// Name of the folder, and of the results.
+    pub name: String,
+    /// One line for people.
+    pub title: String,
+    /// Tables 2 to 4.
+    pub placement: Option<Placements>,
+    /// Figure 6 as a sweep.
+    pub jitter: Option<JitterSweep>,
+    /// Tables 5 and 6.
+    pub load: Option<Loads>,
+    /// Table 7.
+    pub migration: Option<Migrations>,
+    /// Folder that paths in it begin at.
+    #[serde(skip)]
+    pub folder: PathBuf,
+}
+
+/// Placements, each measured several times.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Placements {
+    /// Their folders.
+    pub folders: Vec<PathBuf>,
+    /// How often each is measured.
+    pub repeat: Spanned<u32>,
+    /// For how long.
+    pub duration_s: Spanned<f64>,
+    /// Pings before.
+    pub pings: u32,
+}
+
+/// One placement with more and more jitter.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JitterSweep {
+    /// Folder of the placement.
+    pub folder: PathBuf,
+    /// Host whose link to its switch has the jitter, away from the host.
+    pub host: Spanned<HostName>,
+    /// Delay of that link: so much that jitter rarely makes it 0.
+    pub delay_ms: Spanned<f64>,
+    /// Time constant of the jitter's correlation.
+    pub memory_ms: Spanned<f64>,
+    /// Standard deviations.
+    pub sd_ms: Spanned<Vec<f64>>,
+    /// How often each is measured.
+    pub repeat: Spanned<u32>,
+    /// For how long.
+    pub duration_s: Spanned<f64>,
+}
+
+/// Sweeps of load.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Loads {
+    /// The load stands for this long before anything counts.
+    pub settle_s: Spanned<f64>,
+    /// For how long each level is measured.
+    pub duration_s: Spanned<f64>,
+    /// The sweeps.
+    pub sweeps: Vec<LoadSweep>,
+}
+
+/// A sweep of load.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoadSweep {
+    /// Its name.
+    pub name: String,
+    /// Folder of the scenario whose service and hosts it has.
+    pub scenario: PathBuf,
+    /// CPU weight of the load, with that of the virtual machine as 1; the scenario's where it is absent.
+    pub weight: Option<Spanned<u32>>,
+    /// What `stress-ng` computes; all of its methods in turn where it is absent.
+    pub method: Option<String>,
+    /// Shares of the CPU that are asked of the load.
+    pub levels: Spanned<Vec<f64>>,
+}
+
+/// Live migrations between loaded hosts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Migrations {
+    /// Folder of the scenario.
+    pub scenario: PathBuf,
+    /// Shares asked of the load of the source.
+    pub source: Spanned<Vec<f64>>,
+    /// The same of the target.
+    pub target: Spanned<Vec<f64>>,
+    /// Migrations for each pair.
+    pub moves: Spanned<u32>,
+    /// The load stands for this long before each.
+    pub settle_s: Spanned<f64>,
+}
+
+impl Campaign {
+    /// Reads a campaign from its folder or file.
+    ///
+    /// # Errors
+    /// With file, line, what is wrong and what is allowed.
+    pub fn read(path: &Path) -> Result<Self, ScenarioError> {
+        let (file, text) = text_in(path, FILE_NAME)?;
+        Self::parse(&file, &text)
+    }
+
+    /// Reads a campaign from `text`; `path` is named in errors, and paths in it begin at its folder.
+    ///
+    /// # Errors
+    /// With file, line, what is wrong and what is allowed.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ScenarioError> {
+        let mut campaign: Self = parse_toml(path, text)?;
+        campaign.folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        match campaign.fault() {
+            Some((offset, message)) => Err(ScenarioError::at(path, text, offset, message)),
+            None => Ok(campaign),
+        }
+    }
+
+    fn fault(&self) -> Option<(usize, String)> {
+        let schema = &self.schema;
+        if *schema.get_ref() != SCHEMA {
+            let message = format!(
+                "schema is {}; this Forestall reads {SCHEMA}",
+                schema.get_ref()
+            );
+            return Some((schema.span().start, message));
+        }
+        let seconds = |value: &Spanned<f64>, least: f64, key: &str| {
+            (!(least..=86_400.0).contains(value.get_ref())).then(|| {
+                let text = format!(
+                    "{key} is {}; it must be {least} to 86400 s",
+                    value.get_ref()
+                );
+                (value.span().start, text)
+            })
+        };
+        let count = |value: &Spanned<u32>, key: &str| {
+            (!(1..=1_000).contains(value.get_ref())).then(|| {
+                let text = format!("{key} is {}; it must be 1 to 1000", value.get_ref());
+                (value.span().start, text)
+            })
+        };
+        let within = |values: &Spanned<Vec<f64>>, most: f64, key: &str| {
+            let wrong = |value: &&f64| !(0.0..=most).contains(*value);
+            let text = if values.get_ref().is_empty() {
+                format!("{key} is empty")
+            } else {
+                let value = values.get_ref().iter().find(wrong)?;
+                format!("{key} has {value}; it must be 0 to {most}")
+            };
+            Some((values.span().start, text))
+        };
+        let placement = self.placement.iter().filter_map(|part| {
+            count(&part.repeat, "repeat").or_else(|| seconds(&part.duration_s, 1.0, "duration_s"))
+        });
+        let jitter = self.jitter.iter().filter_map(|part| {
+            within(&part.sd_ms, 1e3, "sd_ms")
+                .or_else(|| count(&part.repeat, "repeat"))
+                .or_else(|| seconds(&part.duration_s, 1.0, "duration_s"))
+        });
+        let load = self.load.iter().filter_map(|part| {
+            let sweep = |sweep: &LoadSweep| within(&sweep.levels, 1.0, "levels");
+            seconds(&part.duration_s, 1.0, "duration_s")
+                .or_else(|| seconds(&part.settle_s, 0.0, "settle_s"))
+                .or_else(|| part.sweeps.iter().find_map(sweep))
+        });
+        let migration = self.migration.iter().filter_map(|part| {
+            within(&part.source, 1.0, "source")
+                .or_else(|| within(&part.target, 1.0, "target"))
+                .or_else(|| count(&part.moves, "moves"))
+                .or_else(|| seconds(&part.settle_s, 0.0, "settle_s"))
+        });
+        placement.chain(jitter).chain(load).chain(migration).next()
+    }
+
+    /// Everything that one part measures, in order.
+    ///
+    /// # Errors
+    /// When a placement that it names cannot be read.
+    pub fn cells(&self, part: Part) -> Result<Vec<Subject>, ScenarioError> {
+        let mut cells = Vec::new();
+        match part {
+            Part::Placement => {
+                for own in self.placement.iter() {
+                    // Repeat by repeat, so that what changes over hours meets all placements.
+                    for repeat in 1..=*own.repeat.get_ref() {
+                        for folder in &own.folders {
+                            let placement = Placement::read(&self.folder.join(folder))?;
+                            cells.push(Subject::Placement {
+                                tcp_links: tcp_links(&placement),
+                                placement: placement.name,
+                                repeat,
+                            });
+                        }
+                    }
+                }
+            }
+            Part::Jitter => {
+                for own in self.jitter.iter() {
+                    for repeat in 1..=*own.repeat.get_ref() {
+                        let all = own.sd_ms.get_ref().iter();
+                        cells.extend(all.map(|sd_ms| Subject::Jitter {
+                            sd_ms: *sd_ms,
+                            repeat,
+                        }));
+                    }
+                }
+            }
+            Part::Load => {
+                for sweep in self.load.iter().flat_map(|own| &own.sweeps) {
+                    let weight = match &sweep.weight {
+                        Some(weight) => *weight.get_ref(),
+                        None => {
+                            let scenario =
+                                crate::Scenario::read(&self.folder.join(&sweep.scenario))?;
+                            scenario.competition.map_or(1, |c| c.load_weight)
+                        }
+                    };
+                    let all = sweep.levels.get_ref().iter();
+                    cells.extend(all.map(|level| Subject::Load {
+                        sweep: sweep.name.clone(),
+                        level: *level,
+                        weight,
+                        method: sweep.method.clone(),
+                    }));
+                }
+            }
+            Part::Migration => {
+                for own in self.migration.iter() {
+                    for target in own.target.get_ref() {
+                        let all = own.source.get_ref().iter();
+                        cells.extend(all.map(|source| Subject::Migration {
+                            source: *source,
+                            target: *target,
+                        }));
+                    }
+                }
+            }
+        }
+        Ok(cells)
+    }
+}
+
+/// Cables from the streaming server to the player.
+fn tcp_links(placement: &Placement) -> Option<u32> {
+    if placement.transport == Transport::Udp {
+        return None;
+    }
+    let last = placement.functions.last()?;
+    let links = placement.links_between(last.host.as_ref(), placement.user.as_ref())?;
+    u32::try_from(links).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn thesis() -> (PathBuf, String) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/thesis/campaign.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        (path, text)
+    }
+
+    #[test]
+    fn the_thesis_as_it_is() {
+        let (path, text) = thesis();
+        let campaign = Campaign::parse(&path, &text).unwrap();
+        let counts = Part::ALL.map(|part| campaign.cells(part).unwrap().len());
+        assert_eq!(counts[0], 14, "seven placements, twice");
+        assert_eq!(
+            counts[3], 21,
+            "seven loads of the source, three of the target"
+        );
+        let links = campaign
+            .cells(Part::Placement)
+            .unwrap()
+            .into_iter()
+            .filter_map(|cell| match cell {
+                Subject::Placement {
+                    placement,
+                    tcp_links,
+                    repeat: 1,
+                } => Some((placement, tcp_links)),
+                _ => None,
+            });
+        // Section 3.1.2; the data centres are one switch away here and behind the Internet there.
+        for (placement, tcp_links) in links.filter(|(name, _)| !name.starts_with("dc-")) {
+            let printed = match placement.as_str() {
+                "edge-user-side" => Some(2),
+                "non-virtualized" => Some(3),
+                "edge-robot-side" => Some(4),
+                _ => None,
+            };
+            assert_eq!(tcp_links, printed, "{placement}");
+        }
+        let mut folders: Vec<PathBuf> = Part::ALL
+            .iter()
+            .flat_map(|part| campaign.cells(*part).unwrap())
+            .map(|cell| cell.folder())
+            .collect();
+        let all = folders.len();
+        folders.sort();
+        folders.dedup();
+        assert_eq!(folders.len(), all, "each cell has a folder of its own");
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_line() {
+        let (path, text) = thesis();
+        for (right, wrong, message) in [
+            ("schema = 1", "schema = 9", "schema is 9"),
+            ("repeat = 2", "repeat = 0", "repeat is 0"),
+            ("duration_s = 100", "duration_s = -1", "duration_s is -1"),
+            ("source = [0.0,", "source = [1.4,", "source has 1.4"),
+            ("target = [0.0, 0.5, 1.0]", "target = []", "target is empty"),
+            ("title =", "titel =", "unknown field `titel`"),
+        ] {
+            assert!(text.contains(right), "{right}");
+            let error = Campaign::parse(&path, &text.replacen(right, wrong, 1)).unwrap_err();
+            assert!(error.to_string().contains(message), "{error}");
+        }
+    }
+}
