@@ -8,16 +8,16 @@ use measure::span::Span;
 use measure::statistics::Values;
 use measure::{intervals, picture_age};
 use record::profile::{FunctionLoad, Knee, MeasuredMove, MigrationTimes, SweepCell};
-use record::raw::{FrameRow, LoadRow};
+use record::raw::LoadRow;
 use record::{HostName, Profile, SCHEMA, Timestamp, Utilization};
+use scenario::PolicyName;
 use scenario::controller::{Figures, MeasuredFunction};
-use scenario::{LabScenario, PolicyName, Role};
 
 use crate::error::LabError;
 use crate::load::Load;
 use crate::monitor::Monitor;
 use crate::progress::Progress;
-use crate::relocate::relocate;
+use crate::relocate::{first_frame_after, other_edge, recover, relocate};
 use crate::stage::{Camera, Player, whole_rows};
 use crate::world::World;
 
@@ -27,10 +27,6 @@ const IDLE: Duration = Duration::from_secs(6);
 const PEAK_LOOKS: usize = 2;
 /// Before a move the load stands for this long; the second half is what the move is compared with.
 const BEFORE_MOVE: Duration = Duration::from_secs(5);
-/// The first frame from the target is on the screen within this after a move, or the move failed.
-const FIRST_FRAME_WITHIN: Duration = Duration::from_secs(10);
-/// A backlog has drained and the picture is back within this after a move or a sweep.
-const RECOVERS_WITHIN: Duration = Duration::from_secs(15);
 
 /// Measures; raw files of the camera and the player go to `folder`.
 ///
@@ -61,7 +57,7 @@ fn measure_all(
     let mut player = Player::start(scenario, folder)?;
     let _camera = Camera::start(scenario, folder)?;
     player.wait_for_picture(world.interrupted())?;
-    let monitor = Monitor::start(scenario, world.site().groups())?;
+    let monitor = world.monitor()?;
     world.wait(IDLE)?;
     let since = Timestamp::now() - IDLE / 2;
     let demand = monitor
@@ -227,7 +223,7 @@ fn moves(
     let mut measured = Vec::new();
     let mut extra = Vec::new();
     for number in 1..=scenario.calibration.moves {
-        let target = other(scenario, &source)?;
+        let target = other_edge(scenario, &source)?;
         let mut load: Load = world.load(&source);
         load.set(scenario.calibration.move_at - demand)?;
         world.wait(BEFORE_MOVE)?;
@@ -287,16 +283,6 @@ fn moves(
     ))
 }
 
-fn other(scenario: &LabScenario, source: &HostName) -> Result<HostName, LabError> {
-    let found = scenario
-        .hosts_of(Role::Edge)
-        .map(|(name, _)| name)
-        .find(|name| *name != source);
-    found
-        .cloned()
-        .ok_or_else(|| LabError::Missing("a second edge host".into()))
-}
-
 /// Highest mean over [`PEAK_LOOKS`] looks of what the virtual machine used on `host` between two instants. A guest that is
 /// copied needs most in the first seconds, when its every first write to a page is caught.
 fn peak(rows: &[LoadRow], host: &HostName, from: Timestamp, to: Timestamp) -> Option<f64> {
@@ -311,53 +297,6 @@ fn peak(rows: &[LoadRow], host: &HostName, from: Timestamp, to: Timestamp) -> Op
         .windows(PEAK_LOOKS)
         .map(|looks| looks.iter().sum::<f64>() / PEAK_LOOKS as f64);
     means.reduce(f64::max)
-}
-
-/// When the viewer was first served by another QEMU than `runner`; where the picture does not say who drew it, when the
-/// first frame was shown after the move was over.
-fn first_frame_after(
-    world: &World<'_>,
-    player: &Player,
-    decided: Timestamp,
-    runner: Option<u32>,
-) -> Result<Timestamp, LabError> {
-    let from = Timestamp::now();
-    while Timestamp::now().since(from) < FIRST_FRAME_WITHIN {
-        let frames = player.frames()?;
-        let fresh = |row: &&FrameRow| match runner {
-            Some(_) => row.shown_us > decided && row.runner.is_some() && row.runner != runner,
-            None => row.shown_us > from && row.delay_ms.is_some(),
-        };
-        if let Some(row) = frames.iter().find(fresh) {
-            return Ok(row.shown_us);
-        }
-        world.wait(Duration::from_millis(100))?;
-    }
-    Err(LabError::Late {
-        what: "the first frame from the target".into(),
-        seconds: FIRST_FRAME_WITHIN.as_secs_f64(),
-        hint: "the guest runs there but no video comes from it".into(),
-    })
-}
-
-/// Waits until the picture is young again.
-fn recover(world: &World<'_>, player: &Player) -> Result<(), LabError> {
-    let from = Timestamp::now();
-    world.wait(Duration::from_secs(1))?;
-    while Timestamp::now().since(from) < RECOVERS_WITHIN {
-        if player
-            .picture_age_ms()
-            .is_some_and(|age| age < world.scenario.budget_ms)
-        {
-            return Ok(());
-        }
-        world.wait(Duration::from_millis(100))?;
-    }
-    Err(LabError::Late {
-        what: "the recovery of the picture's age".into(),
-        seconds: RECOVERS_WITHIN.as_secs_f64(),
-        hint: "the load was taken away, but the picture stays old".into(),
-    })
 }
 
 fn frame_interval_cv(packets: &Path, span: Span) -> Result<f64, LabError> {

@@ -12,13 +12,14 @@ use scenario::{Chain, LabScenario, PolicyName, Role};
 use crate::calibrate::calibrate;
 use crate::check::{self, Accelerator, Offer};
 use crate::error::{LabError, file};
+use crate::placement::wiring::LinkEmulation;
 use crate::progress::Progress;
 use crate::run::{self, Plan};
 use crate::world::World;
 
 /// A run on a machine with more foreign load than this is made again, at most [`SPOILT_TRIES`] times.
-const FOREIGN_LOAD_MAX: f64 = 0.15;
-const SPOILT_TRIES: u32 = 2;
+pub(crate) const FOREIGN_LOAD_MAX: f64 = 0.15;
+pub(crate) const SPOILT_TRIES: u32 = 2;
 const EXPERIMENT: &str = "experiment.json";
 
 /// What a person asked for.
@@ -261,7 +262,7 @@ fn run_one(
     Ok(())
 }
 
-fn foreign_load(folder: &Path) -> Result<f64, LabError> {
+pub(crate) fn foreign_load(folder: &Path) -> Result<f64, LabError> {
     let rows: Vec<record::raw::LoadRow> = record::file::read_csv(&folder.join("load.csv"))
         .map_err(|error| LabError::Measure(error.to_string()))?;
     let foreign: Values = rows
@@ -288,7 +289,7 @@ fn write_experiment(out: &Path, experiment: &Experiment) -> Result<(), LabError>
 }
 
 /// Processor, cores and accelerator.
-fn machine(accelerator: Accelerator) -> String {
+pub(crate) fn machine(accelerator: Accelerator) -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| {
         line.strip_prefix("model name")?
@@ -300,6 +301,23 @@ fn machine(accelerator: Accelerator) -> String {
         "{} with {cpus} cores, {accelerator}",
         model.unwrap_or("unknown processor")
     )
+}
+
+/// The machine and its programs.
+pub(crate) fn environment(
+    offer: &Offer,
+    accelerator: Accelerator,
+    links: LinkEmulation,
+) -> Environment {
+    Environment {
+        accelerator: accelerator.to_string(),
+        link_emulation: links.as_str().into(),
+        cpus: offer.cpus as u32,
+        kernel: check::version("uname", "-r"),
+        qemu: check::version("qemu-system-x86_64", "--version"),
+        ffmpeg: check::version("ffmpeg", "-version"),
+        more: std::collections::BTreeMap::new(),
+    }
 }
 
 fn setting(
@@ -341,13 +359,8 @@ fn setting(
         command: request.command.clone(),
         seed: request.seed,
         environment: Environment {
-            accelerator: accelerator.to_string(),
-            link_emulation: "none".into(),
-            cpus: offer.cpus as u32,
-            kernel: check::version("uname", "-r"),
-            qemu: check::version("qemu-system-x86_64", "--version"),
-            ffmpeg: check::version("ffmpeg", "-version"),
             more,
+            ..environment(offer, accelerator, LinkEmulation::None)
         },
         machine: machine(accelerator),
         chain: match video.chain {

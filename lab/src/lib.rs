@@ -8,6 +8,7 @@
 
 pub mod agent;
 pub mod calibrate;
+pub mod campaign;
 pub mod cgroup;
 pub mod check;
 pub mod error;

@@ -24,19 +24,26 @@ pub struct Load {
     period: Duration,
     process: Option<Process>,
     host: HostName,
+    method: Option<String>,
     log: std::path::PathBuf,
 }
 
 impl Load {
-    /// No load yet.
+    /// No load yet. `method` is what `stress-ng` will compute: all of its methods in turn where none is named.
     #[must_use]
-    pub fn new(host: &HostName, groups: &Cgroups, burst_ms: f64, state: &Path) -> Self {
+    pub fn new(
+        host: &HostName,
+        groups: &Cgroups,
+        (burst_ms, method): (f64, Option<&str>),
+        state: &Path,
+    ) -> Self {
         Self {
             groups: groups.clone(),
             group: format!("{ROOT}/{host}/load"),
             period: Duration::from_micros((burst_ms * 1e3) as u64),
             process: None,
             host: host.clone(),
+            method: method.map(String::from),
             log: state.join(format!("stress-{host}")),
         }
     }
@@ -62,8 +69,12 @@ impl Load {
                     netns: netns(&self.host),
                     cgroup: self.group.clone(),
                 };
-                // No method is named: all of them in turn, as in the thesis (4.2).
-                let argv = ["stress-ng", "--cpu", "1", "--quiet"].map(String::from);
+                let mut argv = ["stress-ng", "--cpu", "1", "--quiet"]
+                    .map(String::from)
+                    .to_vec();
+                if let Some(method) = &self.method {
+                    argv.extend(["--cpu-method".into(), method.clone()]);
+                }
                 self.process = Some(Process::start(&place, &argv, &self.log)?);
                 Ok(())
             }

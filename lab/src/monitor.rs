@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use record::raw::LoadRow;
 use record::{HostName, Timestamp};
-use scenario::{LabScenario, Role};
 
 use crate::cgroup::{Cgroups, ROOT};
 use crate::error::{LabError, file};
@@ -35,15 +34,11 @@ struct Look {
 }
 
 impl Monitor {
-    /// Begins to look.
+    /// Begins to look at these edge servers and at the machine.
     ///
     /// # Errors
     /// When the accounting cannot be read.
-    pub fn start(scenario: &LabScenario, groups: &Cgroups) -> Result<Self, LabError> {
-        let hosts: Vec<HostName> = scenario
-            .hosts_of(Role::Edge)
-            .map(|(name, _)| name.clone())
-            .collect();
+    pub fn start(hosts: Vec<HostName>, groups: &Cgroups) -> Result<Self, LabError> {
         let rows = Arc::new(Mutex::new(Vec::new()));
         let (stop, stopped) = std::sync::mpsc::channel();
         let mut last = look(&hosts, groups)?;

@@ -1,4 +1,4 @@
-//! One move at once, for calibration: the same control core and the same driver as in the orchestrator, told that the
+//! One move at once, for what is measured of moves: the same control core and the same driver as in the orchestrator, told that the
 //! source is full.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,11 +7,20 @@ use std::time::Duration;
 use control::{Controller, Input, Policy, Settings};
 use drivers::Qemu;
 use orchestrator::mover::{Mover, News};
+use record::raw::FrameRow;
 use record::{Event, HostName, Sample, Timestamp, Utilization, Verdict};
+use scenario::{LabScenario, Role};
 use tokio::sync::mpsc;
 
 use crate::error::LabError;
 use crate::process::Place;
+use crate::stage::Player;
+use crate::world::World;
+
+/// The first frame from the target is on the screen within this after a move, or the move failed.
+const FIRST_FRAME_WITHIN: Duration = Duration::from_secs(10);
+/// A backlog has drained and the picture is back within this after a move or a sweep.
+const RECOVERS_WITHIN: Duration = Duration::from_secs(15);
 
 /// What came of a move.
 #[derive(Clone, Debug, PartialEq)]
@@ -134,4 +143,71 @@ async fn follow(settings: Settings, source: &HostName, driver: Qemu) -> Result<R
         };
         controller.handle(Timestamp::now(), input);
     }
+}
+
+/// The edge server to move to from `source`.
+///
+/// # Errors
+/// When there is no other.
+pub fn other_edge(scenario: &LabScenario, source: &HostName) -> Result<HostName, LabError> {
+    let found = scenario
+        .hosts_of(Role::Edge)
+        .map(|(name, _)| name)
+        .find(|name| *name != source);
+    found
+        .cloned()
+        .ok_or_else(|| LabError::Missing("a second edge host".into()))
+}
+
+/// When the viewer was first served by another QEMU than `runner`; where the picture does not say who drew it, when the
+/// first frame was shown after the move was over.
+///
+/// # Errors
+/// When none is shown in time; [`LabError::Interrupted`].
+pub fn first_frame_after(
+    world: &World<'_>,
+    player: &Player,
+    decided: Timestamp,
+    runner: Option<u32>,
+) -> Result<Timestamp, LabError> {
+    let from = Timestamp::now();
+    while Timestamp::now().since(from) < FIRST_FRAME_WITHIN {
+        let frames = player.frames()?;
+        let fresh = |row: &&FrameRow| match runner {
+            Some(_) => row.shown_us > decided && row.runner.is_some() && row.runner != runner,
+            None => row.shown_us > from && row.delay_ms.is_some(),
+        };
+        if let Some(row) = frames.iter().find(fresh) {
+            return Ok(row.shown_us);
+        }
+        world.wait(Duration::from_millis(100))?;
+    }
+    Err(LabError::Late {
+        what: "the first frame from the target".into(),
+        seconds: FIRST_FRAME_WITHIN.as_secs_f64(),
+        hint: "the guest runs there but no video comes from it".into(),
+    })
+}
+
+/// Waits until the picture is young again.
+///
+/// # Errors
+/// When it stays old; [`LabError::Interrupted`].
+pub fn recover(world: &World<'_>, player: &Player) -> Result<(), LabError> {
+    let from = Timestamp::now();
+    world.wait(Duration::from_secs(1))?;
+    while Timestamp::now().since(from) < RECOVERS_WITHIN {
+        if player
+            .picture_age_ms()
+            .is_some_and(|age| age < world.scenario.budget_ms)
+        {
+            return Ok(());
+        }
+        world.wait(Duration::from_millis(100))?;
+    }
+    Err(LabError::Late {
+        what: "the recovery of the picture's age".into(),
+        seconds: RECOVERS_WITHIN.as_secs_f64(),
+        hint: "the load was taken away, but the picture stays old".into(),
+    })
 }

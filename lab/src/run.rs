@@ -71,7 +71,7 @@ pub fn run(world: &World<'_>, plan: &Plan<'_>, progress: &mut Progress) -> Resul
             .try_for_each(|agent| agent.process.check())?;
         world.wait(SETTLE)?;
 
-        let monitor = Monitor::start(scenario, world.site().groups())?;
+        let monitor = world.monitor()?;
         let mut load = world.load(first);
         let mut watch = |offered: f64, progress: &mut Progress| -> Result<(), LabError> {
             orchestrator.check()?;
@@ -304,7 +304,7 @@ fn migration_rows(plan: &Plan<'_>) -> Result<Vec<MigrationRow>, LabError> {
     Ok(rows)
 }
 
-fn write_rows<T: serde::Serialize + serde::de::DeserializeOwned>(
+pub(crate) fn write_rows<T: serde::Serialize + serde::de::DeserializeOwned>(
     path: &Path,
     rows: &[T],
 ) -> Result<(), LabError> {

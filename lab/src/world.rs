@@ -13,6 +13,7 @@ use crate::check::Accelerator;
 use crate::error::{LabError, unless_interrupted};
 use crate::guest::Guest;
 use crate::load::Load;
+use crate::monitor::Monitor;
 use crate::site::Site;
 use crate::vm::Machine;
 use crate::{network, process};
@@ -129,15 +130,31 @@ impl<'a> World<'a> {
         self.cores.iter().map(agent).collect()
     }
 
-    /// Background load for an edge server, none yet.
+    /// Background load for an edge server, none yet: all of `stress-ng`'s methods in turn, as in the thesis (4.2).
     #[must_use]
     pub fn load(&self, host: &HostName) -> Load {
+        self.load_of(host, None)
+    }
+
+    /// Background load of one method of `stress-ng`.
+    #[must_use]
+    pub fn load_of(&self, host: &HostName, method: Option<&str>) -> Load {
+        let burst_ms = self.scenario.competition.burst_ms;
         Load::new(
             host,
             self.site.groups(),
-            self.scenario.competition.burst_ms,
+            (burst_ms, method),
             &self.site.state(),
         )
+    }
+
+    /// Looks at the true load of all edge servers, and of the machine.
+    ///
+    /// # Errors
+    /// When the accounting cannot be read.
+    pub fn monitor(&self) -> Result<Monitor, LabError> {
+        let hosts = self.cores.iter().map(|(host, _)| host.clone()).collect();
+        Monitor::start(hosts, self.site.groups())
     }
 
     /// Ends the virtual machine wherever it is.

@@ -14,9 +14,9 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use measure::placement::PlacementFigures;
 use scenario::Placement;
 
+use self::wiring::LinkEmulation;
 use crate::check::Offer;
 use crate::error::{LabError, file};
 use crate::progress::Progress;
@@ -26,23 +26,30 @@ const DURATION: Duration = Duration::from_secs(100);
 /// The thesis prints no number of pings.
 const PINGS: u32 = 20;
 
-/// Measures a placement once into a new folder.
+/// How the placement is measured when it is measured by itself.
+#[must_use]
+pub const fn as_the_thesis() -> (Duration, u32) {
+    (DURATION, PINGS)
+}
+
+/// Measures a placement once into a new folder: for how long, after how many pings.
 ///
 /// # Errors
 /// When something is missing, fails, or the person interrupts.
 pub fn measure(
     placement: &Placement,
+    (duration, pings): (Duration, u32),
     offer: &Offer,
     folder: &Path,
     interrupted: &AtomicBool,
     progress: &mut Progress,
-) -> Result<PlacementFigures, LabError> {
+) -> Result<LinkEmulation, LabError> {
     let accelerator = offer.require()?;
     std::fs::create_dir_all(folder).map_err(file(folder))?;
     let plan = run::Plan {
         placement,
-        duration: DURATION,
-        pings: PINGS,
+        duration,
+        pings,
         folder,
     };
     let kernel = if offer.netem {
@@ -50,6 +57,5 @@ pub fn measure(
     } else {
         wiring::Kernel::NoNetem
     };
-    run(&plan, accelerator, kernel, interrupted, progress)?;
-    PlacementFigures::read(folder).map_err(|error| LabError::Measure(error.to_string()))
+    run(&plan, accelerator, kernel, interrupted, progress)
 }

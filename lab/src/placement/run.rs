@@ -8,18 +8,18 @@ use record::Timestamp;
 use record::raw::{PhaseRow, PingRow};
 use scenario::Placement;
 use scenario::placement::PlacedFunction;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::machine::Machines;
 use super::service::{Service, place};
 use super::wiring::{DATA, Kernel, LinkEmulation, Wiring};
 use crate::cgroup::{PRECEDENCE, ROOT};
 use crate::check::Accelerator;
-use crate::error::{LabError, file};
+use crate::error::LabError;
 use crate::guest::Guest;
+use crate::monitor::Monitor;
 use crate::process::{Place, Process, run as program};
 use crate::progress::Progress;
+use crate::run::write_rows;
 use crate::site::Site;
 
 /// Time for the chain to reach its steady state.
@@ -43,7 +43,7 @@ pub struct Plan<'a> {
 }
 
 /// Measures: pings from the user to where the functions are while nothing else is sent, then the service for a while. Leaves
-/// `ping.csv`, `sent.csv`, `frames.csv`, `arrivals.pcap` (at the player's link layer) and `phases.csv`.
+/// `ping.csv`, `sent.csv`, `frames.csv`, `arrivals.pcap` (at the player's link layer), `load.csv` (of the machine) and `phases.csv`.
 ///
 /// # Errors
 /// When something fails or the person interrupts.
@@ -82,6 +82,7 @@ pub fn run(
     let mut service = Service::start(placement, start, plan.folder, interrupted)?;
     wait(SETTLE, interrupted)?;
     let mut capture = start_capture(plan, &place(placement.user.as_ref()))?;
+    let monitor = Monitor::start(Vec::new(), site.groups())?;
     let from = Timestamp::now();
     let end = from + plan.duration;
     while Timestamp::now() < end {
@@ -92,6 +93,7 @@ pub fn run(
         wait(Duration::from_millis(250), interrupted)?;
     }
     let to = Timestamp::now();
+    write_rows(&plan.folder.join("load.csv"), &monitor.rows())?;
     capture.end_within(CAPTURE_WITHIN);
     drop(service);
     let phase = PhaseRow {
@@ -99,7 +101,7 @@ pub fn run(
         start_us: from,
         end_us: to,
     };
-    write(&plan.folder.join("phases.csv"), &[phase])?;
+    write_rows(&plan.folder.join("phases.csv"), &[phase])?;
     Ok(wiring.emulation)
 }
 
@@ -122,7 +124,7 @@ fn ping(plan: &Plan<'_>, from: &Place, progress: &mut Progress) -> Result<(), La
     let answer = program(&line[0], &arguments)?;
     let rows: Vec<PingRow> = answer.lines().filter_map(reply).collect();
     let counted: Vec<PingRow> = rows.into_iter().filter(|row| row.number > 0).collect();
-    write(&plan.folder.join("ping.csv"), &counted)
+    write_rows(&plan.folder.join("ping.csv"), &counted)
 }
 
 /// `64 bytes from 10.40.0.51: icmp_seq=2 ttl=64 time=170.4 ms`
@@ -181,12 +183,6 @@ fn wait(duration: Duration, interrupted: &AtomicBool) -> Result<(), LabError> {
         std::thread::sleep(Duration::from_millis(50));
     }
     crate::error::unless_interrupted(interrupted)
-}
-
-fn write<T: Serialize + DeserializeOwned>(path: &Path, rows: &[T]) -> Result<(), LabError> {
-    record::file::write_csv(path, rows)
-        .map_err(|error| LabError::Measure(error.to_string()))
-        .and_then(|()| std::fs::metadata(path).map(drop).map_err(file(path)))
 }
 
 #[cfg(test)]

@@ -18,7 +18,8 @@ use crate::process::{Place, Process, tail};
 use crate::stage::whole_rows;
 use crate::vm::shell_quoted;
 
-/// Port at which a function, and the player over UDP, takes video.
+/// Port at which the first function takes video; the next ones have the next ones, since several may be on one host, and the player
+/// over UDP the one after the last.
 const VIDEO_PORT: u16 = 5000;
 /// Port at which the streaming server answers players.
 const STREAM_PORT: u16 = 8080;
@@ -26,6 +27,9 @@ const STREAM_PORT: u16 = 8080;
 const STREAM: &str = "robot";
 /// The first picture is on the screen within this.
 const FIRST_PICTURE_WITHIN: Duration = Duration::from_secs(60);
+
+/// A streaming server that is a process answers within this.
+const SERVER_WITHIN: Duration = Duration::from_secs(10);
 
 /// A service that runs; ended when it is dropped, the camera first.
 #[derive(Debug)]
@@ -65,7 +69,8 @@ impl Service {
                 .functions
                 .get(index + 1)
                 .map_or_else(|| user(placement), |next| Ok(address(placement, next)))?;
-            let line = function_line(function.does, next, placement);
+            let ports = [index, index + 1].map(port);
+            let line = function_line(function.does, next, ports, placement);
             if function.machine.is_some() {
                 let quoted = shell_quoted(&placement.text);
                 let line = line.replace("TEXT", &quoted);
@@ -83,8 +88,15 @@ impl Service {
         for guest in &mut guests {
             guest.wait_until_up(interrupted)?;
         }
+        let served_here = placement
+            .functions
+            .last()
+            .is_some_and(|last| last.does == Stage::Streaming && last.machine.is_none());
+        if served_here {
+            wait_for_server(&log(Stage::Streaming.as_str()), interrupted)?;
+        }
         let source = match placement.transport {
-            Transport::Udp => format!("udp://0.0.0.0:{VIDEO_PORT}"),
+            Transport::Udp => format!("udp://0.0.0.0:{}", port(placement.functions.len())),
             Transport::Tcp => {
                 let last = placement.functions.last();
                 let last = last.ok_or_else(|| LabError::Missing("no streaming server".into()))?;
@@ -165,6 +177,23 @@ impl Service {
     }
 }
 
+/// Waits until the streaming server has said where it answers: a player that comes before is refused.
+fn wait_for_server(log: &Path, interrupted: &AtomicBool) -> Result<(), LabError> {
+    let begun = Instant::now();
+    while !std::fs::read_to_string(log).is_ok_and(|said| said.contains("http://")) {
+        unless_interrupted(interrupted)?;
+        if begun.elapsed() > SERVER_WITHIN {
+            return Err(LabError::Late {
+                what: "the start of the streaming server".into(),
+                seconds: SERVER_WITHIN.as_secs_f64(),
+                hint: format!("it says: {}", tail(log)),
+            });
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
 fn user(placement: &Placement) -> Result<Ipv4Addr, LabError> {
     let user = placement.hosts.get(placement.user.as_ref());
     user.map(|host| host.address)
@@ -180,10 +209,20 @@ fn address(placement: &Placement, function: &PlacedFunction) -> Ipv4Addr {
         .unwrap_or(Ipv4Addr::LOCALHOST)
 }
 
+/// Where the function with this place in the chain takes video.
+fn port(index: usize) -> u16 {
+    VIDEO_PORT.saturating_add(u16::try_from(index).unwrap_or(u16::MAX))
+}
+
 /// What a function runs, without the program's name.
-fn function_line(stage: Stage, next: Ipv4Addr, placement: &Placement) -> String {
-    let from = format!("udp://0.0.0.0:{VIDEO_PORT}");
-    let to = format!("udp://{next}:{VIDEO_PORT}");
+fn function_line(
+    stage: Stage,
+    next: Ipv4Addr,
+    [own, its]: [u16; 2],
+    placement: &Placement,
+) -> String {
+    let from = format!("udp://0.0.0.0:{own}");
+    let to = format!("udp://{next}:{its}");
     let video = &placement.video;
     match stage {
         Stage::TextInsertion => format!(

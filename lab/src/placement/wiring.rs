@@ -56,6 +56,18 @@ pub enum LinkEmulation {
     None,
 }
 
+impl LinkEmulation {
+    /// As results say it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Netem => "netem",
+            Self::Userspace => "userspace",
+            Self::None => "none",
+        }
+    }
+}
+
 /// Wires that stand; the links go with it, the namespaces with the lab's site.
 #[derive(Debug)]
 pub struct Wiring {

@@ -1,0 +1,102 @@
+//! One level of load beside the function.
+
+use std::path::Path;
+use std::time::Duration;
+
+use record::Timestamp;
+use record::raw::PhaseRow;
+
+use crate::error::LabError;
+use crate::progress::Progress;
+use crate::run::write_rows;
+use crate::stage::{Camera, Player};
+use crate::world::World;
+
+/// Time for the chain to reach its steady state.
+const SETTLE: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// What is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'a> {
+    /// Share of the CPU that is asked of the load.
+    pub level: f64,
+    /// What the load computes.
+    pub method: Option<&'a str>,
+    /// The load stands for this long before anything counts.
+    pub settle: Duration,
+    /// For how long is measured.
+    pub duration: Duration,
+}
+
+/// Measures, and says how fast the CPUs' clock was at the end of it, where the machine says so; leaves `sent.csv`, `frames.csv`, `packets.csv`, `load.csv` and `phases.csv`.
+///
+/// # Errors
+/// When something fails or the person interrupts.
+pub fn measure(
+    world: &World<'_>,
+    plan: &Plan<'_>,
+    folder: &Path,
+    progress: &mut Progress,
+) -> Result<Option<f64>, LabError> {
+    let result = watched(world, plan, folder, progress);
+    world.keep_consoles(folder);
+    world.end_machines()?;
+    result
+}
+
+fn watched(
+    world: &World<'_>,
+    plan: &Plan<'_>,
+    folder: &Path,
+    progress: &mut Progress,
+) -> Result<Option<f64>, LabError> {
+    let scenario = world.scenario;
+    let host = &scenario.function.host;
+    progress.now("starting the guest");
+    world.machine.boot(host, world.interrupted())?;
+    let mut player = Player::start(scenario, folder)?;
+    let mut camera = Camera::start(scenario, folder)?;
+    player.wait_for_picture(world.interrupted())?;
+    world.wait(SETTLE)?;
+    let monitor = world.monitor()?;
+    let mut load = world.load_of(host, plan.method);
+    load.set(plan.level)?;
+    world.wait(plan.settle)?;
+    let from = Timestamp::now();
+    let end = from + plan.duration;
+    while Timestamp::now() < end {
+        player.check()?;
+        camera.check()?;
+        // Says when stress-ng has ended by itself.
+        load.set(plan.level)?;
+        let left = (end - Duration::ZERO).seconds_after(Timestamp::now());
+        let age = player.picture_age_ms().unwrap_or_default();
+        progress.now(&format!("picture age {age:>5.0} ms, {left:.0} s to go"));
+        world.wait(LOOK_EVERY)?;
+    }
+    let to = Timestamp::now();
+    let cpu_mhz = cpu_mhz();
+    drop((camera, player));
+    load.set(0.0)?;
+    write_rows(&folder.join("load.csv"), &monitor.rows())?;
+    let phase = PhaseRow {
+        phase: "load".into(),
+        start_us: from,
+        end_us: to,
+    };
+    write_rows(&folder.join("phases.csv"), &[phase])?;
+    Ok(cpu_mhz)
+}
+
+/// Clock of the CPUs now, the mean of all that say it.
+fn cpu_mhz() -> Option<f64> {
+    let cpus = std::fs::read_dir("/sys/devices/system/cpu").ok()?;
+    let khz = |path: std::path::PathBuf| -> Option<f64> {
+        let text = std::fs::read_to_string(path.join("cpufreq/scaling_cur_freq")).ok()?;
+        text.trim().parse().ok()
+    };
+    let all: measure::statistics::Values =
+        cpus.flatten().filter_map(|cpu| khz(cpu.path())).collect();
+    all.mean().map(|khz| khz / 1e3)
+}

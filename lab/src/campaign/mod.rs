@@ -1,0 +1,323 @@
+//! A campaign for real: cell after cell, each into a folder of its own; what is complete is not measured again.
+//!
+//! [`load`] and [`migration`] measure a cell each; placements are measured by [`crate::placement`].
+
+pub mod load;
+pub mod migration;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use link::{Distribution, Jitter, Shape};
+use record::SCHEMA;
+use record::campaign::{Cell, FILE_NAME, Part, Subject};
+use scenario::campaign::{JitterSweep, LoadSweep};
+use scenario::{Campaign, LabScenario, Placement, Scenario};
+
+use crate::check::{Accelerator, Offer};
+use crate::error::{LabError, file};
+use crate::experiment::{FOREIGN_LOAD_MAX, SPOILT_TRIES, environment, foreign_load, machine};
+use crate::placement::wiring::LinkEmulation;
+use crate::progress::Progress;
+use crate::world::World;
+
+/// What a person asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The parts to measure.
+    pub parts: Vec<Part>,
+    /// Where the cells go.
+    pub out: PathBuf,
+    /// Go on with what is there already.
+    pub resume: bool,
+}
+
+/// What all cells need.
+struct Bench<'a> {
+    campaign: &'a Campaign,
+    out: &'a Path,
+    offer: &'a Offer,
+    accelerator: Accelerator,
+    interrupted: &'a AtomicBool,
+    progress: Progress,
+    /// Cells still to be measured, at the beginning.
+    todo: usize,
+    done: usize,
+    begun: Instant,
+}
+
+/// What a measurement tells beside its files.
+struct Seen {
+    links: LinkEmulation,
+    cpu_mhz: Option<f64>,
+}
+
+/// Measures every cell that is not there yet.
+///
+/// # Errors
+/// When something is missing or fails; what was complete by then stays, and `resume` goes on from there.
+pub fn run(
+    campaign: &Campaign,
+    request: &Request,
+    offer: &Offer,
+    interrupted: &AtomicBool,
+) -> Result<(), LabError> {
+    let accelerator = offer.require()?;
+    if request.out.exists() && !request.resume {
+        return Err(LabError::OutExists(request.out.clone()));
+    }
+    fs::create_dir_all(&request.out).map_err(file(&request.out))?;
+    let mut todo = Vec::new();
+    for part in &request.parts {
+        let cells = campaign.cells(*part).map_err(wrong)?;
+        todo.extend(
+            cells
+                .into_iter()
+                .filter(|cell| !is_complete(&request.out, cell)),
+        );
+    }
+    let mut bench = Bench {
+        campaign,
+        out: &request.out,
+        offer,
+        accelerator,
+        interrupted,
+        progress: Progress::default(),
+        todo: todo.len(),
+        done: 0,
+        begun: Instant::now(),
+    };
+    // Cells that share an environment follow each other.
+    for group in todo.chunk_by(|a, b| shares_world(a, b)) {
+        match group.first() {
+            Some(Subject::Placement { .. } | Subject::Jitter { .. }) => {
+                for subject in group {
+                    bench.placement(subject)?;
+                }
+            }
+            Some(Subject::Load { sweep, .. }) => bench.loads(sweep, group)?,
+            Some(Subject::Migration { .. }) => bench.migrations(group)?,
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+fn shares_world(a: &Subject, b: &Subject) -> bool {
+    match (a, b) {
+        (Subject::Load { sweep: one, .. }, Subject::Load { sweep: other, .. }) => one == other,
+        (a, b) => a.part() == b.part(),
+    }
+}
+
+fn is_complete(out: &Path, cell: &Subject) -> bool {
+    out.join(cell.folder()).join(FILE_NAME).exists()
+}
+
+fn wrong(error: scenario::ScenarioError) -> LabError {
+    LabError::Measure(error.to_string())
+}
+
+impl Bench<'_> {
+    fn placement(&mut self, subject: &Subject) -> Result<(), LabError> {
+        let (placement, duration_s, pings) = match (subject, &self.campaign.jitter) {
+            (Subject::Jitter { sd_ms, .. }, Some(sweep)) => {
+                let placement = self.with_jitter(sweep, *sd_ms)?;
+                (placement, *sweep.duration_s.get_ref(), 1)
+            }
+            (Subject::Placement { placement, .. }, _) => {
+                let own = self.campaign.placement.as_ref();
+                let own = own.ok_or_else(|| LabError::Missing("the part placement".into()))?;
+                (self.named(placement)?, *own.duration_s.get_ref(), own.pings)
+            }
+            _ => return Err(LabError::Missing(format!("the part {}", subject.part()))),
+        };
+        let how = (Duration::from_secs_f64(duration_s), pings);
+        self.cell(subject, |bench, folder| {
+            let links = crate::placement::measure(
+                &placement,
+                how,
+                bench.offer,
+                folder,
+                bench.interrupted,
+                &mut bench.progress,
+            )?;
+            let cpu_mhz = None;
+            Ok(Seen { links, cpu_mhz })
+        })
+    }
+
+    fn named(&self, name: &str) -> Result<Placement, LabError> {
+        let own = self.campaign.placement.iter();
+        for folder in own.flat_map(|own| &own.folders) {
+            let placement = Placement::read(&self.campaign.folder.join(folder)).map_err(wrong)?;
+            if placement.name == name {
+                return Ok(placement);
+            }
+        }
+        Err(LabError::Missing(format!("a placement {name}")))
+    }
+
+    /// The placement of the sweep, with jitter on the way from its host to the viewer.
+    fn with_jitter(&self, sweep: &JitterSweep, sd_ms: f64) -> Result<Placement, LabError> {
+        let folder = self.campaign.folder.join(&sweep.folder);
+        let mut placement = Placement::read(&folder).map_err(wrong)?;
+        let name = sweep.host.get_ref();
+        let host = placement.hosts.get_mut(name);
+        let host =
+            host.ok_or_else(|| LabError::Missing(format!("host {name} of {}", folder.display())))?;
+        host.link.up = Shape {
+            delay_ms: *sweep.delay_ms.get_ref(),
+            jitter: (sd_ms > 0.0).then_some(Jitter {
+                sd_ms,
+                distribution: Distribution::Pareto,
+                memory_ms: *sweep.memory_ms.get_ref(),
+            }),
+            ..Shape::default()
+        };
+        let shape = host.link.up.check();
+        shape.map_err(|error| LabError::Measure(format!("campaign.toml, jitter: {error}")))?;
+        Ok(placement)
+    }
+
+    fn loads(&mut self, name: &str, cells: &[Subject]) -> Result<(), LabError> {
+        let own = self.campaign.load.as_ref();
+        let own = own.ok_or_else(|| LabError::Missing("the part load".into()))?;
+        let sweep = own.sweeps.iter().find(|sweep| sweep.name == name);
+        let sweep = sweep.ok_or_else(|| LabError::Missing(format!("the sweep {name}")))?;
+        let scenario = self.with_weight(sweep)?;
+        self.progress.stage(format!("load {name}: setting up"));
+        let world = World::build(&scenario, self.accelerator, self.interrupted)?;
+        let (settle, duration) = (
+            Duration::from_secs_f64(*own.settle_s.get_ref()),
+            Duration::from_secs_f64(*own.duration_s.get_ref()),
+        );
+        for subject in cells {
+            let Subject::Load { level, .. } = subject else {
+                continue;
+            };
+            let plan = load::Plan {
+                level: *level,
+                method: sweep.method.as_deref(),
+                settle,
+                duration,
+            };
+            self.cell(subject, |bench, folder| {
+                Ok(Seen {
+                    links: LinkEmulation::None,
+                    cpu_mhz: load::measure(&world, &plan, folder, &mut bench.progress)?,
+                })
+            })?;
+        }
+        Ok(())
+    }
+
+    fn with_weight(&self, sweep: &LoadSweep) -> Result<LabScenario, LabError> {
+        let mut scenario = self.scenario(&sweep.scenario)?;
+        if let Some(weight) = &sweep.weight {
+            scenario.competition.load_weight = *weight.get_ref();
+        }
+        Ok(scenario)
+    }
+
+    fn scenario(&self, folder: &Path) -> Result<LabScenario, LabError> {
+        let scenario = Scenario::read(&self.campaign.folder.join(folder)).map_err(wrong)?;
+        LabScenario::new(scenario).map_err(|error| LabError::Measure(error.to_string()))
+    }
+
+    fn migrations(&mut self, cells: &[Subject]) -> Result<(), LabError> {
+        let own = self.campaign.migration.as_ref();
+        let own = own.ok_or_else(|| LabError::Missing("the part migration".into()))?;
+        let scenario = self.scenario(&own.scenario)?;
+        self.progress.stage("migration: setting up");
+        let world = World::build(&scenario, self.accelerator, self.interrupted)?;
+        for subject in cells {
+            let Subject::Migration { source, target } = subject else {
+                continue;
+            };
+            let plan = migration::Plan {
+                source: *source,
+                target: *target,
+                moves: *own.moves.get_ref(),
+                settle: Duration::from_secs_f64(*own.settle_s.get_ref()),
+            };
+            self.cell(subject, |bench, folder| {
+                migration::measure(&world, &plan, folder, &mut bench.progress)?;
+                Ok(Seen {
+                    links: LinkEmulation::None,
+                    cpu_mhz: None,
+                })
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Measures a cell into a new folder, again when others used too much of the machine, and says at the end that it is complete.
+    fn cell(
+        &mut self,
+        subject: &Subject,
+        measure: impl Fn(&mut Self, &Path) -> Result<Seen, LabError>,
+    ) -> Result<(), LabError> {
+        let folder = self.out.join(subject.folder());
+        let name = subject.folder().display().to_string();
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            self.stage(&name);
+            // What was broken off is worth nothing.
+            if folder.exists() {
+                fs::remove_dir_all(&folder).map_err(file(&folder))?;
+            }
+            fs::create_dir_all(&folder).map_err(file(&folder))?;
+            let Seen { links, cpu_mhz } = measure(self, &folder)?;
+            let foreign = foreign_load(&folder)?;
+            let spoilt = foreign > FOREIGN_LOAD_MAX;
+            if spoilt && tries < SPOILT_TRIES {
+                let percent = foreign * 100.0;
+                self.progress.note(&format!(
+                    "{name}: {percent:.0} % of the machine was used by others: it is made again"
+                ));
+                continue;
+            }
+            let cell = Cell {
+                schema: SCHEMA,
+                subject: subject.clone(),
+                measured_at: jiff::Timestamp::now()
+                    .strftime("%Y-%m-%dT%H:%M:%SZ")
+                    .to_string(),
+                machine: machine(self.accelerator),
+                environment: environment(self.offer, self.accelerator, links),
+                foreign_load: Some(foreign),
+                spoilt,
+                tries,
+                cpu_mhz,
+            };
+            self.done += 1;
+            return write_cell(&folder, &cell);
+        }
+    }
+
+    fn stage(&mut self, name: &str) {
+        let left = if self.done == 0 {
+            String::new()
+        } else {
+            let each = self.begun.elapsed().as_secs_f64() / self.done as f64;
+            let minutes = each * (self.todo - self.done) as f64 / 60.0;
+            format!(", about {minutes:.0} min to go")
+        };
+        let (number, todo) = (self.done + 1, self.todo);
+        self.progress
+            .stage(format!("{number} of {todo}: {name}{left}"));
+    }
+}
+
+fn write_cell(folder: &Path, cell: &Cell) -> Result<(), LabError> {
+    let (path, new) = (folder.join(FILE_NAME), folder.join("cell.json.new"));
+    let text =
+        serde_json::to_string_pretty(cell).map_err(|error| LabError::Measure(error.to_string()))?;
+    fs::write(&new, text)
+        .and_then(|()| fs::rename(&new, &path))
+        .map_err(file(&path))
+}
