@@ -7,6 +7,8 @@
 //! Beside it: [`placement`] measures what a placement left (section 3 of the thesis), [`capture`] and [`arrivals`] measure anybody's capture file, [`knee`](mod@knee) finds the knee of a sweep, and
 //! [`reference`] is what the thesis printed.
 //!
+//! [`campaign`] makes tables, figures and findings of many measurements, placements and others.
+//!
 //! Nothing here has a clock or looks outside the files that it is given.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -28,6 +30,7 @@ pub mod promises;
 pub mod verify;
 
 pub mod arrivals;
+pub mod campaign;
 pub mod capture;
 pub mod knee;
 pub mod placement;

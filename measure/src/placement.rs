@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use record::raw::{FrameRow, PhaseRow, PingRow, SentRow};
+use record::raw::{FrameRow, PingRow, SentRow};
 use record::read_csv;
 use record::results::Frames;
 use serde::Serialize;
 
 use crate::arrivals::{Figures, Measured};
+use crate::campaign::cells::span;
 use crate::folder::MeasureError;
-use crate::span::Span;
 use crate::statistics::Values;
 use crate::{frames, picture_age};
 
@@ -63,7 +63,7 @@ impl From<&Values> for Distribution {
 
 /// Samples of picture age from one shot to the next: a second and 10 ms, since a whole second is a whole number of frames and every
 /// shot would find its frame at the same age.
-const SHOT_EVERY: usize = 101;
+pub(crate) const SHOT_EVERY: usize = 101;
 
 impl PlacementFigures {
     /// Computes them from the raw data in a folder.
@@ -75,23 +75,7 @@ impl PlacementFigures {
             path: folder.join(file),
             text,
         };
-        let phases: Vec<PhaseRow> = read_csv(&folder.join("phases.csv"))?;
-        let [phase] = phases.as_slice() else {
-            return Err(nonsense(
-                "phases.csv",
-                format!("{} phases, a placement has one", phases.len()),
-            ));
-        };
-        let span = Span {
-            start: phase.start_us,
-            end: phase.end_us,
-        };
-        if span.end <= span.start {
-            return Err(nonsense(
-                "phases.csv",
-                "the phase ends before it begins".into(),
-            ));
-        }
+        let span = span(folder)?;
         let shown: Vec<FrameRow> = read_csv(&folder.join("frames.csv"))?;
         let sent: Vec<SentRow> = read_csv(&folder.join("sent.csv"))?;
         let pings: Vec<PingRow> = read_csv(&folder.join("ping.csv"))?;

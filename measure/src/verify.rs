@@ -56,12 +56,25 @@ impl fmt::Display for Difference {
 /// A file is absent or broken, so that nothing can be compared.
 pub fn verify(dir: &Path) -> Result<Vec<Difference>, MeasureError> {
     let measured = measure_all(dir)?;
+    let mut differences = of_results(dir, &measured.results)?;
+    for run in &measured.runs {
+        let folder = &run.run.plan.folder;
+        differences.extend(compare_csv(dir, folder, "age.csv", &run.ages)?);
+        differences.extend(compare_csv(dir, folder, "intervals.csv", &run.intervals)?);
+    }
+    Ok(differences)
+}
+
+/// What `results.json` says otherwise than `recomputed`.
+pub(crate) fn of_results(
+    dir: &Path,
+    recomputed: &impl Serialize,
+) -> Result<Vec<Difference>, MeasureError> {
     let written: Value = read_json(&dir.join("results.json"))?;
-    let recomputed =
-        serde_json::to_value(&measured.results).map_err(|error| RecordError::Encode {
-            path: dir.join("results.json"),
-            text: error.to_string(),
-        })?;
+    let recomputed = serde_json::to_value(recomputed).map_err(|error| RecordError::Encode {
+        path: dir.join("results.json"),
+        text: error.to_string(),
+    })?;
     let mut differences = Vec::new();
     compare(
         &mut String::new(),
@@ -76,11 +89,6 @@ pub fn verify(dir: &Path) -> Result<Vec<Difference>, MeasureError> {
             });
         },
     );
-    for run in &measured.runs {
-        let folder = &run.run.plan.folder;
-        differences.extend(compare_csv(dir, folder, "age.csv", &run.ages)?);
-        differences.extend(compare_csv(dir, folder, "intervals.csv", &run.intervals)?);
-    }
     Ok(differences)
 }
 

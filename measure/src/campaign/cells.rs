@@ -1,0 +1,330 @@
+//! What the lab left of a campaign, each cell measured.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use record::campaign::{Cell, FILE_NAME, MoveRow, Part, Subject};
+use record::file::read_json;
+use record::raw::{FrameRow, LoadRow, PacketRow, PhaseRow};
+use record::{SCHEMA, Timestamp, read_csv};
+
+use super::PartMade;
+use crate::arrivals::{ArrivalRow, Measured};
+use crate::folder::MeasureError;
+use crate::placement::{PlacementFigures, SHOT_EVERY};
+use crate::span::{Span, ms_between};
+use crate::statistics::Values;
+use crate::{frames, intervals, picture_age};
+
+/// Row of `load.csv` that is of the machine and not of a host.
+const MACHINE: &str = "machine";
+/// After a move the viewer's gap is looked for until this long after the first frame from the target.
+const GAP_AFTER_US: u64 = 1_000_000;
+
+/// All cells of some folders.
+#[derive(Debug, Default)]
+pub struct Cells {
+    /// Tables 2 to 4 and Figure 6.
+    pub placements: Vec<Of<PlacementCell>>,
+    /// Figure 6 as a sweep.
+    pub jitter: Vec<Of<PlacementCell>>,
+    /// Tables 5 and 6.
+    pub loads: Vec<Of<LoadCell>>,
+    /// Table 7.
+    pub migrations: Vec<Of<MigrationCell>>,
+}
+
+/// A cell and what was measured in it.
+#[derive(Debug)]
+pub struct Of<T> {
+    /// As the lab wrote it.
+    pub cell: Cell,
+    /// The measurement.
+    pub figures: T,
+}
+
+/// A placement.
+#[derive(Debug)]
+pub struct PlacementCell {
+    /// Its figures.
+    pub all: PlacementFigures,
+    /// Age of the picture at every shot, in their order.
+    pub shots_ms: Vec<f64>,
+    /// Delay of every frame shown, in their order.
+    pub frame_delays_ms: Vec<f64>,
+    /// Round trips.
+    pub rtt_ms: Values,
+    /// Arrivals at the player's link layer.
+    pub arrivals: Vec<ArrivalRow>,
+}
+
+/// A level of load.
+#[derive(Debug)]
+pub struct LoadCell {
+    /// Age of the picture at every shot, in their order.
+    pub shots_ms: Vec<f64>,
+    /// Between the first datagrams of successive frames, in their order.
+    pub frame_intervals_ms: Vec<f64>,
+    /// Frames shown: seconds since the start and delay.
+    pub delays: Vec<(f64, f64)>,
+    /// Packets: seconds since the start and bytes.
+    pub packets: Vec<(f64, u32)>,
+    /// Longest time without a new frame.
+    pub longest_freeze_ms: Option<f64>,
+    /// Mean load of the function's host, `0..=1`.
+    pub total: Option<f64>,
+    /// Of that, the virtual machine.
+    pub machine: Option<f64>,
+    /// For how long was measured.
+    pub duration_s: f64,
+}
+
+/// Migrations between two loads.
+#[derive(Debug)]
+pub struct MigrationCell {
+    /// All that were ordered.
+    pub moves: Vec<MoveRow>,
+    /// Longest time without a new frame around each that was made.
+    pub gaps_ms: Values,
+}
+
+impl Cells {
+    /// Reads and measures the cells of some folders, which may be campaigns or parts of them.
+    ///
+    /// # Errors
+    /// When there is none, two are the same, or one cannot be read or contradicts itself.
+    pub fn read(folders: &[PathBuf]) -> Result<Self, MeasureError> {
+        let mut paths = Vec::new();
+        for folder in folders {
+            find(folder, &mut paths)?;
+        }
+        paths.sort();
+        paths.dedup();
+        if paths.is_empty() {
+            return Err(MeasureError::Nonsense {
+                path: folders.first().cloned().unwrap_or_default(),
+                text: format!(
+                    "there is no complete cell of a campaign in it (a folder with {FILE_NAME}): `forestall lab run thesis` measures them"
+                ),
+            });
+        }
+        let mut cells = Self::default();
+        let mut seen: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
+        for path in &paths {
+            let file = path.join(FILE_NAME);
+            let cell: Cell = read_json(&file)?;
+            if cell.schema != SCHEMA {
+                return Err(nonsense(
+                    &file,
+                    format!("schema is {}; this Forestall reads {SCHEMA}", cell.schema),
+                ));
+            }
+            if let Some(other) = seen.insert(cell.subject.folder(), path.clone()) {
+                return Err(nonsense(
+                    &file,
+                    format!(
+                        "the same was measured in {}: report one of them",
+                        other.display()
+                    ),
+                ));
+            }
+            match cell.subject.part() {
+                Part::Placement => cells.placements.push(Of::placement(path, cell)?),
+                Part::Jitter => cells.jitter.push(Of::placement(path, cell)?),
+                Part::Load => cells.loads.push(Of::load(path, cell)?),
+                Part::Migration => cells.migrations.push(Of::migration(path, cell)?),
+            }
+        }
+        Ok(cells)
+    }
+
+    /// Where and when the parts that there are were measured.
+    #[must_use]
+    pub fn parts(&self) -> Vec<PartMade> {
+        let placements = self.placements.iter().map(|of| &of.cell);
+        let jitter = self.jitter.iter().map(|of| &of.cell);
+        let loads = self.loads.iter().map(|of| &of.cell);
+        let migrations = self.migrations.iter().map(|of| &of.cell);
+        let all: Vec<&Cell> = placements
+            .chain(jitter)
+            .chain(loads)
+            .chain(migrations)
+            .collect();
+        let made = |part: Part| {
+            let own: Vec<&&Cell> = all
+                .iter()
+                .filter(|cell| cell.subject.part() == part)
+                .collect();
+            let dates: BTreeSet<&String> = own.iter().map(|cell| &cell.measured_at).collect();
+            let set = |of: fn(&Cell) -> &String| -> Vec<String> {
+                let set: BTreeSet<&String> = own.iter().map(|cell| of(cell)).collect();
+                set.into_iter().cloned().collect()
+            };
+            Some(PartMade {
+                part: part.to_string(),
+                cells: own.len() as u64,
+                spoilt: own.iter().filter(|cell| cell.spoilt).count() as u64,
+                measured_at: [dates.first()?.to_string(), dates.last()?.to_string()],
+                machines: set(|cell| &cell.machine),
+                link_emulation: set(|cell| &cell.environment.link_emulation),
+            })
+        };
+        Part::ALL.into_iter().filter_map(made).collect()
+    }
+}
+
+/// Folders with a complete cell in them, below `folder` or it itself.
+fn find(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), MeasureError> {
+    if folder.join(FILE_NAME).exists() {
+        found.push(folder.to_owned());
+        return Ok(());
+    }
+    let entries = fs::read_dir(folder).map_err(|error| nonsense(folder, error.to_string()))?;
+    for entry in entries.flatten() {
+        if entry.path().is_dir() {
+            find(&entry.path(), found)?;
+        }
+    }
+    Ok(())
+}
+
+fn nonsense(path: &Path, text: String) -> MeasureError {
+    MeasureError::Nonsense {
+        path: path.to_owned(),
+        text,
+    }
+}
+
+/// The one phase of a cell.
+pub(crate) fn span(folder: &Path) -> Result<Span, MeasureError> {
+    let path = folder.join("phases.csv");
+    let phases: Vec<PhaseRow> = read_csv(&path)?;
+    let [phase] = phases.as_slice() else {
+        let count = phases.len();
+        return Err(nonsense(
+            &path,
+            format!("{count} phases, a measurement has one"),
+        ));
+    };
+    if phase.end_us <= phase.start_us {
+        return Err(nonsense(&path, "the phase ends before it begins".into()));
+    }
+    Ok(Span {
+        start: phase.start_us,
+        end: phase.end_us,
+    })
+}
+
+/// Age of the picture at a shot a second.
+fn shots(shown: &[FrameRow], span: Span) -> Vec<f64> {
+    let ages = picture_age::sample(shown, span);
+    let shots = ages.iter().step_by(SHOT_EVERY);
+    shots.map(|row| row.picture_age_ms).collect()
+}
+
+fn seconds(span: Span, at: Timestamp) -> f64 {
+    ms_between(span.start, at) / 1e3
+}
+
+impl Of<PlacementCell> {
+    fn placement(folder: &Path, cell: Cell) -> Result<Self, MeasureError> {
+        let all = PlacementFigures::read(folder)?;
+        let span = span(folder)?;
+        let shown: Vec<FrameRow> = read_csv(&folder.join("frames.csv"))?;
+        let pings: Vec<record::raw::PingRow> = read_csv(&folder.join("ping.csv"))?;
+        let pcap = folder.join("arrivals.pcap");
+        let arrivals = Measured::read(&pcap, None)
+            .map_err(|error| nonsense(&pcap, error.to_string()))?
+            .rows();
+        let fresh = shown
+            .iter()
+            .filter(|row| span.contains(row.shown_us) && frames::is_new(row));
+        Ok(Self {
+            figures: PlacementCell {
+                all,
+                shots_ms: shots(&shown, span),
+                frame_delays_ms: fresh.filter_map(|row| row.delay_ms).collect(),
+                rtt_ms: pings.iter().map(|ping| ping.rtt_ms).collect(),
+                arrivals,
+            },
+            cell,
+        })
+    }
+}
+
+impl Of<LoadCell> {
+    fn load(folder: &Path, cell: Cell) -> Result<Self, MeasureError> {
+        let span = span(folder)?;
+        let shown: Vec<FrameRow> = read_csv(&folder.join("frames.csv"))?;
+        let packets: Vec<PacketRow> = read_csv(&folder.join("packets.csv"))?;
+        let load: Vec<LoadRow> = read_csv(&folder.join("load.csv"))?;
+        let within = |at: Timestamp| span.contains(at);
+        let intervals = intervals::rows(&packets);
+        let of_frames = intervals
+            .iter()
+            .filter(|row| row.kind == intervals::FRAME && within(row.time_us));
+        let fresh = shown
+            .iter()
+            .filter(|row| within(row.shown_us) && frames::is_new(row));
+        // The host of the function is the one whose virtual machine used the CPU.
+        let mean = |of: fn(&LoadRow) -> Option<f64>| {
+            let rows = load
+                .iter()
+                .filter(|row| row.host != MACHINE && within(row.time_us));
+            let used = rows.filter(|row| row.vm.is_some_and(|vm| vm > 0.0));
+            used.filter_map(of).collect::<Values>().mean()
+        };
+        Ok(Self {
+            figures: LoadCell {
+                shots_ms: shots(&shown, span),
+                frame_intervals_ms: of_frames.map(|row| row.interval_ms).collect(),
+                delays: fresh
+                    .filter_map(|row| Some((seconds(span, row.shown_us), row.delay_ms?)))
+                    .collect(),
+                packets: packets
+                    .iter()
+                    .filter(|row| within(row.received_us))
+                    .map(|row| (seconds(span, row.received_us), row.bytes))
+                    .collect(),
+                longest_freeze_ms: frames::count(&[], &shown, span).longest_freeze_ms,
+                total: mean(|row| row.actual),
+                machine: mean(|row| row.vm),
+                duration_s: span.seconds(),
+            },
+            cell,
+        })
+    }
+}
+
+impl Of<MigrationCell> {
+    fn migration(folder: &Path, cell: Cell) -> Result<Self, MeasureError> {
+        let moves: Vec<MoveRow> = read_csv(&folder.join("moves.csv"))?;
+        let shown: Vec<FrameRow> = read_csv(&folder.join("frames.csv"))?;
+        let gap = |one: &MoveRow| {
+            let window = Span {
+                start: one.decided_us,
+                end: Timestamp(one.shown_us?.0.saturating_add(GAP_AFTER_US)),
+            };
+            frames::gap_around(&shown, window)
+        };
+        Ok(Self {
+            figures: MigrationCell {
+                gaps_ms: moves.iter().filter_map(gap).collect(),
+                moves,
+            },
+            cell,
+        })
+    }
+}
+
+impl Of<PlacementCell> {
+    /// Name of the placement; empty for a sweep of jitter.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match &self.cell.subject {
+            Subject::Placement { placement, .. } => placement,
+            _ => "",
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! What several values say of the truth behind them, with 95 % intervals.
+//!
+//! Values that follow each other in time resemble each other, so that an interval from single values would be far too narrow. A series
+//! is cut into [`BATCHES`] stretches, whose means hardly depend on each other, and Student's t is applied to those: the method of batch
+//! means (Law and Kelton, "Simulation Modeling and Analysis", section 9.5).
+
+use crate::statistics::{Values, student_t_975};
+
+/// Stretches that a series is cut into.
+pub const BATCHES: usize = 10;
+
+/// A mean, and how well it is known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// The value.
+    pub value: f64,
+    /// Variance of the value; `None` where one measurement says nothing of it.
+    pub variance: Option<f64>,
+    /// Degrees of freedom of the variance.
+    pub freedom: usize,
+}
+
+impl Estimate {
+    /// The mean of values that do not depend on each other.
+    #[must_use]
+    pub fn of_independent(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let values: Values = values.into_iter().collect();
+        let n = values.n();
+        Some(Self {
+            value: values.mean()?,
+            variance: values.sd().map(|sd| sd * sd / n as f64),
+            freedom: usize::try_from(n).ok()?.saturating_sub(1),
+        })
+    }
+
+    /// A figure of series in time, by the figures of their batches: the value is the mean over the series of the figure of each.
+    #[must_use]
+    pub fn of_series(series: &[&[f64]], figure: impl Fn(&Values) -> Option<f64>) -> Option<Self> {
+        let of = |values: &[f64]| figure(&values.iter().copied().collect());
+        let whole: Values = series.iter().filter_map(|values| of(values)).collect();
+        let batches = series.iter().flat_map(|values| {
+            let size = values.len().div_ceil(BATCHES).max(1);
+            values.chunks(size)
+        });
+        let batches: Values = batches.filter_map(of).collect();
+        let n = batches.n();
+        Some(Self {
+            value: whole.mean()?,
+            variance: batches.sd().map(|sd| sd * sd / n as f64),
+            freedom: usize::try_from(n).ok()?.saturating_sub(1),
+        })
+    }
+
+    /// The mean of series in time.
+    #[must_use]
+    pub fn mean_of(series: &[&[f64]]) -> Option<Self> {
+        Self::of_series(series, Values::mean)
+    }
+
+    /// The interval that has the truth in it in 95 of 100 measurements; `None` where nothing can be said.
+    #[must_use]
+    pub fn interval(&self) -> Option<[f64; 2]> {
+        let t = student_t_975(self.freedom);
+        let half = t * self.variance?.sqrt();
+        half.is_finite()
+            .then(|| [self.value - half, self.value + half])
+    }
+
+    /// This less another that was measured apart. The degrees of freedom are the smaller ones of the two, which makes the interval wider
+    /// than Welch's.
+    #[must_use]
+    pub fn minus(&self, other: &Self) -> Self {
+        Self {
+            value: self.value - other.value,
+            variance: self.variance.zip(other.variance).map(|(a, b)| a + b),
+            freedom: self.freedom.min(other.freedom),
+        }
+    }
+
+    /// This and another that was measured apart.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            value: self.value + other.value,
+            ..self.minus(other)
+        }
+    }
+
+    /// Times a number that is known.
+    #[must_use]
+    pub fn times(&self, factor: f64) -> Self {
+        Self {
+            value: self.value * factor,
+            variance: self.variance.map(|variance| variance * factor * factor),
+            freedom: self.freedom,
+        }
+    }
+
+    /// This over another that was measured apart and is not 0, its variance by the delta method.
+    #[must_use]
+    pub fn over(&self, other: &Self) -> Option<Self> {
+        if other.value == 0.0 || self.value == 0.0 {
+            return None;
+        }
+        let ratio = self.value / other.value;
+        let relative = |one: &Self| one.variance.map(|variance| variance / one.value.powi(2));
+        Some(Self {
+            value: ratio,
+            variance: relative(self)
+                .zip(relative(other))
+                .map(|(a, b)| ratio * ratio * (a + b)),
+            freedom: self.freedom.min(other.freedom),
+        })
+    }
+}
+
+/// A straight line by least squares.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Line {
+    /// Value at 0.
+    pub at_zero: f64,
+    /// Rise for each unit.
+    pub slope: Estimate,
+    /// Share of the variance that it explains, `0..=1`.
+    pub r2: f64,
+}
+
+impl Line {
+    /// Through at least three points that are not all above each other.
+    #[must_use]
+    pub fn through(points: &[(f64, f64)]) -> Option<Self> {
+        let n = points.len() as f64;
+        let freedom = points.len().checked_sub(2).filter(|freedom| *freedom > 0)?;
+        let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / n;
+        let (x, y) = (mean(|p| p.0), mean(|p| p.1));
+        let sum = |of: &dyn Fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>();
+        let (xx, yy) = (sum(&|p| (p.0 - x).powi(2)), sum(&|p| (p.1 - y).powi(2)));
+        if xx <= 0.0 || yy <= 0.0 {
+            return None;
+        }
+        let slope = sum(&|p| (p.0 - x) * (p.1 - y)) / xx;
+        let at_zero = y - slope * x;
+        let left = sum(&|p| (p.1 - at_zero - slope * p.0).powi(2));
+        Some(Self {
+            at_zero,
+            slope: Estimate {
+                value: slope,
+                variance: Some(left / freedom as f64 / xx),
+                freedom,
+            },
+            r2: 1.0 - left / yy,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_few_values_by_hand() {
+        let few = Estimate::of_independent([1.0, 2.0, 3.0]).unwrap();
+        assert_eq!((few.value, few.freedom), (2.0, 2));
+        let [low, high] = few.interval().unwrap();
+        // t of 2 degrees of freedom times 1 / sqrt(3).
+        assert!((high - 2.0 - 4.3027 / 3.0_f64.sqrt()).abs() < 1e-3);
+        assert!((low + high - 4.0).abs() < 1e-9);
+        let one = Estimate::of_independent([7.0]).unwrap();
+        assert_eq!(one.interval(), None, "one value says nothing of its error");
+        assert_eq!(Estimate::of_independent([]), None);
+    }
+
+    #[test]
+    fn what_resembles_its_neighbours_is_known_less_well() {
+        // Ten stretches of ten equal values are ten values, not a hundred.
+        let slow: Vec<f64> = (0..100).map(|i| f64::from(i / 10 % 2)).collect();
+        let batches = Estimate::mean_of(&[&slow]).unwrap();
+        let single = Estimate::of_independent(slow.iter().copied()).unwrap();
+        assert_eq!(batches.value, single.value);
+        assert!(batches.variance.unwrap() > 9.0 * single.variance.unwrap());
+    }
+
+    #[test]
+    fn sums_differences_and_ratios() {
+        let of = |value| Estimate {
+            value,
+            variance: Some(4.0),
+            freedom: 9,
+        };
+        let difference = of(10.0).minus(&of(4.0));
+        assert_eq!((difference.value, difference.variance), (6.0, Some(8.0)));
+        assert_eq!(of(10.0).plus(&of(4.0)).value, 14.0);
+        assert_eq!(of(10.0).times(0.5).variance, Some(1.0));
+        let ratio = of(10.0).over(&of(4.0)).unwrap();
+        assert!((ratio.variance.unwrap() - 6.25 * (0.04 + 0.25)).abs() < 1e-9);
+        assert_eq!(of(10.0).over(&of(0.0)), None);
+    }
+
+    #[test]
+    fn a_line_through_its_own_points() {
+        let points: Vec<(f64, f64)> = [(0.0, 0.1), (1.0, -0.1), (2.0, -0.1), (3.0, 0.1)]
+            .iter()
+            .map(|(x, off)| (*x, 5.0 + 2.0 * x + off))
+            .collect();
+        let line = Line::through(&points).unwrap();
+        assert!((line.at_zero - 5.0).abs() < 1e-9 && (line.slope.value - 2.0).abs() < 1e-9);
+        assert!(line.r2 > 0.99 && line.slope.interval().unwrap()[0] > 1.8);
+        assert_eq!(Line::through(&points[..2]), None);
+        assert_eq!(Line::through(&[(1.0, 1.0), (1.0, 2.0), (1.0, 3.0)]), None);
+    }
+}

@@ -1,0 +1,588 @@
+//! What the thesis concludes, tested on what was measured here: each finding by the estimator that `reference/findings.toml` names.
+
+use serde::{Deserialize, Serialize};
+
+use super::cells::{Cells, LoadCell};
+use super::estimate::{Estimate, Line};
+use super::tables::{
+    ALL, delay, excess, frame_intervals, migrations, of_sweep, packet_intervals, picture_age,
+    total_s,
+};
+use crate::knee;
+use crate::reference::{FINDINGS, THESIS};
+use crate::statistics::Values;
+
+/// A finding of the thesis and what our data say of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Its name in `reference/findings.toml`.
+    pub id: String,
+    /// Where it stands in the thesis.
+    pub section: String,
+    /// What the thesis says.
+    pub text: String,
+    /// What our data say.
+    pub verdict: Verdict,
+    /// The figure that it is judged by; `None` where it was not measured.
+    pub estimate: Option<f64>,
+    /// Where the truth is with 95 %.
+    pub interval95: Option<[f64; 2]>,
+    /// The thesis' figure.
+    pub printed: Option<f64>,
+    /// Unit of all three.
+    pub unit: String,
+    /// Why the verdict is as it is.
+    pub why: String,
+}
+
+/// What data say of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It is so here, too.
+    Holds,
+    /// It is not so here.
+    DoesNotHold,
+    /// The data do not decide, or there are none.
+    CannotTell,
+}
+
+/// What came of an estimator.
+struct Judged {
+    verdict: Verdict,
+    estimate: Option<Estimate>,
+    printed: Option<f64>,
+    unit: &'static str,
+    why: String,
+}
+
+/// All findings, in the order of the thesis.
+#[must_use]
+pub fn all(cells: &Cells) -> Vec<Finding> {
+    let finding = |known: &crate::reference::Finding| {
+        let judged = judge(&known.id, cells);
+        Finding {
+            id: known.id.clone(),
+            section: known.section.clone(),
+            text: known.text.clone(),
+            verdict: judged.verdict,
+            estimate: judged.estimate.map(|estimate| estimate.value),
+            interval95: judged.estimate.and_then(|estimate| estimate.interval()),
+            printed: judged.printed,
+            unit: judged.unit.to_owned(),
+            why: judged.why,
+        }
+    };
+    FINDINGS.finding.iter().map(finding).collect()
+}
+
+fn judge(id: &str, cells: &Cells) -> Judged {
+    let thesis = &THESIS.analysis;
+    match id {
+        "tcp-link" => tcp_link(cells),
+        "dc-excess" => dc_excess(cells),
+        "cv-proportional" => cv_proportional(cells),
+        "insertion-streaming" => insertion_streaming(cells),
+        "virtualisation-delay" => virtualisation(cells),
+        "jitter-knee-80" => jitter_knee(cells),
+        "delay-knee-95" => delay_knee(cells),
+        "explosion-100" => explosion(cells),
+        "ipc-irrelevant" => kinds_of_load(cells),
+        "migration-1.5x" => migration_ratio(cells),
+        "target-load-irrelevant" => target_load(cells),
+        "freeze-without" => freeze(cells),
+        "vpn-free" => unmeasured(
+            Some(thesis.vpn_processing_ms),
+            "ms",
+            "no VPN was measured: the links are emulated and have none",
+        ),
+        "virtualisation-server" => unmeasured(
+            Some(thesis.virtualization_server_processing_ms),
+            "ms",
+            "first and last packets in and out of the server were not measured",
+        ),
+        "udp-buffering" => unmeasured(
+            Some(THESIS.figure7_breakdown.udp_buffering_ms),
+            "ms",
+            "the stages of ffplay were not measured",
+        ),
+        "breakdown-sums" => unmeasured(None, "ms", "time stamps at every stage were not measured"),
+        "eight-seconds" => unmeasured(
+            Some(THESIS.method.total_migration_time_at_knee_s),
+            "s",
+            "moves begun 8 s before the knee are not a part of this campaign",
+        ),
+        "kept-under-400" => unmeasured(
+            Some(THESIS.result.delay_kept_under_ms),
+            "ms",
+            "the reallocation experiment tells: `forestall lab run scenarios/reallocation`, docs/reallocation.md",
+        ),
+        _ => unmeasured(None, "", "this Forestall has no estimator for it"),
+    }
+}
+
+fn unmeasured(printed: Option<f64>, unit: &'static str, why: &str) -> Judged {
+    Judged {
+        verdict: Verdict::CannotTell,
+        estimate: None,
+        printed,
+        unit,
+        why: why.to_owned(),
+    }
+}
+
+fn no_part(part: &str, printed: Option<f64>, unit: &'static str) -> Judged {
+    let why = format!("not measured yet: forestall lab run thesis --only {part}");
+    unmeasured(printed, unit, &why)
+}
+
+/// Judges an effect of a size: it holds where the interval has the printed figure in it and 0 not.
+fn effect(estimate: Estimate, printed: f64, unit: &'static str, what: &str) -> Judged {
+    let (verdict, why) = match estimate.interval() {
+        None => (
+            Verdict::CannotTell,
+            "one measurement says nothing of its error",
+        ),
+        Some([low, _]) if low > printed => {
+            (Verdict::DoesNotHold, "there is an effect, and a larger one")
+        }
+        Some([low, high]) if high < printed && low > 0.0 => (
+            Verdict::DoesNotHold,
+            "there is an effect, but a smaller one",
+        ),
+        Some([_, high]) if high < printed => (
+            Verdict::DoesNotHold,
+            "an effect as large as the thesis' is ruled out",
+        ),
+        Some([low, _]) if low > 0.0 => (
+            Verdict::Holds,
+            "the interval has the thesis' figure in it, and not 0",
+        ),
+        Some(_) => (
+            Verdict::CannotTell,
+            "the interval has both 0 and the thesis' figure in it",
+        ),
+    };
+    Judged {
+        verdict,
+        estimate: Some(estimate),
+        printed: Some(printed),
+        unit,
+        why: format!("{what}: {why}"),
+    }
+}
+
+/// Judges that something is negligible: it is where the whole interval is within the margin.
+fn equivalent(estimate: Estimate, margin: f64, unit: &'static str, what: &str) -> Judged {
+    let inside = |value: f64| value.abs() <= margin;
+    let verdict = match estimate.interval() {
+        Some([low, high]) if inside(low) && inside(high) => Verdict::Holds,
+        Some([low, high]) if low > margin || high < -margin => Verdict::DoesNotHold,
+        _ => Verdict::CannotTell,
+    };
+    Judged {
+        verdict,
+        estimate: Some(estimate),
+        printed: None,
+        unit,
+        why: format!("{what}; equal within a margin of {margin} {unit}"),
+    }
+}
+
+/// The part of the difference of two edges that is of their links.
+fn tcp_link(cells: &Cells) -> Judged {
+    let printed = THESIS.analysis.delay_per_tcp_link_ms;
+    let (Some(far), Some(near)) = (
+        delay(cells, "edge-robot-side"),
+        delay(cells, "edge-user-side"),
+    ) else {
+        return no_part("placement", Some(printed), "ms");
+    };
+    let per_link = far.minus(&near).times(0.5);
+    effect(
+        per_link,
+        printed,
+        "ms",
+        "edge-robot-side less edge-user-side over 2 links",
+    )
+}
+
+fn dc_excess(cells: &Cells) -> Judged {
+    let names = ["dc-ohio", "dc-singapore", "dc-tokyo"];
+    let all: Vec<(&str, Estimate)> = names
+        .into_iter()
+        .filter_map(|name| Some((name, excess(cells, name)?)))
+        .collect();
+    let printed = Some(THESIS.analysis.max_increase_by_jitter_ms);
+    if all.len() < names.len() {
+        return no_part("placement", printed, "ms");
+    }
+    let above = |estimate: &Estimate| estimate.interval().is_some_and(|[low, _]| low > 0.0);
+    let below = |estimate: &Estimate| estimate.interval().is_some_and(|[_, high]| high < 0.0);
+    let verdict = if all.iter().all(|(_, one)| above(one)) {
+        Verdict::Holds
+    } else if all.iter().any(|(_, one)| below(one)) {
+        Verdict::DoesNotHold
+    } else {
+        Verdict::CannotTell
+    };
+    let words: Vec<String> = all
+        .iter()
+        .map(|(name, one)| format!("{name} {:.1} ms", one.value))
+        .collect();
+    let largest = all
+        .iter()
+        .map(|(_, one)| *one)
+        .max_by(|a, b| a.value.total_cmp(&b.value));
+    Judged {
+        verdict,
+        estimate: largest,
+        printed,
+        unit: "ms",
+        why: format!(
+            "excess over the RTT: {}; the largest is given",
+            words.join(", ")
+        ),
+    }
+}
+
+/// Slope of the excess against the C.V., over the sweep of jitter.
+fn cv_proportional(cells: &Cells) -> Judged {
+    let points: Vec<(f64, f64)> = cells
+        .jitter
+        .iter()
+        .filter_map(|of| {
+            let cv = packet_intervals(&[&of.figures], Values::cv)?.value;
+            let age = Estimate::mean_of(&[&of.figures.shots_ms])?.value;
+            Some((cv, age))
+        })
+        .collect();
+    // From the four points of Table 4.
+    let thesis: Vec<(f64, f64)> = THESIS
+        .table4_intervals
+        .iter()
+        .map(|one| (one.cv, one.unexpected_increase_ms))
+        .collect();
+    let printed = Line::through(&thesis).map(|line| line.slope.value);
+    let Some(line) = Line::through(&points) else {
+        return no_part("jitter", printed, "ms");
+    };
+    let straight = line.r2 > 0.8;
+    let rises = line.slope.interval().is_some_and(|[low, _]| low > 0.0);
+    Judged {
+        verdict: match (rises, straight) {
+            (true, true) => Verdict::Holds,
+            (false, _) => Verdict::DoesNotHold,
+            (true, false) => Verdict::CannotTell,
+        },
+        estimate: Some(line.slope),
+        printed,
+        unit: "ms per unit of C.V.",
+        why: format!(
+            "{} points, R² {:.2}; proportional is taken to be a slope over 0 with R² over 0.8",
+            points.len(),
+            line.r2
+        ),
+    }
+}
+
+fn insertion_streaming(cells: &Cells) -> Judged {
+    let printed = THESIS.analysis.insertion_and_streaming_ms;
+    let (Some(served), Some(direct), Some(far), Some(near)) = (
+        delay(cells, "non-virtualized"),
+        delay(cells, "direct"),
+        delay(cells, "edge-robot-side"),
+        delay(cells, "edge-user-side"),
+    ) else {
+        return no_part("placement", Some(printed), "ms");
+    };
+    let links = far.minus(&near).times(0.5).times(3.0);
+    let estimate = served.minus(&direct).minus(&links);
+    effect(
+        estimate,
+        printed,
+        "ms",
+        "non-virtualized less direct less 3 links of TCP",
+    )
+}
+
+fn virtualisation(cells: &Cells) -> Judged {
+    let printed = THESIS.analysis.virtualization_ms;
+    let (Some(bare), Some(far), Some(near)) = (
+        delay(cells, "non-virtualized"),
+        delay(cells, "edge-robot-side"),
+        delay(cells, "edge-user-side"),
+    ) else {
+        return no_part("placement", Some(printed), "ms");
+    };
+    let estimate = far.plus(&near).times(0.5).minus(&bare);
+    let emulated = cells
+        .placements
+        .iter()
+        .any(|of| of.cell.environment.accelerator == "tcg");
+    let what = "mean of the two edge placements less non-virtualized";
+    if emulated {
+        return Judged {
+            verdict: Verdict::CannotTell,
+            estimate: Some(estimate),
+            printed: Some(printed),
+            unit: "ms",
+            why: format!(
+                "{what}; the CPU of the virtual machines is emulated here, which costs more than virtualisation does"
+            ),
+        };
+    }
+    effect(estimate, printed, "ms", what)
+}
+
+/// Levels of the sweep that is made as the thesis' is.
+fn levels(cells: &Cells) -> Vec<(f64, &LoadCell)> {
+    of_sweep(cells, ALL)
+}
+
+/// Where a value of the sweep starts to rise, by the load that is offered: what is asked of the background load, and what the function
+/// needs alone. In the thesis a function is a small part of a server of 28 cores and the two are nearly the same; here it is a quarter
+/// of one core.
+fn rise(
+    cells: &Cells,
+    printed_percent: f64,
+    of: impl Fn(&LoadCell) -> Option<Estimate>,
+    what: &str,
+) -> Judged {
+    let alone = at_level(cells, 0.0).and_then(|cell| cell.machine);
+    let points: Vec<knee::Point> = levels(cells)
+        .iter()
+        .filter_map(|(level, cell)| {
+            let estimate = of(cell)?;
+            Some(knee::Point {
+                load: (level + alone?) * 100.0,
+                value: estimate.value,
+                // Where a variance is not known, or is none, all weigh the same.
+                weight: estimate
+                    .variance
+                    .filter(|variance| *variance > 0.0)
+                    .map_or(1.0, |variance| 1.0 / variance),
+            })
+        })
+        .collect();
+    let printed = Some(printed_percent);
+    if points.len() < knee::LOADS_MIN {
+        return no_part("load", printed, "%");
+    }
+    let search = match knee::find(&points) {
+        Ok(search) => search,
+        Err(error) => return unmeasured(printed, "%", &error.to_string()),
+    };
+    let interval = search.interval95;
+    let verdict = match interval {
+        Some([low, high]) if low <= printed_percent && printed_percent <= high => Verdict::Holds,
+        Some(_) => Verdict::DoesNotHold,
+        None => Verdict::CannotTell,
+    };
+    let estimate = search.knee.map(|value| Estimate {
+        value,
+        variance: None,
+        freedom: 0,
+    });
+    let mut judged = Judged {
+        verdict,
+        estimate,
+        printed,
+        unit: "%",
+        why: format!(
+            "{what}, by a broken line; x is the load offered: background and {:.0} % of the function alone",
+            alone.unwrap_or_default() * 100.0
+        ),
+    };
+    if let Some([low, high]) = interval {
+        judged.why += &format!("; with 95 % the knee is at {low:.1} to {high:.1} %");
+    } else {
+        judged.why += "; a straight line fits as well";
+    }
+    judged
+}
+
+fn jitter_knee(cells: &Cells) -> Judged {
+    let of = |cell: &LoadCell| frame_intervals(cell, Values::cv);
+    let printed = THESIS.method.jitter_rises_above_cpu_percent;
+    rise(
+        cells,
+        printed,
+        of,
+        "load at which the C.V. of frame intervals rises",
+    )
+}
+
+fn delay_knee(cells: &Cells) -> Judged {
+    let of = |cell: &LoadCell| picture_age(cell, Values::median);
+    let printed = THESIS.method.delay_rises_above_cpu_percent;
+    rise(
+        cells,
+        printed,
+        of,
+        "load at which the median picture age rises",
+    )
+}
+
+fn at_level(cells: &Cells, wanted: f64) -> Option<&LoadCell> {
+    let found = levels(cells);
+    found
+        .iter()
+        .find(|(level, _)| *level == wanted)
+        .map(|(_, cell)| *cell)
+}
+
+fn explosion(cells: &Cells) -> Judged {
+    let delays = &THESIS.table6_delay_by_cpu_load.mean_ms;
+    let printed = THESIS
+        .at(delays, 100.0)
+        .zip(THESIS.at(delays, 0.0))
+        .map(|(full, idle)| full / idle);
+    let mean = |level| picture_age(at_level(cells, level)?, Values::mean);
+    let Some((full, idle)) = mean(1.0).zip(mean(0.0)) else {
+        return no_part("load", printed, "times");
+    };
+    let Some(ratio) = full.over(&idle) else {
+        return unmeasured(printed, "times", "a delay of 0 was measured");
+    };
+    // "About ten times": at least five.
+    let verdict = match ratio.interval() {
+        Some([low, _]) if low >= 5.0 => Verdict::Holds,
+        Some([_, high]) if high < 5.0 => Verdict::DoesNotHold,
+        _ => Verdict::CannotTell,
+    };
+    Judged {
+        verdict,
+        estimate: Some(ratio),
+        printed,
+        unit: "times",
+        why: "mean picture age at 100 % over that at idle; about ten times is taken to be five at least".into(),
+    }
+}
+
+/// Largest difference that is called none: a frame.
+const MARGIN_MS: f64 = 33.3;
+
+fn kinds_of_load(cells: &Cells) -> Judged {
+    let mut largest: Option<(Estimate, String)> = None;
+    for (kind, level) in ["jenkin", "idct", "pi"].into_iter().flat_map(|kind| {
+        let own = of_sweep(cells, kind);
+        own.into_iter().map(move |(level, _)| (kind, level))
+    }) {
+        // At 100 % the age is in seconds and its own spread hides any kind.
+        if level >= 1.0 {
+            continue;
+        }
+        let own = of_sweep(cells, kind);
+        let Some((_, cell)) = own.iter().find(|(own, _)| *own == level) else {
+            continue;
+        };
+        let (Some(kind_age), Some(base)) = (
+            picture_age(cell, Values::mean),
+            at_level(cells, level).and_then(|cell| picture_age(cell, Values::mean)),
+        ) else {
+            continue;
+        };
+        let difference = kind_age.minus(&base);
+        if largest
+            .as_ref()
+            .is_none_or(|(seen, _)| difference.value.abs() > seen.value.abs())
+        {
+            largest = Some((difference, format!("{kind} at {:.0} %", level * 100.0)));
+        }
+    }
+    let Some((difference, which)) = largest else {
+        return no_part("load", None, "ms");
+    };
+    let what = format!(
+        "mean picture age of a kind of load less that of all kinds in turn, below 100 %: the largest difference, {which}"
+    );
+    equivalent(difference, MARGIN_MS, "ms", &what)
+}
+
+/// Total times at a target, slowest over fastest source.
+fn migration_ratio(cells: &Cells) -> Judged {
+    let all = migrations(cells);
+    let at = |wanted: f64| {
+        let own = all
+            .iter()
+            .filter(|(source, target, _)| *target == 0.0 && *source == wanted);
+        own.filter_map(|(_, _, cell)| total_s(cell)).next()
+    };
+    let printed = Some(1.5);
+    let fastest = all
+        .iter()
+        .filter(|(_, target, _)| *target == 0.0)
+        .filter_map(|(_, _, cell)| total_s(cell))
+        .min_by(|a, b| a.value.total_cmp(&b.value));
+    let (Some(full), Some(fastest)) = (at(1.0), fastest) else {
+        return no_part("migration", printed, "times");
+    };
+    let Some(ratio) = full.over(&fastest) else {
+        return unmeasured(printed, "times", "a time of 0 was measured");
+    };
+    effect(
+        Estimate {
+            value: ratio.value - 1.0,
+            ..ratio
+        },
+        0.5,
+        "times, less 1",
+        "source at 100 % over the fastest, target idle",
+    )
+}
+
+fn target_load(cells: &Cells) -> Judged {
+    let all = migrations(cells);
+    let pairs = all.iter().filter(|(_, target, _)| *target == 0.0);
+    let differences: Vec<Estimate> = pairs
+        .filter_map(|(source, _, idle)| {
+            let full = all.iter().find(|(s, t, _)| s == source && *t == 1.0)?;
+            Some(total_s(full.2)?.minus(&total_s(idle)?))
+        })
+        .collect();
+    let n = differences.len();
+    let Some(sum) = differences.into_iter().reduce(|a, b| a.plus(&b)) else {
+        return no_part("migration", None, "s");
+    };
+    let mean = sum.times(1.0 / n as f64);
+    equivalent(
+        mean,
+        0.5,
+        "s",
+        "mean over all loads of the source: target at 100 % less target idle",
+    )
+}
+
+fn freeze(cells: &Cells) -> Judged {
+    let Some(cell) = at_level(cells, 1.0) else {
+        return no_part("load", None, "ms");
+    };
+    let Some(longest) = cell.longest_freeze_ms else {
+        return unmeasured(None, "ms", "no frame was shown at 100 %");
+    };
+    let rises = rise(
+        cells,
+        85.0,
+        |cell| picture_age(cell, Values::median),
+        "picture age",
+    );
+    Judged {
+        verdict: if longest > 1_000.0 {
+            Verdict::Holds
+        } else {
+            Verdict::DoesNotHold
+        },
+        estimate: Some(Estimate {
+            value: longest,
+            variance: None,
+            freedom: 0,
+        }),
+        printed: None,
+        unit: "ms",
+        why: format!(
+            "longest time without a new frame at 100 %; almost frozen is taken to be more than 1 s. {}",
+            rises.why
+        ),
+    }
+}
