@@ -10,7 +10,8 @@ use clap::Subcommand;
 use lab::LabError;
 use lab::experiment::{self, Request};
 use lab::process::Place;
-use scenario::{LabScenario, Scenario};
+use record::campaign::Part;
+use scenario::{Campaign, LabScenario, Scenario};
 
 use super::{Failure, FailureKind, Outcome};
 
@@ -19,6 +20,7 @@ Examples:
   forestall lab check                                      what this machine offers and lacks
   forestall lab run scenarios/reallocation                 nothing moved, threshold, deadline; about 5 minutes
   forestall lab run scenarios/reallocation --profile all --repeat 5 --out out/five
+  forestall lab run thesis --only table5,table6            sections 3 and 4.2 of the thesis; without --only hours
   forestall lab verify out/five                            are the figures those of the raw data?";
 
 /// Run experiments for real on this machine: namespaces, virtual machines, agents, load, video
@@ -83,6 +85,34 @@ enum Command {
     },
 }
 
+/// A part of a campaign by what comes of it.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Only {
+    /// Seven placements: Tables 2 to 4, Figures 4 to 6
+    #[value(aliases = ["table2", "table3", "table4"])]
+    Placement,
+    /// Figure 6 as a sweep of jitter
+    #[value(alias = "figure6")]
+    Jitter,
+    /// Levels of load: Tables 5 and 6, Figures 8 to 14
+    #[value(aliases = ["table5", "table6"])]
+    Load,
+    /// Live migrations between loaded hosts: Table 7, Figures 15 and 16
+    #[value(alias = "table7")]
+    Migration,
+}
+
+impl Only {
+    const fn part(self) -> Part {
+        match self {
+            Self::Placement => Part::Placement,
+            Self::Jitter => Part::Jitter,
+            Self::Load => Part::Load,
+            Self::Migration => Part::Migration,
+        }
+    }
+}
+
 #[derive(Debug, clap::Args)]
 struct RunArguments {
     /// The scenario's folder
@@ -90,6 +120,9 @@ struct RunArguments {
     /// Where results go [default: out/SCENARIO/TIME]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Of a campaign, only the parts that these tables and figures are made from
+    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
+    only: Vec<Only>,
     /// Load profile to run, or `all` [default: the scenario's]
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
@@ -295,9 +328,14 @@ fn measure_placement(arguments: &RunArguments) -> Result<Outcome, Failure> {
     let offer = lab::check::look();
     let mut progress = lab::progress::Progress::default();
     progress.stage(&placement.name);
-    let figures = lab::placement::measure(&placement, &offer, &out, &interrupted, &mut progress)
+    let how = lab::placement::as_the_thesis();
+    lab::placement::measure(&placement, how, &offer, &out, &interrupted, &mut progress)
         .map_err(failure)?;
     drop(progress);
+    let figures = measure::placement::PlacementFigures::read(&out).map_err(|error| Failure {
+        kind: FailureKind::Work,
+        error: error.into(),
+    })?;
     let text = serde_json::to_string_pretty(&figures).map_err(|error| Failure {
         kind: FailureKind::Work,
         error: error.into(),
@@ -306,8 +344,58 @@ fn measure_placement(arguments: &RunArguments) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
-fn run(arguments: RunArguments) -> Result<Outcome, Failure> {
+/// Every cell of a campaign that is not there yet, then its report.
+fn run_campaign(path: &Path, arguments: &RunArguments) -> Result<Outcome, Failure> {
+    let campaign = Campaign::read(path).map_err(|error| Failure {
+        kind: FailureKind::Configuration,
+        error: error.into(),
+    })?;
+    let out = arguments.out.clone().unwrap_or_else(|| {
+        Path::new("out")
+            .join(&campaign.name)
+            .join(lab::experiment::folder_name())
+    });
+    let parts = if arguments.only.is_empty() {
+        Part::ALL.to_vec()
+    } else {
+        let mut parts: Vec<Part> = arguments.only.iter().map(|only| only.part()).collect();
+        parts.sort_unstable();
+        parts.dedup();
+        parts
+    };
+    let request = lab::campaign::Request {
+        parts,
+        out: out.clone(),
+        resume: arguments.resume,
+    };
+    let interrupted = interruption()?;
+    let offer = lab::check::look();
+    lab::campaign::run(&campaign, &request, &offer, &interrupted).map_err(failure)?;
+    super::report::write(&[out.clone()], &out)
+}
+
+fn run(mut arguments: RunArguments) -> Result<Outcome, Failure> {
     require_media()?;
+    // `thesis` is short for `scenarios/thesis`.
+    let among_scenarios = Path::new("scenarios").join(&arguments.scenario);
+    if !arguments.scenario.exists() && among_scenarios.exists() {
+        arguments.scenario = among_scenarios;
+    }
+    if arguments
+        .scenario
+        .join(scenario::campaign::FILE_NAME)
+        .exists()
+    {
+        return run_campaign(&arguments.scenario.clone(), &arguments);
+    }
+    if !arguments.only.is_empty() {
+        return Err(Failure {
+            kind: FailureKind::Configuration,
+            error: anyhow!(
+                "--only is for a campaign, a folder with a campaign.toml such as scenarios/thesis"
+            ),
+        });
+    }
     if arguments
         .scenario
         .join(scenario::placement::FILE_NAME)
@@ -375,7 +463,13 @@ fn calibrate(path: &Path, profile: &Path) -> Result<Outcome, Failure> {
 }
 
 fn verify(dir: &Path) -> Result<Outcome, Failure> {
-    let differences = measure::verify(dir).map_err(|error| Failure {
+    // A campaign has no experiment.json: each of its cells speaks for itself.
+    let differences = if dir.join("experiment.json").exists() {
+        measure::verify(dir)
+    } else {
+        measure::campaign::verify(dir)
+    };
+    let differences = differences.map_err(|error| Failure {
         kind: FailureKind::Work,
         error: error.into(),
     })?;

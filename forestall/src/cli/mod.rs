@@ -11,6 +11,7 @@ mod overlay;
 #[cfg(feature = "media")]
 mod play;
 mod relay;
+mod report;
 mod serve;
 mod sim;
 mod video;
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     Sim(sim::Arguments),
     /// Measure anybody's data: arrival intervals in a capture, the knee of a sweep
     Measure(measure::Arguments),
+    /// Make tables, figures and findings of a campaign again from its raw data, several parts together
+    Report(report::Arguments),
     /// Watch hosts, and move functions before their hosts get too busy
     Orchestrate(orchestrate::Arguments),
     /// Measure what Forestall costs on this machine
@@ -65,6 +68,7 @@ impl Command {
             Self::Lab(arguments) => arguments.run(),
             Self::Sim(arguments) => arguments.run(),
             Self::Measure(arguments) => arguments.run(),
+            Self::Report(arguments) => arguments.run(),
             Self::Orchestrate(arguments) => arguments.run(),
             Self::Bench(arguments) => arguments.run(),
             #[cfg(feature = "media")]
