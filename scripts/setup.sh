@@ -2,7 +2,7 @@
 # Installs what Forestall needs and this machine lacks, from Debian's packages.
 #
 #   scripts/setup.sh            what `make demo` needs
-#   scripts/setup.sh --tests    what `make test` needs: rustfmt, clippy and tshark, too
+#   scripts/setup.sh --tests    what `make test` needs: rustfmt, clippy, tshark and Chromium, too
 #   scripts/setup.sh --check    only say what is missing
 #
 # It says what it will install before it does. FORESTALL_INSTALL=no makes it only say so.
@@ -73,6 +73,8 @@ need fonts-dejavu-core  "clock and inserted text"                 test -e /usr/s
 # To test.
 if [ "$tests" = yes ]; then
     need tshark         "captures real video, and measures it to compare with"  program tshark
+    need chromium       "plays the browser page"              program chromium
+    need chromium-driver "drives it"                          program chromedriver
 fi
 
 # The lab downloads the guest's kernel by apt, without installing it: apt has to know of it.

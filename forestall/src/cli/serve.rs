@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use media::StreamUrl;
-use media::serve::{self, Access, Limits, ServeConfig, StreamName};
+use media::serve::{self, Access, Limits, ServeConfig, StreamName, Tls};
 
 use super::video::{ADDRESSES, Common, parse_seconds, parse_url, run_stage};
 use super::{Failure, FailureKind, Outcome};
@@ -16,16 +16,19 @@ Examples:
   forestall serve 0.0.0.0:8080 --publish-token-file publishers --view-token-file viewers
   forestall capture 'http://192.0.2.7:8080/publish/robot?token=…'
   ffmpeg -re -i video.mpg -c copy -f mpegts -method PUT 'http://192.0.2.7:8080/publish/video?token=…'
+  forestall serve 0.0.0.0:8443 --stream robot=udp://0.0.0.0:5001 --tls-cert chain.pem --tls-key key.pem
   forestall play http://192.0.2.7:8080/robot.ts
 
 Pages:
   /                 what is served to how many, at which rate
   /status.json      the same for programs
+  /play/NAME        plays a stream in a browser (H.264), and says how old its picture is
   /NAME.ts          a stream, for as many viewers as there are
   /publish/NAME     POST or PUT a transport stream here
 
 A file of tokens has a line TOKEN for all streams, or NAME TOKEN for one. A token is given as ?token=TOKEN or in a header
-Authorization: Bearer TOKEN. There is no TLS: put a server with TLS in front of it where the network is not yours.";
+Authorization: Bearer TOKEN. With --tls-cert and --tls-key everything is encrypted (https://); without, put it where the network is
+yours. A browser plays video only from https:// or from this same machine.";
 
 /// Give streams to many viewers over HTTP: a late one starts with the last key picture, a slow one delays nobody
 #[derive(Debug, clap::Args)]
@@ -42,6 +45,12 @@ pub(crate) struct Arguments {
     /// Who may watch and see the status [default: everybody]
     #[arg(long, value_name = "FILE")]
     view_token_file: Option<PathBuf>,
+    /// Certificates for TLS, the server's own first (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Private key of the first of them (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Streams at once
     #[arg(long, value_name = "COUNT", default_value_t = Limits::default().streams_max)]
     streams_max: usize,
@@ -92,8 +101,21 @@ fn access(file: Option<&Path>, without: Access) -> Result<Access, Failure> {
 }
 
 impl Arguments {
+    fn tls(&self) -> Result<Option<Tls>, Failure> {
+        let Some((certificate, key)) = self.tls_cert.as_ref().zip(self.tls_key.as_ref()) else {
+            return Ok(None);
+        };
+        Tls::read(certificate, key)
+            .map(Some)
+            .map_err(|error| Failure {
+                kind: FailureKind::Configuration,
+                error: error.into(),
+            })
+    }
+
     pub(crate) fn run(self) -> Result<Outcome, Failure> {
         let config = ServeConfig {
+            tls: self.tls()?,
             listen: self.listen,
             publish: access(self.publish_token_file.as_deref(), Access::Closed)?,
             view: access(self.view_token_file.as_deref(), Access::Open)?,

@@ -11,6 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use record::Timestamp;
 use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::{Server, routes};
@@ -23,18 +24,21 @@ const SEND_BUFFER_BYTES: usize = 128 << 10;
 /// Looks at a connection's activity so often in the time that it may be silent.
 const LOOKS: u32 = 4;
 
-/// When a connection last did something, or that the server is who it waits for.
+/// When a connection last did something, or that the server is who it waits for. Whoever has it has the connection: it counts until
+/// the last one lets go.
 #[derive(Debug)]
 pub(super) struct Activity {
     last: AtomicU64,
     is_ours: AtomicBool,
+    _counted: Option<Counted>,
 }
 
 impl Activity {
-    fn new(now: Timestamp) -> Self {
+    fn new(now: Timestamp, counted: Option<Counted>) -> Self {
         Self {
             last: AtomicU64::new(now.as_micros()),
             is_ours: AtomicBool::new(false),
+            _counted: counted,
         }
     }
 
@@ -56,6 +60,7 @@ impl Activity {
 }
 
 /// Counts a connection while it lives.
+#[derive(Debug)]
 struct Counted(Arc<Server>);
 
 impl Drop for Counted {
@@ -73,14 +78,35 @@ pub(super) fn spawn(server: &Arc<Server>, socket: TcpStream, peer: SocketAddr) {
         refused.fetch_add(1, Ordering::Relaxed);
         return;
     }
-    tokio::spawn(async move { run(&counted.0, socket, peer).await });
+    let server = Arc::clone(server);
+    tokio::spawn(async move {
+        if prepare(&socket).is_err() {
+            return; // It has gone already.
+        }
+        match server.config.tls.clone() {
+            None => run(&server, socket, peer, counted).await,
+            Some(tls) => {
+                let shaken = tls.accept(socket);
+                match tokio::time::timeout(server.config.limits.idle, shaken).await {
+                    Ok(Ok(socket)) => run(&server, socket, peer, counted).await,
+                    // Plain HTTP, or a browser that does not know the certificate yet.
+                    Ok(Err(_)) => {}
+                    Err(_) => {
+                        server.counters.timed_out.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            }
+        }
+    });
 }
 
-async fn run(server: &Arc<Server>, socket: TcpStream, peer: SocketAddr) {
-    if prepare(&socket).is_err() {
-        return; // It has gone already.
-    }
-    let activity = Arc::new(Activity::new(Timestamp::now()));
+async fn run(
+    server: &Arc<Server>,
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: SocketAddr,
+    counted: Counted,
+) {
+    let activity = Arc::new(Activity::new(Timestamp::now(), Some(counted)));
     let service = service_fn(|request| {
         activity.ours();
         routes::answer(Arc::clone(server), Arc::clone(&activity), peer, request)
@@ -88,7 +114,8 @@ async fn run(server: &Arc<Server>, socket: TcpStream, peer: SocketAddr) {
     let connection = http1::Builder::new()
         .keep_alive(false)
         .max_buf_size(BUFFER_BYTES)
-        .serve_connection(TokioIo::new(socket), service);
+        .serve_connection(TokioIo::new(socket), service)
+        .with_upgrades();
     let mut connection = pin!(connection);
     let idle = server.config.limits.idle;
     let mut look = tokio::time::interval(idle / LOOKS);
@@ -119,7 +146,7 @@ mod tests {
     fn who_waits_for_the_server_is_not_silent() {
         let at = |seconds| Timestamp::from_secs_f64(f64::from(seconds));
         let idle = Duration::from_secs(10);
-        let activity = Activity::new(at(0));
+        let activity = Activity::new(at(0), None);
         assert!(!activity.is_silent(at(9), idle));
         assert!(activity.is_silent(at(10), idle));
         activity.ours();

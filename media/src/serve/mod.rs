@@ -1,20 +1,24 @@
 //! Gives streams to many viewers at once, over HTTP: what FFserver was for.
 //!
 //! A publisher's packets go once into the ring of its stream (`stream.rs`); each viewer is a position in that ring
-//! (`viewer.rs`) and takes references, not copies. A viewer that is too slow for its connection loses whole groups of
+//! (`viewer.rs`) and takes references, not copies. A browser is one, too: `live.rs` feeds the page that `player.rs` has. A viewer that is too slow for its connection loses whole groups of
 //! pictures; nobody waits for it, and what it may hold is bounded.
 
 mod connection;
 mod limits;
+mod live;
 mod page;
+mod player;
 mod publisher;
 mod routes;
 mod status;
 mod stream;
+mod tls;
 mod token;
 mod viewer;
 
 pub use limits::Limits;
+pub use tls::{Tls, TlsError};
 pub use token::{Access, Token, TokenError};
 
 use std::collections::BTreeMap;
@@ -51,6 +55,8 @@ pub struct ServeConfig {
     pub publish: Access,
     /// Who may watch, and see the status.
     pub view: Access,
+    /// TLS on every connection; `None`: plain HTTP.
+    pub tls: Option<Tls>,
     /// Limits.
     pub limits: Limits,
     /// Ends after this; `None`: when it is stopped.
@@ -241,7 +247,12 @@ async fn serve(server: Arc<Server>, is_over: impl Fn() -> bool) -> std::io::Resu
     let config = &server.config;
     let listener = TcpListener::bind(config.listen).await?;
     // The port may be 0 in the configuration: then the system has chosen.
-    eprintln!("serve: http://{}/", listener.local_addr()?);
+    let scheme = if config.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    eprintln!("serve: {scheme}://{}/", listener.local_addr()?);
     let mut meter = Meter::new("serve", config.stats, Timestamp::now());
     let mut tick = tokio::time::interval(TICK);
     let mut look = tokio::time::interval(STOP_WAIT);

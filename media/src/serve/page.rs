@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::status::{State, Status, StreamStatus};
 
-const STYLE: &str = "
+pub(super) const STYLE: &str = "
 :root { color-scheme: light dark; --ink: #1c2530; --faint: #66717f; --line: #dfe4ea; --ground: #f6f8fa; --card: #fff;
   --live: #1a7f4b; --silent: #b3541e; --waiting: #66717f }
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e9ef; --faint: #93a0ae; --line: #303a46; --ground: #12171d;
@@ -111,7 +111,7 @@ fn table(streams: &[StreamStatus]) -> Markup {
             thead {
                 tr {
                     th { "Stream" } th.left { "State" } th.left { "Publisher" } th { "Viewers" } th { "In" } th { "Out" }
-                    th { "Frames/s" } th { "Packets lost" } th { "GOPs lost" } th { "Kept" }
+                    th { "Frames/s" } th { "Packets lost" } th { "GOPs lost" } th { "Kept" } th { "For players" }
                 }
             }
             tbody { @for stream in streams { (row(stream)) } }
@@ -130,7 +130,7 @@ fn row(stream: &StreamStatus) -> Markup {
     };
     html! {
         tr {
-            td { a href={ "/" (stream.name) ".ts" } { (stream.name) } }
+            td { a href={ "/play/" (stream.name) } { (stream.name) } }
             td.left { span class={ "state " (class) } { (state) } @if let Some(codec) = stream.codec { " · " (codec) } }
             td.left { (stream.publisher.as_deref().unwrap_or("–")) }
             td { (stream.viewers) }
@@ -140,6 +140,7 @@ fn row(stream: &StreamStatus) -> Markup {
             td { (stream.packets_lost) }
             td { (stream.gops_lost) }
             td { (stream.kept_bytes / 1024) " KiB" }
+            td { a href={ "/" (stream.name) ".ts" } { (stream.name) ".ts" } }
         }
     }
 }

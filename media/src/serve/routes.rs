@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::{
     ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue,
-    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    UPGRADE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use record::Timestamp;
@@ -19,11 +19,10 @@ use super::connection::Activity;
 use super::publisher::Publisher;
 use super::stream::Replaced;
 use super::viewer::{Body, Viewer};
-use super::{Access, Server, StreamName, page, status};
+use super::{Access, Server, StreamName, live, page, player, status};
 
 /// The page runs its own script and style, and asks nobody else.
-const POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'";
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'";
 const TRANSPORT_STREAM: &str = "video/mp2t";
 const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
@@ -34,11 +33,13 @@ pub(super) async fn answer(
     server: Arc<Server>,
     activity: Arc<Activity>,
     peer: SocketAddr,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let answered = match Route::of(&request) {
         Ok(Route::Page) => status_page(&server, &request),
         Ok(Route::Status) => status_json(&server, &request),
+        Ok(Route::Play(name)) => player_page(&server, &request, &name),
+        Ok(Route::Live(name)) => live(&server, &activity, &mut request, &name),
         Ok(Route::Watch(name)) => watch(&server, &activity, &request, &name),
         Ok(Route::Publish(name)) => publish(&server, peer, request, &name).await,
         Err(refusal) => Err(refusal),
@@ -53,6 +54,10 @@ pub(super) async fn answer(
 enum Route {
     Page,
     Status,
+    /// The page that plays a stream.
+    Play(StreamName),
+    /// The stream for that page.
+    Live(StreamName),
     Watch(StreamName),
     Publish(StreamName),
 }
@@ -62,6 +67,7 @@ enum Route {
 enum Refusal {
     NoSuchPage,
     NoSuchStream,
+    NoWebSocket,
     Method(&'static str),
     Token,
     PublishingIsOff,
@@ -79,9 +85,12 @@ impl Route {
             (Self::Page, "GET, HEAD")
         } else if path == "/status.json" {
             (Self::Status, "GET, HEAD")
-        } else if let Some(name) = path.strip_prefix("/publish/") {
-            let name = name.parse().map_err(|_| Refusal::NoSuchPage)?;
-            (Self::Publish(name), "POST, PUT")
+        } else if let Some(name) = named(path, "/publish/") {
+            (Self::Publish(name?), "POST, PUT")
+        } else if let Some(name) = named(path, "/play/") {
+            (Self::Play(name?), "GET, HEAD")
+        } else if let Some(name) = named(path, "/live/") {
+            (Self::Live(name?), "GET")
         } else {
             let name = path
                 .strip_prefix('/')
@@ -98,14 +107,24 @@ impl Route {
     }
 }
 
+/// The stream that a path names behind `prefix`.
+fn named(path: &str, prefix: &str) -> Option<Result<StreamName, Refusal>> {
+    let name = path.strip_prefix(prefix)?;
+    Some(name.parse().map_err(|_| Refusal::NoSuchPage))
+}
+
 impl Refusal {
     fn response(self) -> Response<Body> {
         let (code, text) = match self {
             Self::NoSuchPage => (
                 StatusCode::NOT_FOUND,
-                "there are /, /status.json, /NAME.ts and /publish/NAME",
+                "there are /, /status.json, /play/NAME, /live/NAME, /NAME.ts and /publish/NAME",
             ),
             Self::NoSuchStream => (StatusCode::NOT_FOUND, "no such stream"),
+            Self::NoWebSocket => (
+                StatusCode::UPGRADE_REQUIRED,
+                "this is a WebSocket: /play/NAME is the page for it",
+            ),
             Self::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "not with this method"),
             Self::Token => (
                 StatusCode::UNAUTHORIZED,
@@ -129,6 +148,9 @@ impl Refusal {
         match self {
             Self::Method(allowed) => {
                 headers.insert(ALLOW, HeaderValue::from_static(allowed));
+            }
+            Self::NoWebSocket => {
+                headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
             }
             Self::Token => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -219,6 +241,42 @@ fn watch<B>(
     Ok(response)
 }
 
+/// The page is the same whether the stream is there or not: it waits for it.
+fn player_page<B>(
+    server: &Server,
+    request: &Request<B>,
+    name: &StreamName,
+) -> Result<Response<Body>, Refusal> {
+    check(server, &server.config.view, request, Some(name))?;
+    let text = player::page(name).into_string();
+    Ok(whole(StatusCode::OK, HTML, text))
+}
+
+fn live(
+    server: &Arc<Server>,
+    activity: &Arc<Activity>,
+    request: &mut Request<Incoming>,
+    name: &StreamName,
+) -> Result<Response<Body>, Refusal> {
+    check(server, &server.config.view, request, Some(name))?;
+    let stream = server.stream(name).ok_or(Refusal::NoSuchStream)?;
+    if !hyper_tungstenite::is_upgrade_request(request) {
+        return Err(Refusal::NoWebSocket);
+    }
+    let viewer = Viewer::new(server, stream).ok_or(Refusal::TooManyViewers)?;
+    let upgraded = hyper_tungstenite::upgrade(request, Some(live::limits()));
+    let (response, socket) = upgraded.map_err(|_| Refusal::NoWebSocket)?;
+    let (server, activity) = (Arc::clone(server), Arc::clone(activity));
+    tokio::spawn(async move {
+        // How a connection ends is the browser's business.
+        if let Ok(socket) = socket.await {
+            live::run(&server, viewer, socket).await;
+        }
+        drop(activity);
+    });
+    Ok(response.map(|_| Body::Whole(None)))
+}
+
 async fn publish(
     server: &Arc<Server>,
     peer: SocketAddr,
@@ -264,6 +322,8 @@ mod tests {
         assert_eq!(route("GET", "/?token=x"), Ok(Route::Page));
         assert_eq!(route("HEAD", "/status.json"), Ok(Route::Status));
         assert_eq!(route("GET", "/robot.ts"), Ok(Route::Watch(robot())));
+        assert_eq!(route("GET", "/play/robot"), Ok(Route::Play(robot())));
+        assert_eq!(route("GET", "/live/robot"), Ok(Route::Live(robot())));
         assert_eq!(route("PUT", "/publish/robot"), Ok(Route::Publish(robot())));
         assert_eq!(route("POST", "/publish/robot"), Ok(Route::Publish(robot())));
     }
@@ -277,6 +337,8 @@ mod tests {
             "/..%2f.ts",
             "/publish/",
             "/publish/a.b",
+            "/play/",
+            "/live/a.b",
             "/x.json",
         ] {
             assert_eq!(route("GET", path), Err(Refusal::NoSuchPage), "{path}");

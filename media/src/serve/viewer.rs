@@ -39,7 +39,7 @@ impl Viewer {
     }
 
     /// The next bytes, as soon as there are any; `None` when the stream has ended for good.
-    async fn next(&mut self) -> Option<Bytes> {
+    pub(super) async fn next(&mut self) -> Option<Bytes> {
         loop {
             // Seen before it is looked at, so that what comes in between is not missed.
             self.end.borrow_and_update();

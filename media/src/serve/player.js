@@ -1,0 +1,254 @@
+'use strict';
+// Plays one stream: WebSocket messages (media/src/serve/live.rs says what is in them) to a WebCodecs decoder to a canvas, each picture
+// as soon as it is decoded. No picture is held.
+
+const VERSION = 1, KEY = 1, HEAD_BYTES = 18;
+const RECONNECT_MS = [250, 500, 1000, 2000];
+const PING_MS = 1000;
+// The best of so many round trips tells the offset: clocks drift little in half a minute.
+const PINGS_KEPT = 30;
+// A decoder that is further behind has lost the race: go on from the next key picture.
+const QUEUE_MAX = 15;
+const FIGURES_OVER_MS = 5000, CHART_OVER_MS = 20000;
+
+const stream = document.body.dataset.stream;
+const at = id => document.getElementById(id);
+const screen2d = at('screen').getContext('2d', { alpha: false, willReadFrequently: true });
+const now_us = () => (performance.timeOrigin + performance.now()) * 1000;
+
+let socket, decoder, codec, waitForKey = true, attempts = 0, isFinal = false;
+let shown = 0, skipped = 0;
+const pings = new Map();
+let trips = [];
+// Of each picture: when it was drawn (ms since the page began), its delay in ms or null, its bytes.
+let drawn = [];
+const bytesOf = new Map();
+
+function say(text, kind = '') {
+  const message = at('message');
+  if (message.textContent !== text) message.textContent = text;
+  message.className = kind;
+}
+
+// ---- clock ----
+
+// Server's clock minus this browser's in µs, and how far it may be off.
+function offset() {
+  if (!trips.length) return null;
+  const best = trips.reduce((a, b) => (b.rtt < a.rtt ? b : a));
+  return { us: best.offset, uncertain: best.rtt / 2 };
+}
+
+function ping() {
+  if (socket?.readyState !== WebSocket.OPEN) return;
+  const id = Math.floor(Math.random() * 2 ** 31);
+  pings.set(id, now_us());
+  socket.send(JSON.stringify({ type: 'ping', id }));
+}
+
+function pong({ id, time_us }) {
+  const sent = pings.get(id);
+  pings.delete(id);
+  if (sent === undefined) return;
+  const received = now_us();
+  trips.push({ rtt: received - sent, offset: time_us - (sent + received) / 2 });
+  trips = trips.slice(-PINGS_KEPT);
+}
+
+// ---- code strip ----
+
+function crc16(bytes) {
+  let crc = 0xffff;
+  for (const byte of bytes) {
+    crc ^= byte << 8;
+    for (let bit = 0; bit < 8; bit++) crc = crc & 0x8000 ? ((crc << 1) ^ 0x1021) & 0xffff : (crc << 1) & 0xffff;
+  }
+  return crc;
+}
+
+// Capture time in units of 100 µs (32 bits) and frame number, from the camera's strip: 40 columns, 2 rows, at the bottom of the picture
+// (wire/src/code_strip.rs). null where there is none that can be read.
+function readStrip(context, width, height) {
+  const columns = 40, rows = 2;
+  const side = Math.floor((width + columns / 2) / columns);
+  const top = height - rows * side;
+  if (side < 1 || top < 0) return null;
+  const { data } = context.getImageData(0, top, width, rows * side);
+  const edge = column => Math.floor((column * width + columns / 2) / columns);
+  const inner = (start, end) => { const border = (end - start) >> 2; return [start + border, end - border]; };
+  const means = [];
+  for (let row = 0; row < rows; row++) {
+    const [y0, y1] = inner(row * side, (row + 1) * side);
+    for (let column = 0; column < columns; column++) {
+      const [x0, x1] = inner(edge(column), edge(column + 1));
+      let sum = 0;
+      // The strip is grey: one colour speaks for all.
+      for (let y = y0; y < y1; y++) for (let x = x0; x < x1; x++) sum += data[(y * width + x) * 4 + 1];
+      means.push(sum / ((y1 - y0) * (x1 - x0)));
+    }
+  }
+  const dark = Math.min(...means), bright = Math.max(...means);
+  if (bright - dark < 60) return null;
+  const bytes = new Uint8Array(10);
+  means.forEach((mean, bit) => { if (mean > (dark + bright) / 2) bytes[bit >> 3] |= 0x80 >> (bit & 7); });
+  const view = new DataView(bytes.buffer);
+  if (bytes[0] !== 0xc5 || crc16(bytes.subarray(0, 8)) !== view.getUint16(8)) return null;
+  return { time: view.getUint32(1), frame: (bytes[5] << 16) | (bytes[6] << 8) | bytes[7] };
+}
+
+// Of all times that the 32 bits can mean, the one nearest to now; in µs.
+function expand(time, now) {
+  const units = Math.round(now / 100);
+  const ahead = (time - (units % 2 ** 32)) | 0;
+  return (units + ahead) * 100;
+}
+
+// ---- pictures ----
+
+function draw(frame) {
+  const [width, height] = [frame.displayWidth, frame.displayHeight];
+  const canvas = at('screen');
+  if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
+  screen2d.drawImage(frame, 0, 0, width, height);
+  const instant = now_us();
+  const bytes = bytesOf.get(frame.timestamp) ?? 0;
+  bytesOf.delete(frame.timestamp);
+  frame.close();
+  shown++;
+  const clock = offset();
+  const strip = clock && readStrip(screen2d, width, height);
+  const server = clock && instant + clock.us;
+  const delay = strip ? (server - expand(strip.time, server)) / 1000 : null;
+  drawn.push({ ms: performance.now(), delay, bytes, frame: strip?.frame ?? null });
+  say('Live', 'good');
+}
+
+function configure(next) {
+  codec = next;
+  waitForKey = true;
+  if (decoder && decoder.state !== 'closed') decoder.close();
+  decoder = new VideoDecoder({
+    output: draw,
+    // A picture with holes can be too much for it: the next key picture mends that.
+    error: () => configure(codec),
+  });
+  try {
+    decoder.configure({ codec, optimizeForLatency: true });
+  } catch (error) {
+    decoder = null;
+    say(`This browser cannot decode ${codec}: ${error.message}`, 'wrong');
+  }
+}
+
+function picture(buffer) {
+  const view = new DataView(buffer);
+  if (view.byteLength <= HEAD_BYTES || view.getUint8(0) !== VERSION || !decoder || decoder.state !== 'configured') return;
+  const isKey = (view.getUint8(1) & KEY) !== 0;
+  if (decoder.decodeQueueSize > QUEUE_MAX) waitForKey = true;
+  if (waitForKey && !isKey) { skipped++; return; }
+  waitForKey = false;
+  // Ticks of 90 kHz to µs; a wrap after 26.5 hours is one more picture that is out of order.
+  const timestamp = Number((view.getBigUint64(2) * 100n) / 9n);
+  bytesOf.set(timestamp, buffer.byteLength - HEAD_BYTES);
+  if (bytesOf.size > 100) bytesOf.clear();
+  decoder.decode(new EncodedVideoChunk({ type: isKey ? 'key' : 'delta', timestamp, data: new Uint8Array(buffer, HEAD_BYTES) }));
+}
+
+// ---- connection ----
+
+async function whyNot() {
+  try {
+    const answer = await fetch(`/live/${stream}${location.search}`, { cache: 'no-store' });
+    if (answer.status === 401) { isFinal = true; return 'A token is needed to watch: add ?token=… to the address.'; }
+    if (answer.status === 404) return 'This stream is not published. Waiting for it …';
+    if (answer.status === 503) return 'The server has as many viewers as it may have. Waiting …';
+    return 'The connection was lost. Connecting again …';
+  } catch { return 'The server does not answer. Trying again …'; }
+}
+
+function connect() {
+  const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
+  socket = new WebSocket(`${scheme}://${location.host}/live/${stream}${location.search}`);
+  socket.binaryType = 'arraybuffer';
+  socket.onopen = () => { attempts = 0; pings.clear(); ping(); setTimeout(ping, 100); setTimeout(ping, 300); say('Waiting for a picture …'); };
+  socket.onmessage = ({ data }) => {
+    if (typeof data !== 'string') { picture(data); return; }
+    const said = JSON.parse(data);
+    if (said.type === 'pong') pong(said);
+    else if (said.type === 'config') configure(said.codec);
+    else if (said.type === 'unsupported') {
+      say(`This stream is ${said.codec}, which browsers do not decode. Publish it as H.264 (forestall capture --codec h264), or play /${stream}.ts with another player.`, 'wrong');
+    }
+  };
+  socket.onclose = async () => {
+    say(await whyNot(), 'wrong');
+    if (isFinal) return;
+    setTimeout(connect, RECONNECT_MS[Math.min(attempts++, RECONNECT_MS.length - 1)]);
+  };
+}
+
+// ---- figures ----
+
+const quantile = (sorted, q) => (sorted.length ? sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] : null);
+const sorted = values => values.filter(value => value !== null).sort((a, b) => a - b);
+
+function put(id, value, unit, digits = 1) {
+  const element = at(id);
+  element.textContent = value === null ? '–' : value.toFixed(digits);
+  element.dataset.value = value === null ? '' : value;
+  if (value !== null && unit) element.append(Object.assign(document.createElement('small'), { textContent: ` ${unit}` }));
+}
+
+function figures() {
+  const now = performance.now();
+  drawn = drawn.filter(one => now - one.ms < CHART_OVER_MS);
+  const recent = drawn.filter(one => now - one.ms < FIGURES_OVER_MS);
+  const delays = sorted(recent.map(one => one.delay));
+  put('delay', quantile(delays, 0.5), 'ms');
+  put('p95', quantile(delays, 0.95), 'ms');
+  const clock = offset();
+  put('offset', clock && -clock.us / 1000, clock ? `ms ± ${(clock.uncertain / 1000).toFixed(1)}` : '', 1);
+  put('frames', shown, skipped ? `shown, ${skipped} skipped` : 'shown', 0);
+  const intervals = sorted(recent.slice(1).map((one, index) => one.ms - recent[index].ms));
+  put('interval', quantile(intervals, 0.5), 'ms');
+  const seconds = recent.length > 1 ? (recent.at(-1).ms - recent[0].ms) / 1000 : 0;
+  put('rate', seconds > 0.5 ? recent.slice(1).reduce((sum, one) => sum + one.bytes, 0) * 8 / seconds / 1e6 : null, 'Mbit/s', 2);
+  // Nothing came for a while though the connection stands.
+  if (socket?.readyState === WebSocket.OPEN && drawn.length && now - drawn.at(-1).ms > 1000) say('Nothing comes from the publisher. Waiting …', 'wrong');
+  chart(now);
+}
+
+function chart(now) {
+  const canvas = at('chart'), context = canvas.getContext('2d');
+  const style = getComputedStyle(document.documentElement);
+  const [ink, line, live] = ['--faint', '--line', '--live'].map(name => style.getPropertyValue(name));
+  const [width, height, left, bottom] = [canvas.width, canvas.height, 52, 20];
+  context.clearRect(0, 0, width, height);
+  const points = drawn.filter(one => one.delay !== null);
+  const most = points.reduce((most, one) => Math.max(most, one.delay), 10);
+  const step = [5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000].find(step => most / step <= 4) ?? 10000;
+  const top = Math.ceil(most / step) * step;
+  const x = ms => left + (1 - (now - ms) / CHART_OVER_MS) * (width - left - 8);
+  const y = delay => (1 - delay / top) * (height - bottom - 8) + 8;
+  context.font = '13px system-ui, sans-serif';
+  context.lineWidth = 1;
+  for (let value = 0; value <= top; value += step) {
+    context.strokeStyle = line;
+    context.beginPath(); context.moveTo(left, y(value)); context.lineTo(width - 8, y(value)); context.stroke();
+    context.fillStyle = ink; context.textAlign = 'right'; context.fillText(`${value} ms`, left - 6, y(value) + 4);
+  }
+  context.strokeStyle = live; context.lineWidth = 1.6;
+  context.beginPath();
+  points.forEach((one, index) => context[index ? 'lineTo' : 'moveTo'](x(one.ms), y(Math.max(one.delay, 0))));
+  context.stroke();
+}
+
+if (!('VideoDecoder' in window)) {
+  say(window.isSecureContext
+    ? 'This browser has no WebCodecs, which this page decodes video with.'
+    : 'Browsers decode video for a page only over https:// or on this same machine (http://localhost): start the server with --tls-cert and --tls-key.', 'wrong');
+} else {
+  connect();
+  setInterval(ping, PING_MS);
+  setInterval(figures, 250);
+}
