@@ -63,7 +63,7 @@ impl Estimate {
         let t = student_t_975(self.freedom);
         let half = t * self.variance?.sqrt();
         half.is_finite()
-            .then(|| [self.value - half, self.value + half])
+            .then_some([self.value - half, self.value + half])
     }
 
     /// This less another that was measured apart. The degrees of freedom are the smaller ones of the two, which makes the interval wider

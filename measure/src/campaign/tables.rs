@@ -243,6 +243,8 @@ fn table4(cells: &Cells) -> Table {
     table
 }
 
+/// A share of a level's CPU.
+type Share = fn(&LoadCell) -> Option<f64>;
 type Figure = fn(&Values) -> Option<f64>;
 type Printed = fn(&crate::reference::ScenarioIntervals) -> f64;
 
@@ -319,10 +321,10 @@ fn jitter(cells: &Cells) -> Table {
 pub(super) fn sweeps(cells: &Cells) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for of in &cells.loads {
-        if let Subject::Load { sweep, .. } = &of.cell.subject {
-            if !names.contains(sweep) {
-                names.push(sweep.clone());
-            }
+        if let Subject::Load { sweep, .. } = &of.cell.subject
+            && !names.contains(sweep)
+        {
+            names.push(sweep.clone());
         }
     }
     names
@@ -380,7 +382,7 @@ fn table5(own: &[(f64, &LoadCell)], sweep: &str) -> Table {
             .collect();
         table.row(name, &entries);
     }
-    let shares: [(&str, fn(&LoadCell) -> Option<f64>); 2] = [
+    let shares: [(&str, Share); 2] = [
         ("total load of the host (share)", |cell| cell.total),
         ("of it the virtual machine (share)", |cell| cell.machine),
     ];
