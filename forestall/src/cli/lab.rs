@@ -371,7 +371,7 @@ fn run_campaign(path: &Path, arguments: &RunArguments) -> Result<Outcome, Failur
     let interrupted = interruption()?;
     let offer = lab::check::look();
     lab::campaign::run(&campaign, &request, &offer, &interrupted).map_err(failure)?;
-    super::report::write(&[out.clone()], &out)
+    super::report::write(std::slice::from_ref(&out), &out)
 }
 
 fn run(mut arguments: RunArguments) -> Result<Outcome, Failure> {

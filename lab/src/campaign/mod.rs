@@ -90,7 +90,7 @@ pub fn run(
         begun: Instant::now(),
     };
     // Cells that share an environment follow each other.
-    for group in todo.chunk_by(|a, b| shares_world(a, b)) {
+    for group in todo.chunk_by(shares_world) {
         match group.first() {
             Some(Subject::Placement { .. } | Subject::Jitter { .. }) => {
                 for subject in group {
