@@ -73,6 +73,7 @@ need fonts-dejavu-core  "clock and inserted text"                 test -e /usr/s
 # To test.
 if [ "$tests" = yes ]; then
     need tshark         "captures real video, and measures it to compare with"  program tshark
+    need tesseract-ocr  "reads the clock's digits, beside the code strip's reader" program tesseract
     need chromium       "plays the browser page"              program chromium
     need chromium-driver "drives it"                          program chromedriver
 fi

@@ -4,8 +4,12 @@
 use std::process::{Command, Output};
 
 fn bench(arguments: &[&str]) -> Output {
+    forestall(&["bench", "orchestrator"], arguments)
+}
+
+fn forestall(command: &[&str], arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_forestall"))
-        .args(["bench", "orchestrator"])
+        .args(command)
         .args(arguments)
         .output()
         .unwrap()
@@ -55,4 +59,63 @@ fn nonsense_is_refused() {
     for arguments in [["--agents", "0"], ["--poll-ms", "0"], ["--measured-s", "0"]] {
         assert_eq!(bench(&arguments).status.code(), Some(2), "{arguments:?}");
     }
+}
+
+#[test]
+#[cfg(feature = "media")]
+fn the_stages_are_measured_beside_ffmpeg() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().to_str().unwrap();
+    let output = forestall(&["bench", "media"], &["--quick", "--json", "--out", out]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let all: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let figure = |path: &str| {
+        let value = all
+            .pointer(path)
+            .unwrap_or_else(|| panic!("no {path}: {all}"));
+        value
+            .as_f64()
+            .unwrap_or_else(|| panic!("{path} is {value}: {}", all["notes"]))
+    };
+    for chain in ["forestall", "ffmpeg_plain", "ffmpeg_tuned"] {
+        let of = |key: &str| figure(&format!("/delay_ms/mpeg2/{chain}/{key}"));
+        assert!(
+            of("n") > 0.0 && of("p50") <= of("p95") && of("p95") <= of("p99"),
+            "{all}"
+        );
+        assert!(
+            all["delay_ms"]["h264"][chain].is_null(),
+            "not measured, so null: {all}"
+        );
+    }
+    // FFmpeg's chain holds many frames, ours none: no noise of a machine turns that round.
+    let median = |chain: &str| figure(&format!("/delay_ms/mpeg2/{chain}/p50"));
+    assert!(median("forestall") < median("ffmpeg_plain"), "{all}");
+    for stage in ["capture", "overlay", "relay", "serve", "play"] {
+        assert_eq!(figure(&format!("/held_frames/{stage}")), 0.0, "{stage}");
+    }
+    for side in ["forestall", "ffmpeg"] {
+        for key in ["cpu_us_per_frame", "rss_mb"] {
+            assert!(figure(&format!("/overlay/640x480/{side}/{key}")) > 0.0);
+        }
+        assert!(all["overlay"]["1280x720"][side].is_null());
+    }
+    assert!(figure("/relay_ms/p50") <= figure("/relay_ms/p99"));
+    for key in [
+        "viewers_per_core",
+        "bytes_per_viewer",
+        "slow_viewer_adds_ms",
+    ] {
+        figure(&format!("/serve/{key}"));
+    }
+    let spoilt = |key: &str| figure(&format!("/clock/degraded/{key}"));
+    assert_eq!(spoilt("wrong"), 0.0);
+    assert!(
+        spoilt("readable_read") >= 0.95 * spoilt("readable"),
+        "{all}"
+    );
+    assert!(figure("/clock/frames_per_s") > 0.0 && figure("/clock/tesseract/frames") > 0.0);
+    let page = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
+    assert!(page.contains("camera to screen, mpeg2, ms") && page.contains("ffmpeg_plain"));
 }

@@ -36,6 +36,7 @@ pub mod knee;
 pub mod placement;
 
 pub mod drawing;
+pub mod histogram;
 pub mod reference;
 pub mod report;
 pub mod table;

@@ -71,6 +71,13 @@ impl ClockPicture {
     }
 }
 
+/// Where the line of the clock stands in a picture of this height, whose characters are so high.
+pub(crate) fn clock_rows(camera: &ClockPicture) -> std::ops::Range<usize> {
+    let top = (camera.picture.height() as f32 * CLOCK_TOP) as usize;
+    let height = camera.clock.values().map(Tile::height).max().unwrap_or(0);
+    top..top + height
+}
+
 /// Each character, `width` pixels wide.
 fn characters(font: &Font, width: u32) -> HashMap<char, Tile> {
     // A little less than fits, so that rounding does not make it wider.
@@ -92,7 +99,7 @@ fn draw_line(picture: &mut Picture, tiles: &HashMap<char, Tile>, text: &str, top
 }
 
 /// UTC, `HH:MM:SS.mmm`.
-fn clock_text(time: Timestamp) -> String {
+pub(crate) fn clock_text(time: Timestamp) -> String {
     let millis = time.as_micros() / 1000;
     let (seconds, minutes, hours) = (
         millis / 1000 % 60,

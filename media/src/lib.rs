@@ -11,6 +11,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 #[cfg(feature = "codec")]
+pub mod bench;
+#[cfg(feature = "codec")]
 pub mod capture;
 #[cfg(feature = "codec")]
 pub mod overlay;

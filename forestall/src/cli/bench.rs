@@ -12,7 +12,8 @@ use super::{Failure, FailureKind, Outcome};
 const EXAMPLES: &str = "\
 Examples:
   forestall bench orchestrator
-  forestall bench orchestrator --agents 1000 --measured-s 5 --json";
+  forestall bench orchestrator --agents 1000 --measured-s 5 --json
+  forestall bench media --out out/media                    about 6 minutes; the report has histograms";
 
 /// Measure what Forestall costs on this machine
 #[derive(Debug, clap::Args)]
@@ -39,6 +40,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Measure the video stages from outside, beside FFmpeg's chain in the same run
+    #[cfg(feature = "media")]
+    Media(super::bench_media::Arguments),
     /// Be the simulated agents; the benchmark starts this itself
     #[command(hide = true)]
     SimulatedAgents {
@@ -74,6 +78,8 @@ impl Arguments {
                 };
                 orchestrator(&options, json)
             }
+            #[cfg(feature = "media")]
+            Command::Media(arguments) => arguments.run(),
             Command::SimulatedAgents { snmp, port } => {
                 let version = match snmp {
                     Version::V3 => SnmpVersion::V3,

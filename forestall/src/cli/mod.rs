@@ -2,6 +2,8 @@
 
 mod bench;
 #[cfg(feature = "media")]
+mod bench_media;
+#[cfg(feature = "media")]
 mod capture;
 mod lab;
 mod measure;

@@ -39,7 +39,7 @@ impl Default for Limits {
 
 /// Each connection is an open file, and the usual limit of 1024 is lower than what a server is for. What the system does
 /// not allow is not had: then connections beyond it wait.
-pub(super) fn raise_open_files() {
+pub(crate) fn raise_open_files() {
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }

@@ -18,6 +18,7 @@ mod token;
 mod viewer;
 
 pub use limits::Limits;
+pub(crate) use limits::raise_open_files;
 pub use tls::{Tls, TlsError};
 pub use token::{Access, Token, TokenError};
 
@@ -201,7 +202,7 @@ pub fn run(config: &ServeConfig, stop: &AtomicBool) -> Result<Totals, MediaError
             });
         }
     }
-    limits::raise_open_files();
+    raise_open_files();
     let server = Arc::new(Server::new(config));
     let failed = |source| MediaError::Socket {
         url: format!("http://{}", config.listen),
