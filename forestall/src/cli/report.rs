@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use measure::campaign;
 use measure::campaign::findings::Verdict;
 
@@ -38,6 +39,12 @@ pub(crate) fn write(folders: &[PathBuf], out: &Path) -> Result<Outcome, Failure>
         error: error.into(),
     };
     let report = campaign::report(folders).map_err(failure)?;
+    std::fs::create_dir_all(out)
+        .with_context(|| format!("cannot make {}", out.display()))
+        .map_err(|error| Failure {
+            kind: FailureKind::Work,
+            error,
+        })?;
     let path = report.write(out).map_err(failure)?;
     for part in &report.results.parts {
         println!(

@@ -120,3 +120,234 @@ pub fn verify(folder: &Path) -> Result<Vec<Difference>, MeasureError> {
     let again = report(&[folder.to_owned()])?.results;
     of_results(folder, &again)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use record::campaign::{Cell, MoveRow, Subject};
+    use record::file::write_csv;
+    use record::raw::{FrameRow, FrameStatus, LoadRow, PacketRow, PhaseRow};
+    use record::results::Environment;
+    use record::{SCHEMA, Timestamp};
+
+    const START_US: u64 = 1_790_000_000_000_000;
+    const SECONDS: u64 = 40;
+
+    fn cell(folder: &Path, subject: Subject) -> PathBuf {
+        let path = folder.join(subject.folder());
+        std::fs::create_dir_all(&path).unwrap();
+        let cell = Cell {
+            schema: SCHEMA,
+            subject,
+            measured_at: "2026-11-27T08:00:00Z".into(),
+            machine: "a machine, tcg".into(),
+            environment: Environment::default(),
+            foreign_load: Some(0.01),
+            spoilt: false,
+            tries: 1,
+            cpu_mhz: None,
+        };
+        write_json(&path.join("cell.json"), &cell).unwrap();
+        let phase = PhaseRow {
+            phase: "load".into(),
+            start_us: Timestamp(START_US),
+            end_us: Timestamp(START_US + SECONDS * 1_000_000),
+        };
+        write_csv(&path.join("phases.csv"), &[phase]).unwrap();
+        path
+    }
+
+    /// Frames a 30th of a second apart whose delay is `delay_ms` and up to 4 ms more.
+    fn frames(path: &Path, delay_ms: f64) {
+        let row = |number: u64| {
+            let captured = START_US - 1_000_000 + number * 33_333;
+            let delay = delay_ms + (number * 7 % 5) as f64;
+            FrameRow {
+                frame: Some(number as u32),
+                captured_us: Some(Timestamp(captured)),
+                shown_us: Timestamp(captured + (delay * 1e3) as u64),
+                delay_ms: Some(delay),
+                status: FrameStatus::Ok,
+                boot: None,
+                runner: None,
+            }
+        };
+        let rows: Vec<FrameRow> = (0..SECONDS * 31).map(row).collect();
+        write_csv(&path.join("frames.csv"), &rows).unwrap();
+    }
+
+    fn load(folder: &Path, level: f64, delay_ms: f64) -> PathBuf {
+        let path = cell(
+            folder,
+            Subject::Load {
+                sweep: "all".into(),
+                level,
+                weight: 20,
+                method: None,
+            },
+        );
+        frames(&path, delay_ms);
+        let packets: Vec<PacketRow> = (0..SECONDS * 30)
+            .map(|number| PacketRow {
+                // Every second one is late by more the higher the load is.
+                received_us: Timestamp(
+                    START_US + number * 33_333 + number % 2 * (level * 9_000.0) as u64,
+                ),
+                bytes: 1_316,
+                frame_starts: 1,
+            })
+            .collect();
+        write_csv(&path.join("packets.csv"), &packets).unwrap();
+        let row = |second: u64| LoadRow {
+            time_us: Timestamp(START_US + second * 1_000_000),
+            host: "edge".into(),
+            snmp: None,
+            actual: Some((level + 0.25).min(1.0)),
+            vm: Some(0.25),
+            background: Some(level),
+        };
+        let rows: Vec<LoadRow> = (1..SECONDS).map(row).collect();
+        write_csv(&path.join("load.csv"), &rows).unwrap();
+        path
+    }
+
+    fn moves(folder: &Path, source: f64, target: f64, total_ms: f64) {
+        let path = cell(folder, Subject::Migration { source, target });
+        frames(&path, 30.0);
+        let row = |number: u32| MoveRow {
+            number,
+            source: "a".into(),
+            target: "b".into(),
+            decided_us: Timestamp(START_US + u64::from(number) * 2_000_000),
+            shown_us: Some(Timestamp(
+                START_US + u64::from(number) * 2_000_000 + 900_000,
+            )),
+            total_ms: (number != 4).then_some(total_ms + f64::from(number)),
+            downtime_ms: Some(50.0),
+            failure: (number == 4).then(|| "verdict stayed".into()),
+        };
+        let rows: Vec<MoveRow> = (1..=4).map(row).collect();
+        write_csv(&path.join("moves.csv"), &rows).unwrap();
+    }
+
+    fn finding<'a>(results: &'a Results, id: &str) -> &'a Finding {
+        results.findings.iter().find(|one| one.id == id).unwrap()
+    }
+
+    #[test]
+    fn a_sweep_becomes_tables_findings_and_figures() {
+        let folder = tempfile::tempdir().unwrap();
+        for (level, delay) in [
+            (0.0, 30.0),
+            (0.5, 31.0),
+            (0.7, 30.0),
+            (0.8, 400.0),
+            (1.0, 1500.0),
+        ] {
+            load(folder.path(), level, delay);
+        }
+        let report = report(&[folder.path().to_owned()]).unwrap();
+        let table = &report.results.tables["table6"];
+        assert_eq!(table.columns, ["0 %", "50 %", "70 %", "80 %", "100 %"]);
+        let mean = &table.measured["mean"];
+        assert!(
+            (mean[0].unwrap() - 48.0).abs() < 4.0,
+            "delay and half a frame's age: {mean:?}"
+        );
+        assert!((mean[4].unwrap() - 1518.0).abs() < 5.0, "{mean:?}");
+        // 70 % has no column in the thesis.
+        assert_eq!(table.printed["mean"][2], None);
+        assert_eq!(table.printed["mean"][4], Some(3383.25));
+        assert!(report.results.tables["table5"].measured["C.V. (no unit)"][4] > Some(0.1));
+        let explosion = finding(&report.results, "explosion-100");
+        assert_eq!(explosion.verdict, findings::Verdict::Holds);
+        assert!(explosion.interval95.unwrap()[0] > 20.0);
+        // The knee lies between 95 and 105 % of what is offered: 25 % is the function's own.
+        let knee = finding(&report.results, "delay-knee-95");
+        assert!((90.0..=106.0).contains(&knee.estimate.unwrap()), "{knee:?}");
+        for name in ["figure8", "figure10", "figure11", "figure12"] {
+            assert!(
+                report.drawings[&format!("{name}.svg")].starts_with("<svg"),
+                "{name}"
+            );
+        }
+        assert!(report.page.contains("Table 6"));
+    }
+
+    #[test]
+    fn migrations_become_table_7() {
+        let folder = tempfile::tempdir().unwrap();
+        for (source, target, total) in [
+            (0.0, 0.0, 6000.0),
+            (1.0, 0.0, 9000.0),
+            (0.0, 1.0, 6050.0),
+            (1.0, 1.0, 9100.0),
+        ] {
+            moves(folder.path(), source, target, total);
+        }
+        let results = report(&[folder.path().to_owned()]).unwrap().results;
+        let table = &results.tables["table7"];
+        // Those that failed have no time.
+        assert_eq!(table.measured["target at 0 %"], [Some(6.002), Some(9.002)]);
+        assert_eq!(
+            table.measured["target at 0 %: failed (of all)"],
+            [Some(0.25), Some(0.25)]
+        );
+        assert_eq!(table.printed["target at 0 %"], [Some(6.35), Some(10.8)]);
+        let ratio = finding(&results, "migration-1.5x");
+        assert!((ratio.estimate.unwrap() - 0.5).abs() < 0.01, "{ratio:?}");
+        let target = finding(&results, "target-load-irrelevant");
+        assert_eq!(target.verdict, findings::Verdict::Holds, "{target:?}");
+    }
+
+    #[test]
+    fn what_was_not_measured_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        load(folder.path(), 0.0, 30.0);
+        let results = report(&[folder.path().to_owned()]).unwrap().results;
+        assert_eq!(results.findings.len(), 18);
+        let told = results
+            .findings
+            .iter()
+            .filter(|one| one.verdict != findings::Verdict::CannotTell);
+        assert_eq!(told.count(), 0, "one level tells nothing");
+        assert!(results.findings.iter().all(|one| !one.why.is_empty()));
+        assert!(!results.tables.contains_key("table7"));
+    }
+
+    #[test]
+    fn a_changed_figure_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = load(folder.path(), 0.0, 30.0);
+        let folders = [folder.path().to_owned()];
+        report(&folders).unwrap().write(folder.path()).unwrap();
+        assert_eq!(verify(folder.path()).unwrap(), []);
+        frames(&path, 35.0);
+        let differences = verify(folder.path()).unwrap();
+        assert!(
+            differences
+                .iter()
+                .any(|one| one.place.starts_with("/tables/table6")),
+            "{differences:?}"
+        );
+    }
+
+    #[test]
+    fn bad_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        let empty = report(&[folder.path().to_owned()]).unwrap_err().to_string();
+        assert!(empty.contains("no complete cell"), "{empty}");
+        let absent = report(&[folder.path().join("absent")])
+            .unwrap_err()
+            .to_string();
+        assert!(absent.contains("absent"), "{absent}");
+        let [one, two] = ["one", "two"].map(|name| folder.path().join(name));
+        load(&one, 0.0, 30.0);
+        load(&two, 0.0, 30.0);
+        let twice = report(&[one.clone(), two]).unwrap_err().to_string();
+        assert!(twice.contains("the same was measured in"), "{twice}");
+        std::fs::write(one.join("load/all-000/cell.json"), "{").unwrap();
+        let broken = report(&[one]).unwrap_err().to_string();
+        assert!(broken.contains("cell.json"), "{broken}");
+    }
+}
