@@ -61,7 +61,14 @@ pub fn all(cells: &Cells) -> BTreeMap<String, String> {
     let mut put = |name: &str, panels: Vec<Panel>, under: &str| {
         let panels: Vec<Panel> = panels
             .into_iter()
-            .filter(|panel| panel.series.iter().any(|series| !series.points.is_empty()))
+            .filter(|panel| {
+                // What the thesis printed alone is no figure of ours.
+                let mut own = panel
+                    .series
+                    .iter()
+                    .filter(|series| series.mark != Mark::Thesis);
+                own.any(|series| !series.points.is_empty())
+            })
             .collect();
         if !panels.is_empty() {
             drawings.insert(format!("{name}.svg"), draw(name, &panels, under));
@@ -350,7 +357,8 @@ fn by_load(
             hue: HUES[number % HUES.len()],
         })
         .collect();
-    if series.is_empty() {
+    // A comparison needs the sweep that the thesis has, and another.
+    if series.len() < wanted.len().min(2) && printed.is_none() || series.is_empty() {
         return Vec::new();
     }
     if let Some(printed) = printed {

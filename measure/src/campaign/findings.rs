@@ -51,6 +51,8 @@ pub enum Verdict {
 struct Judged {
     verdict: Verdict,
     estimate: Option<Estimate>,
+    /// Where the estimate has none of its own.
+    interval: Option<[f64; 2]>,
     printed: Option<f64>,
     unit: &'static str,
     why: String,
@@ -67,7 +69,9 @@ pub fn all(cells: &Cells) -> Vec<Finding> {
             text: known.text.clone(),
             verdict: judged.verdict,
             estimate: judged.estimate.map(|estimate| estimate.value),
-            interval95: judged.estimate.and_then(|estimate| estimate.interval()),
+            interval95: judged
+                .interval
+                .or(judged.estimate.and_then(|estimate| estimate.interval())),
             printed: judged.printed,
             unit: judged.unit.to_owned(),
             why: judged.why,
@@ -123,6 +127,7 @@ fn judge(id: &str, cells: &Cells) -> Judged {
 
 fn unmeasured(printed: Option<f64>, unit: &'static str, why: &str) -> Judged {
     Judged {
+        interval: None,
         verdict: Verdict::CannotTell,
         estimate: None,
         printed,
@@ -164,6 +169,7 @@ fn effect(estimate: Estimate, printed: f64, unit: &'static str, what: &str) -> J
         ),
     };
     Judged {
+        interval: None,
         verdict,
         estimate: Some(estimate),
         printed: Some(printed),
@@ -181,6 +187,7 @@ fn equivalent(estimate: Estimate, margin: f64, unit: &'static str, what: &str) -
         _ => Verdict::CannotTell,
     };
     Judged {
+        interval: None,
         verdict,
         estimate: Some(estimate),
         printed: None,
@@ -235,6 +242,7 @@ fn dc_excess(cells: &Cells) -> Judged {
         .map(|(_, one)| *one)
         .max_by(|a, b| a.value.total_cmp(&b.value));
     Judged {
+        interval: None,
         verdict,
         estimate: largest,
         printed,
@@ -270,6 +278,7 @@ fn cv_proportional(cells: &Cells) -> Judged {
     let straight = line.r2 > 0.8;
     let rises = line.slope.interval().is_some_and(|[low, _]| low > 0.0);
     Judged {
+        interval: None,
         verdict: match (rises, straight) {
             (true, true) => Verdict::Holds,
             (false, _) => Verdict::DoesNotHold,
@@ -323,6 +332,7 @@ fn virtualisation(cells: &Cells) -> Judged {
     let what = "mean of the two edge placements less non-virtualized";
     if emulated {
         return Judged {
+            interval: None,
             verdict: Verdict::CannotTell,
             estimate: Some(estimate),
             printed: Some(printed),
@@ -350,18 +360,26 @@ fn rise(
     what: &str,
 ) -> Judged {
     let alone = at_level(cells, 0.0).and_then(|cell| cell.machine);
-    let points: Vec<knee::Point> = levels(cells)
+    let mut all = levels(cells);
+    // From where frames come out more slowly than they go in, the backlog and with it the delay grow for as long as one measures:
+    // how far says nothing of where it began. The first such level is the last that counts.
+    let idle = all.first().and_then(|(_, cell)| mean_interval(cell));
+    let slower = |cell: &LoadCell| {
+        let both = mean_interval(cell).zip(idle);
+        both.is_some_and(|(here, idle)| here > idle * SLOWER)
+    };
+    if let Some(first) = all.iter().position(|(_, cell)| slower(cell)) {
+        all.truncate(first + 1);
+    }
+    let points: Vec<knee::Point> = all
         .iter()
         .filter_map(|(level, cell)| {
             let estimate = of(cell)?;
             Some(knee::Point {
                 load: (level + alone?) * 100.0,
-                value: estimate.value,
-                // Where a variance is not known, or is none, all weigh the same.
-                weight: estimate
-                    .variance
-                    .filter(|variance| *variance > 0.0)
-                    .map_or(1.0, |variance| 1.0 / variance),
+                // Delays at the knee differ by factors, and so do their errors: in logarithms they are alike.
+                value: estimate.value.ln(),
+                weight: 1.0,
             })
         })
         .collect();
@@ -385,21 +403,28 @@ fn rise(
         freedom: 0,
     });
     let mut judged = Judged {
+        interval: None,
         verdict,
         estimate,
         printed,
         unit: "%",
         why: format!(
-            "{what}, by a broken line; x is the load offered: background and {:.0} % of the function alone",
+            "{what}, by a broken line through logarithms; x is the load offered: background and {:.0} % of the function alone",
             alone.unwrap_or_default() * 100.0
         ),
     };
-    if let Some([low, high]) = interval {
-        judged.why += &format!("; with 95 % the knee is at {low:.1} to {high:.1} %");
-    } else {
+    judged.interval = interval;
+    if interval.is_none() {
         judged.why += "; a straight line fits as well";
     }
     judged
+}
+
+/// Frames come more slowly than they are sent when their mean interval is larger than alone by this factor.
+const SLOWER: f64 = 1.05;
+
+fn mean_interval(cell: &LoadCell) -> Option<f64> {
+    frame_intervals(cell, Values::mean).map(|mean| mean.value)
 }
 
 fn jitter_knee(cells: &Cells) -> Judged {
@@ -452,6 +477,7 @@ fn explosion(cells: &Cells) -> Judged {
         _ => Verdict::CannotTell,
     };
     Judged {
+        interval: None,
         verdict,
         estimate: Some(ratio),
         printed,
@@ -568,6 +594,7 @@ fn freeze(cells: &Cells) -> Judged {
         "picture age",
     );
     Judged {
+        interval: None,
         verdict: if longest > 1_000.0 {
             Verdict::Holds
         } else {

@@ -239,26 +239,34 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for (level, delay) in [
             (0.0, 30.0),
+            (0.2, 31.0),
+            (0.4, 30.0),
             (0.5, 31.0),
-            (0.7, 30.0),
+            (0.6, 30.0),
+            (0.7, 31.0),
             (0.8, 400.0),
-            (1.0, 1500.0),
+            (1.0, 9000.0),
         ] {
             load(folder.path(), level, delay);
         }
         let report = report(&[folder.path().to_owned()]).unwrap();
         let table = &report.results.tables["table6"];
-        assert_eq!(table.columns, ["0 %", "50 %", "70 %", "80 %", "100 %"]);
+        assert_eq!(
+            table.columns,
+            [
+                "0 %", "20 %", "40 %", "50 %", "60 %", "70 %", "80 %", "100 %"
+            ]
+        );
         let mean = &table.measured["mean"];
         assert!(
             (mean[0].unwrap() - 48.0).abs() < 4.0,
             "delay and half a frame's age: {mean:?}"
         );
-        assert!((mean[4].unwrap() - 1518.0).abs() < 5.0, "{mean:?}");
+        assert!((mean[7].unwrap() - 9018.0).abs() < 5.0, "{mean:?}");
         // 70 % has no column in the thesis.
-        assert_eq!(table.printed["mean"][2], None);
-        assert_eq!(table.printed["mean"][4], Some(3383.25));
-        assert!(report.results.tables["table5"].measured["C.V. (no unit)"][4] > Some(0.1));
+        assert_eq!(table.printed["mean"][5], None);
+        assert_eq!(table.printed["mean"][7], Some(3383.25));
+        assert!(report.results.tables["table5"].measured["C.V. (no unit)"][7] > Some(0.1));
         let explosion = finding(&report.results, "explosion-100");
         assert_eq!(explosion.verdict, findings::Verdict::Holds);
         assert!(explosion.interval95.unwrap()[0] > 20.0);
