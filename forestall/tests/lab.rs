@@ -436,3 +436,121 @@ fn a_killed_run_is_cleared_by_the_next_and_ctrl_c_leaves_nothing() {
     );
     assert_nothing_left();
 }
+
+/// A campaign of seconds: every part of the thesis' section 3 and 4.2 once, and every kind of placement.
+#[test]
+fn a_campaign_is_measured_reported_and_gone_on_with() {
+    if !enabled() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+    let scenarios = scenarios.canonicalize().unwrap();
+    let here = scenarios.display();
+    let campaign = format!(
+        r#"
+        schema = 1
+        name = "short"
+        title = "seconds of everything"
+        [placement]
+        folders = ["{here}/thesis/direct", "{here}/thesis/non-virtualized", "{here}/thesis/edge-user-side"]
+        repeat = 1
+        duration_s = 3
+        pings = 3
+        [jitter]
+        folder = "{here}/thesis/non-virtualized"
+        host = "server"
+        delay_ms = 40
+        memory_ms = 10
+        sd_ms = [8]
+        repeat = 1
+        duration_s = 3
+        [load]
+        settle_s = 1
+        duration_s = 3
+        [[load.sweeps]]
+        name = "all"
+        scenario = "{here}/reallocation"
+        levels = [0.0]
+        [[load.sweeps]]
+        name = "pi"
+        method = "pi"
+        weight = 1
+        scenario = "{here}/reallocation"
+        levels = [0.6]
+        [migration]
+        scenario = "{here}/reallocation"
+        source = [0.5]
+        target = [0.0]
+        moves = 1
+        settle_s = 1
+        "#
+    );
+    fs::write(folder.path().join("campaign.toml"), campaign).unwrap();
+    let out = folder.path().join("out");
+    let (file, out) = (folder.path().to_str().unwrap(), out.to_str().unwrap());
+    let run = |more: &[&str]| {
+        let output = forestall(&["lab", "run", file, "--out", out])
+            .args(more)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        said(&output)
+    };
+    run(&["--only", "table2"]);
+    let again = forestall(&["lab", "run", file, "--out", out])
+        .output()
+        .unwrap();
+    assert_eq!(
+        again.status.code(),
+        Some(2),
+        "what is there is not overwritten"
+    );
+    // A cell that was broken off has no cell.json, and is made again; the others are not.
+    let broken = Path::new(out).join("placement/direct-1");
+    fs::remove_file(broken.join("cell.json")).unwrap();
+    let second = run(&["--resume"]);
+    assert!(second.contains("1 of 5: placement/direct-1"), "{second}");
+    let results: Value =
+        serde_json::from_str(&fs::read_to_string(Path::new(out).join("results.json")).unwrap())
+            .unwrap();
+    for (table, row, column) in [
+        ("table2", "direct", 0),
+        ("table2", "edge-user-side", 0),
+        ("table4", "RTT", 0),
+        ("jitter", "picture age, mean", 0),
+        ("table5", "mean", 0),
+        ("table6-pi", "median", 0),
+        ("table7", "target at 0 %", 0),
+    ] {
+        let value = &results["tables"][table]["measured"][row][column];
+        assert!(
+            value.as_f64().is_some_and(|v| v > 0.0),
+            "{table} {row}: {results}"
+        );
+    }
+    // Through three functions it takes longer than through none, whatever the machine.
+    let delay = |name: &str| {
+        results["tables"]["table2"]["measured"][name][0]
+            .as_f64()
+            .unwrap()
+    };
+    assert!(delay("edge-user-side") > delay("direct"), "{results}");
+    let verify = |code| {
+        let output = forestall(&["lab", "verify", out]).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", said(&output));
+    };
+    verify(0);
+    let moves = Path::new(out).join("migration/source-050-target-000/moves.csv");
+    let text = fs::read_to_string(&moves).unwrap();
+    let header = text.lines().next().unwrap();
+    let at = header
+        .split(',')
+        .position(|name| name == "total_ms")
+        .unwrap();
+    let mut row: Vec<&str> = text.lines().nth(1).unwrap().split(',').collect();
+    row[at] = "1.5";
+    fs::write(&moves, format!("{header}\n{}\n", row.join(","))).unwrap();
+    verify(1);
+    assert_nothing_left();
+}
