@@ -32,6 +32,7 @@ PATH=$PATH:/usr/sbin:/sbin
 
 program() { command -v "$1" > /dev/null 2>&1; }
 library() { program pkg-config && pkg-config --exists "$1" 2> /dev/null; }
+gst() { program gst-inspect-1.0 && gst-inspect-1.0 --exists "$1" > /dev/null 2>&1; }
 libclang() {
     [ -n "${LIBCLANG_PATH:-}" ] || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' > /dev/null
 }
@@ -73,6 +74,13 @@ need fonts-dejavu-core  "clock and inserted text"                 test -e /usr/s
 # To test.
 if [ "$tests" = yes ]; then
     need tshark         "captures real video, and measures it to compare with"  program tshark
+    need gstreamer1.0-tools         "somebody else's sender and player"  program gst-launch-1.0
+    need gstreamer1.0-plugins-base  "its raw pictures"                   gst rawvideoparse
+    need gstreamer1.0-plugins-good  "its UDP and HTTP"                   gst souphttpsrc
+    need gstreamer1.0-plugins-bad   "its transport stream"               gst mpegtsmux
+    need gstreamer1.0-plugins-ugly  "its H.264 encoder"                  gst x264enc
+    need gstreamer1.0-libav         "its decoders"                       gst avdec_h264
+    need mpv                "somebody else's player"          program mpv
     need tesseract-ocr  "reads the clock's digits, beside the code strip's reader" program tesseract
     need chromium       "plays the browser page"              program chromium
     need chromium-driver "drives it"                          program chromedriver

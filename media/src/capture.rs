@@ -1,4 +1,6 @@
-//! The camera: takes pictures at a steady pace, encodes and sends them.
+//! The camera: takes pictures of a clock at a steady pace, encodes and sends them. [`pictures`] takes them from elsewhere.
+
+pub mod pictures;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -84,7 +86,8 @@ pub fn run(config: &CaptureConfig, stop: &AtomicBool) -> Result<Totals, MediaErr
     let mut camera = ClockPicture::new(config.width, config.height, &font)?;
     let mut sent = config.sent_csv.as_deref().map(Table::create).transpose()?;
     let mut meter = Meter::new("capture", config.stats, Timestamp::now());
-    let mut sink = Sink::open(config)?;
+    let size = (config.width, config.height);
+    let mut sink = Sink::open(&config.sink, size, (config.fps, 1))?;
     let mut pace = Pace::start(config.fps, config.duration);
     let mut frame = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -138,8 +141,12 @@ enum Sink {
 }
 
 impl Sink {
-    fn open(config: &CaptureConfig) -> Result<Self, MediaError> {
-        match &config.sink {
+    fn open(
+        sink: &CaptureSink,
+        (width, height): (u32, u32),
+        fps: (u32, u32),
+    ) -> Result<Self, MediaError> {
+        match sink {
             CaptureSink::Network {
                 output,
                 codec,
@@ -148,9 +155,9 @@ impl Sink {
             } => Ok(Self::Network {
                 encoder: Encoder::open(&EncoderConfig {
                     codec: *codec,
-                    width: config.width,
-                    height: config.height,
-                    fps: (config.fps, 1),
+                    width,
+                    height,
+                    fps,
                     bitrate: *bitrate,
                     gop: *gop,
                 })?,

@@ -122,6 +122,19 @@ pub enum MediaError {
         /// What it begins with.
         found: String,
     },
+    /// Pictures from elsewhere are none, or end early.
+    #[cfg(feature = "codec")]
+    #[error("cannot take pictures from {source_name}")]
+    Pictures {
+        /// Where they come from.
+        source_name: String,
+        /// What is wrong with them.
+        source: crate::y4m::Y4mError,
+    },
+    /// A picture has no room for the code strip.
+    #[cfg(feature = "codec")]
+    #[error("the code strip cannot be drawn")]
+    Strip(#[from] wire::code_strip::PictureTooSmall),
     /// An outside program could not be started.
     #[error("cannot start '{command}'")]
     Start {
@@ -148,7 +161,7 @@ impl MediaError {
             Self::Url { .. } | Self::Setting { .. } | Self::FontInvalid { .. } => ErrorKind::Config,
             Self::FontMissing { .. } | Self::Read { .. } | Self::Start { .. } => ErrorKind::Missing,
             #[cfg(feature = "codec")]
-            Self::Label(_) => ErrorKind::Config,
+            Self::Label(_) | Self::Strip(_) => ErrorKind::Config,
             #[cfg(feature = "codec")]
             Self::Codec(CodecError::Absent { .. }) => ErrorKind::Missing,
             _ => ErrorKind::Failed,

@@ -42,6 +42,8 @@ mod stats;
 #[cfg(feature = "codec")]
 mod table;
 pub mod url;
+#[cfg(feature = "codec")]
+pub mod y4m;
 
 pub use error::{ErrorKind, MediaError};
 pub use stats::{StatsOutput, Totals};

@@ -22,21 +22,40 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts `command` with its input, and with `output` also its output, at pipes.
+    /// Starts a line of the shell with its input, and with `output` also its output, at pipes.
     pub(crate) fn start(
-        command: &str,
+        line: &str,
+        output: Output,
+    ) -> Result<(Self, ChildStdin, Option<ChildStdout>), MediaError> {
+        let mut command = Command::new("sh");
+        command.args(["-c", line]);
+        Self::named(line.to_owned(), command, output)
+    }
+
+    /// Starts a program in the same way, without a shell.
+    pub(crate) fn spawn(
+        command: Command,
+        output: Output,
+    ) -> Result<(Self, ChildStdin, Option<ChildStdout>), MediaError> {
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+        Self::named(words.join(" "), command, output)
+    }
+
+    fn named(
+        name: String,
+        mut command: Command,
         output: Output,
     ) -> Result<(Self, ChildStdin, Option<ChildStdout>), MediaError> {
         let failed = |source| MediaError::Start {
-            command: command.to_owned(),
+            command: name.clone(),
             source,
         };
         let stdout = match output {
             Output::Piped => Stdio::piped(),
             Output::Ignored => Stdio::null(),
         };
-        let mut child = Command::new("sh")
-            .args(["-c", command])
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(stdout)
             .process_group(0)
@@ -49,7 +68,7 @@ impl Program {
         let stdout = child.stdout.take();
         Ok((
             Self {
-                command: command.to_owned(),
+                command: name,
                 child: Mutex::new(child),
             },
             stdin,

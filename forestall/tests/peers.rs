@@ -1,0 +1,193 @@
+//! Other people's players and senders, from Debian's packages: GStreamer and mpv, each as they come. FFmpeg's are in `streams.rs`.
+#![cfg(feature = "media")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::process::{Command, Output, Stdio};
+use std::time::Instant;
+
+use common::{
+    GIVE_UP, POLL, Running, Server, TOKEN, forestall, free_udp_port, wait_for, wait_for_frames,
+};
+
+/// GStreamer's names for a codec: encoder, parser, decoder; and ours.
+const CODECS: [(&str, &str, &str, &str); 2] = [
+    (
+        "mpeg2enc format=3 bitrate=400 sequence-header-every-gop=true",
+        "mpegvideoparse",
+        "avdec_mpeg2video",
+        "mpeg2",
+    ),
+    (
+        "x264enc tune=zerolatency bitrate=400 key-int-max=25",
+        "h264parse",
+        "avdec_h264",
+        "h264",
+    ),
+];
+
+fn gst(pipeline: &str) -> Command {
+    let mut command = Command::new("gst-launch-1.0");
+    command.arg("-q").args(pipeline.split_whitespace());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Its output once it has ended by itself.
+fn ends(mut command: Command) -> Output {
+    let mut child = command
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| {
+            panic!("{command:?}: {error}; scripts/setup.sh --tests installs what is missing")
+        });
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begun.elapsed() > GIVE_UP {
+            child.kill().unwrap();
+            break;
+        }
+        std::thread::sleep(POLL);
+    }
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {said}");
+    output
+}
+
+fn camera(url: &str, codec: &str) -> Running {
+    Running::forestall(&format!(
+        "capture {url} --width 160 --height 120 --bitrate 400k --gop 10 --codec {codec} --duration 60"
+    ))
+}
+
+#[test]
+fn gstreamer_sends_and_we_play() {
+    for (encoder, parser, _, codec) in CODECS {
+        let port = free_udp_port();
+        let folder = tempfile::tempdir().unwrap();
+        // The camera's own pictures, so that the code strip tells that they arrive whole.
+        let raw = "rawvideoparse width=160 height=120 format=i420 framerate=30/1";
+        let line = format!(
+            "gst-launch-1.0 -q fdsrc ! {raw} ! {encoder} ! {parser} ! mpegtsmux alignment=7 ! udpsink host=127.0.0.1 port={port} sync=false"
+        );
+        let rows = folder.path().join("frames.csv");
+        let _player = Running::forestall(&format!(
+            "play udp://127.0.0.1:{port} --frames-csv {} --duration 60",
+            rows.display()
+        ));
+        let mut capture =
+            forestall("capture --width 160 --height 120 --duration 60 --encoder-command");
+        capture.arg(line).stdout(Stdio::null());
+        let _camera = Running::start(capture);
+        wait_for_frames(&rows, 30);
+        println!("{codec}: played");
+    }
+}
+
+#[test]
+fn gstreamer_watches_by_udp_and_http() {
+    for (_, parser, decoder, codec) in CODECS {
+        let port = free_udp_port();
+        let _camera = camera(&format!("udp://127.0.0.1:{port}"), codec);
+        let decode = format!("tsdemux ! {parser} ! {decoder} ! fakesink num-buffers=15");
+        ends(gst(&format!(
+            "udpsrc address=127.0.0.1 port={port} ! {decode}"
+        )));
+
+        let server = Server::start("");
+        let _publisher = camera(
+            &format!("{}?token={TOKEN}", server.url("/publish/robot")),
+            codec,
+        );
+        wait_for("the stream is there", || {
+            server.status()["streams"][0]["frames_in"].as_u64() > Some(10)
+        });
+        let url = server.url("/robot.ts");
+        ends(gst(&format!(
+            "souphttpsrc location={url} is-live=true ! {decode}"
+        )));
+    }
+}
+
+#[test]
+fn mpv_watches_by_udp_and_http() {
+    for (_, _, _, codec) in CODECS {
+        let server = Server::start("");
+        let _publisher = camera(
+            &format!("{}?token={TOKEN}", server.url("/publish/robot")),
+            codec,
+        );
+        wait_for("the stream is there", || {
+            server.status()["streams"][0]["frames_in"].as_u64() > Some(10)
+        });
+        let port = free_udp_port();
+        let _camera = camera(&format!("udp://127.0.0.1:{port}"), codec);
+        for url in [server.url("/robot.ts"), format!("udp://127.0.0.1:{port}")] {
+            let mut mpv = Command::new("mpv");
+            mpv.args([
+                "--no-config",
+                "--vo=null",
+                "--ao=null",
+                "--no-input-terminal",
+                "--frames=15",
+                &url,
+            ]);
+            mpv.stdout(Stdio::piped()).stderr(Stdio::piped());
+            let said = String::from_utf8_lossy(&ends(mpv).stdout).into_owned();
+            assert!(said.contains("Video"), "{said}");
+        }
+    }
+}
+
+/// What a sender may do that ours does not: pictures out of order, sound beside them, numbers of their own, times that wrap.
+#[test]
+fn streams_of_other_habits() {
+    let folder = tempfile::tempdir().unwrap();
+    // 95443.7 s is where 33 bits of 90 kHz end.
+    for (name, options) in [
+        (
+            "B-frames",
+            "-c:v libx264 -preset ultrafast -x264-params bframes=2:b-adapt=0 -g 30",
+        ),
+        (
+            "sound",
+            "-f lavfi -i sine -c:v mpeg2video -g 10 -c:a mp2 -shortest",
+        ),
+        (
+            "other PIDs",
+            "-c:v mpeg2video -g 10 -mpegts_start_pid 0x700 -mpegts_pmt_start_pid 0x300",
+        ),
+        (
+            "a wrap of time",
+            "-c:v mpeg2video -g 10 -output_ts_offset 95441",
+        ),
+        (
+            "lengths that are not said",
+            "-c:v mpeg2video -g 10 -omit_video_pes_length 1",
+        ),
+    ] {
+        let port = free_udp_port();
+        let rows = folder
+            .path()
+            .join(format!("{}.csv", name.replace(' ', "-")));
+        let player = Running::forestall(&format!(
+            "play udp://127.0.0.1:{port} --frames-csv {} --duration 60",
+            rows.display()
+        ));
+        let line = format!(
+            "ffmpeg -nostdin -loglevel error -f rawvideo -pix_fmt yuv420p -s 160x120 -r 30 -i - {options} -f mpegts \
+             -flush_packets 1 'udp://127.0.0.1:{port}?pkt_size=1316'"
+        );
+        let mut capture =
+            forestall("capture --width 160 --height 120 --duration 60 --encoder-command");
+        capture.arg(line).stdout(Stdio::null());
+        let camera = Running::start(capture);
+        // Over the wrap of time, which lies 2 s behind the start.
+        let frames = wait_for_frames(&rows, 90);
+        let in_order = frames.windows(2).all(|pair| pair[0].frame < pair[1].frame);
+        assert!(in_order, "{name}: {frames:?}");
+        drop((camera, player));
+    }
+}
