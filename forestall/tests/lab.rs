@@ -474,7 +474,7 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
         levels = [0.0]
         [[load.sweeps]]
         name = "pi"
-        method = "pi"
+        method = "cpu:pi"
         weight = 1
         scenario = "{here}/reallocation"
         levels = [0.6]

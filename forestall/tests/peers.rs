@@ -11,7 +11,8 @@ use common::{
     GIVE_UP, POLL, Running, Server, TOKEN, forestall, free_udp_port, wait_for, wait_for_frames,
 };
 
-/// GStreamer's names for a codec: encoder, parser, decoder; and ours.
+/// GStreamer's names for a codec: encoder, parser, decoder; and ours. Its `avenc_mpeg2video` takes every rate for 10^9 a second (1.22) and
+/// refuses it.
 const CODECS: [(&str, &str, &str, &str); 2] = [
     (
         "mpeg2enc format=3 bitrate=400 sequence-header-every-gop=true",

@@ -29,7 +29,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// No load yet. `method` is what `stress-ng` will compute: all of its methods in turn where none is named.
+    /// No load yet. `method` is what `stress-ng` will compute, `STRESSOR:METHOD`: all methods of its stressor `cpu` in turn where none is named.
     #[must_use]
     pub fn new(
         host: &HostName,
@@ -69,12 +69,13 @@ impl Load {
                     netns: netns(&self.host),
                     cgroup: self.group.clone(),
                 };
-                let mut argv = ["stress-ng", "--cpu", "1", "--quiet"]
-                    .map(String::from)
-                    .to_vec();
-                if let Some(method) = &self.method {
-                    argv.extend(["--cpu-method".into(), method.clone()]);
-                }
+                let (stressor, method) = match self.method.as_deref() {
+                    Some(method) => method.split_once(':').unwrap_or(("cpu", method)),
+                    None => ("cpu", "all"),
+                };
+                let (load, load_method) = (format!("--{stressor}"), format!("--{stressor}-method"));
+                let argv =
+                    ["stress-ng", "--quiet", &load, "1", &load_method, method].map(String::from);
                 self.process = Some(Process::start(&place, &argv, &self.log)?);
                 Ok(())
             }

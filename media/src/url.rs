@@ -58,6 +58,11 @@ pub enum UrlError {
         "it must begin with udp://, rtp://, tcp:// or http://, and look like udp://192.0.2.1:5000"
     )]
     Scheme,
+    /// A protocol that is known, and not spoken.
+    #[error(
+        "SRT is not spoken here; `ffmpeg -i 'srt://…' -c copy -f mpegts udp://HOST:PORT` takes it to where forestall receives, and the other way round"
+    )]
+    Srt,
     /// No host.
     #[error("the host is missing; to receive on every interface write udp://0.0.0.0:PORT")]
     Host,
@@ -108,6 +113,7 @@ fn parse(text: &str) -> Result<StreamUrl, UrlError> {
         "rtp" => |path, query| Ok(Transport::Rtp(multicast(path, query)?)),
         "tcp" => tcp,
         "http" => http,
+        "srt" => return Err(UrlError::Srt),
         _ => return Err(UrlError::Scheme),
     };
     let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
@@ -295,7 +301,8 @@ mod tests {
 
     #[test]
     fn scheme() {
-        check("srt://127.0.0.1:5000", "udp://, rtp://, tcp:// or http://");
+        check("srt://127.0.0.1:5000", "SRT is not spoken here");
+        check("rtmp://127.0.0.1:5000", "udp://, rtp://, tcp:// or http://");
         check("https://127.0.0.1:5000/x.ts", "must begin with");
         check("127.0.0.1:5000", "must begin with");
         check("", "must begin with");

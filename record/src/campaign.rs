@@ -65,7 +65,7 @@ pub enum Subject {
         level: f64,
         /// CPU weight of the load, with that of the virtual machine as 1.
         weight: u32,
-        /// What `stress-ng` computes; `None` for all of its methods in turn.
+        /// What `stress-ng` computes, `STRESSOR:METHOD`; `None` for all methods of its stressor `cpu` in turn.
         method: Option<String>,
     },
     /// Live migrations between loaded hosts: Table 7.

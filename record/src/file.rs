@@ -1,10 +1,13 @@
 //! Files read and written whole or row by row; every refusal names the file and, where there is one, the line.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufReader, BufWriter, Read, Write};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde::{Serialize, forward_to_deserialize_any};
 
@@ -60,7 +63,8 @@ impl RecordError {
     }
 }
 
-/// All rows of a CSV file whose header line names the fields of `Row`. Further columns are allowed.
+/// All rows of a CSV file whose header line names the fields of `Row`. Further columns are allowed. Where the file is absent, a packed one
+/// with `.gz` behind its name is read ([`pack`]).
 ///
 /// # Errors
 /// The file cannot be opened, a column is missing, or a line does not hold a row.
@@ -76,8 +80,7 @@ pub fn read_csv_with<Row: DeserializeOwned>(
     path: &Path,
     optional: &[&str],
 ) -> Result<Vec<Row>, RecordError> {
-    let file = File::open(path).map_err(|error| RecordError::io("read", path, error))?;
-    let mut reader = csv::Reader::from_reader(file);
+    let mut reader = csv::Reader::from_reader(open_or_unpack(path)?);
     let header = reader.headers().map_err(|error| csv_error(path, &error))?;
     // Serde takes an absent column of an optional field for an empty one: a misspelt header would read as "not measured".
     if let Some(missing) = field_names::<Row>()
@@ -94,6 +97,38 @@ pub fn read_csv_with<Row: DeserializeOwned>(
         .deserialize()
         .map(|row| row.map_err(|error| csv_error(path, &error)))
         .collect()
+}
+
+/// A file, or the packed one that is there instead.
+fn open_or_unpack(path: &Path) -> Result<Box<dyn Read>, RecordError> {
+    match File::open(path) {
+        Ok(file) => Ok(Box::new(file)),
+        Err(error) => match File::open(packed(path)) {
+            Ok(file) => Ok(Box::new(GzDecoder::new(BufReader::new(file)))),
+            // What is said is that the file itself is not there.
+            Err(_) => Err(RecordError::io("read", path, error)),
+        },
+    }
+}
+
+fn packed(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".gz");
+    PathBuf::from(name)
+}
+
+/// Puts a packed file (gzip) with `.gz` behind its name in the place of a file.
+///
+/// # Errors
+/// When it cannot be read, written or removed; then the file itself is still there.
+pub fn pack(path: &Path) -> Result<(), RecordError> {
+    let bytes = std::fs::read(path).map_err(|error| RecordError::io("read", path, error))?;
+    let target = packed(path);
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    let packed = encoder.write_all(&bytes).and_then(|()| encoder.finish());
+    let packed = packed.map_err(|error| RecordError::io("pack", path, error))?;
+    write_atomically(&target, &packed)?;
+    std::fs::remove_file(path).map_err(|error| RecordError::io("remove", path, error))
 }
 
 fn csv_error(path: &Path, error: &csv::Error) -> RecordError {
@@ -287,6 +322,28 @@ mod tests {
             said.starts_with(expected),
             "{said:?} does not start with {expected:?}"
         );
+    }
+
+    #[test]
+    fn packed_is_read_like_plain_and_cut_off_is_an_error() {
+        #[derive(Debug, PartialEq, Serialize, serde::Deserialize)]
+        struct Row {
+            number: u32,
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.csv");
+        let rows: Vec<Row> = (0..5_000).map(|number| Row { number }).collect();
+        write_csv(&path, &rows).unwrap();
+        pack(&path).unwrap();
+        assert!(!path.exists());
+        assert_eq!(read_csv::<Row>(&path).unwrap(), rows);
+        let packed = folder.path().join("rows.csv.gz");
+        let bytes = std::fs::read(&packed).unwrap();
+        std::fs::write(&packed, &bytes[..bytes.len() / 2]).unwrap();
+        assert!(read_csv::<Row>(&path).is_err(), "nothing is lost unseen");
+        std::fs::remove_file(&packed).unwrap();
+        let absent = read_csv::<Row>(&path).unwrap_err().to_string();
+        assert!(absent.ends_with("rows.csv"), "{absent}");
     }
 
     #[test]

@@ -95,8 +95,8 @@ pub struct LoadSweep {
     pub scenario: PathBuf,
     /// CPU weight of the load, with that of the virtual machine as 1; the scenario's where it is absent.
     pub weight: Option<Spanned<u32>>,
-    /// What `stress-ng` computes; all of its methods in turn where it is absent.
-    pub method: Option<String>,
+    /// What `stress-ng` computes, as `STRESSOR:METHOD`; all methods of its stressor `cpu` in turn where it is absent.
+    pub method: Option<Spanned<String>>,
     /// Shares of the CPU that are asked of the load.
     pub levels: Spanned<Vec<f64>>,
 }
@@ -183,7 +183,18 @@ impl Campaign {
                 .or_else(|| seconds(&part.duration_s, 1.0, "duration_s"))
         });
         let load = self.load.iter().filter_map(|part| {
-            let sweep = |sweep: &LoadSweep| within(&sweep.levels, 1.0, "levels");
+            let sweep = |sweep: &LoadSweep| {
+                let method = sweep.method.iter().find_map(|method| {
+                    let text = method.get_ref();
+                    let parts = text.split_once(':');
+                    let is_right = parts.is_some_and(|(stressor, method)| !stressor.is_empty() && !method.is_empty());
+                    (!is_right).then(|| {
+                        let text = format!("method is {text:?}; it must be STRESSOR:METHOD of stress-ng, like cpu:idct");
+                        (method.span().start, text)
+                    })
+                });
+                method.or_else(|| within(&sweep.levels, 1.0, "levels"))
+            };
             seconds(&part.duration_s, 1.0, "duration_s")
                 .or_else(|| seconds(&part.settle_s, 0.0, "settle_s"))
                 .or_else(|| part.sweeps.iter().find_map(sweep))
@@ -245,7 +256,7 @@ impl Campaign {
                         sweep: sweep.name.clone(),
                         level: *level,
                         weight,
-                        method: sweep.method.clone(),
+                        method: sweep.method.as_ref().map(|method| method.get_ref().clone()),
                     }));
                 }
             }
@@ -337,6 +348,7 @@ mod tests {
             ("duration_s = 100", "duration_s = -1", "duration_s is -1"),
             ("source = [0.0,", "source = [1.4,", "source has 1.4"),
             ("target = [0.0, 0.5, 1.0]", "target = []", "target is empty"),
+            ("cpu:idct", "idct", "STRESSOR:METHOD"),
             ("title =", "titel =", "unknown field `titel`"),
         ] {
             assert!(text.contains(right), "{right}");

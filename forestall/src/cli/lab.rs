@@ -381,11 +381,18 @@ fn run(mut arguments: RunArguments) -> Result<Outcome, Failure> {
     if !arguments.scenario.exists() && among_scenarios.exists() {
         arguments.scenario = among_scenarios;
     }
-    if arguments
-        .scenario
-        .join(scenario::campaign::FILE_NAME)
-        .exists()
-    {
+    let is_there = |name: &str| arguments.scenario.join(name).exists();
+    let is_campaign = is_there(scenario::campaign::FILE_NAME);
+    let is_plain = arguments.profile.is_none() && arguments.seed == 1 && arguments.repeat == 1;
+    if (is_campaign || is_there(scenario::placement::FILE_NAME)) && !is_plain {
+        return Err(Failure {
+            kind: FailureKind::Configuration,
+            error: anyhow!(
+                "--profile, --seed and --repeat are for scenarios; a campaign says itself how often what is measured"
+            ),
+        });
+    }
+    if is_campaign {
         return run_campaign(&arguments.scenario.clone(), &arguments);
     }
     if !arguments.only.is_empty() {

@@ -23,6 +23,9 @@ use crate::placement::wiring::LinkEmulation;
 use crate::progress::Progress;
 use crate::world::World;
 
+/// Files of a cell that are packed once it is complete.
+const LARGE: [&str; 4] = ["frames.csv", "packets.csv", "sent.csv", "load.csv"];
+
 /// What a person asked for.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -89,6 +92,10 @@ pub fn run(
         done: 0,
         begun: Instant::now(),
     };
+    // What is missing is said now, not in some hours.
+    for subject in &todo {
+        bench.check(subject)?;
+    }
     // Cells that share an environment follow each other.
     for group in todo.chunk_by(shares_world) {
         match group.first() {
@@ -112,6 +119,12 @@ fn shares_world(a: &Subject, b: &Subject) -> bool {
     }
 }
 
+fn sweep_of<'c>(campaign: &'c Campaign, name: &str) -> Result<&'c LoadSweep, LabError> {
+    let mut all = campaign.load.iter().flat_map(|own| &own.sweeps);
+    let found = all.find(|sweep| sweep.name == name);
+    found.ok_or_else(|| LabError::Missing(format!("the sweep {name}")))
+}
+
 fn is_complete(out: &Path, cell: &Subject) -> bool {
     out.join(cell.folder()).join(FILE_NAME).exists()
 }
@@ -121,6 +134,21 @@ fn wrong(error: scenario::ScenarioError) -> LabError {
 }
 
 impl Bench<'_> {
+    /// Everything that a cell names is there.
+    fn check(&self, subject: &Subject) -> Result<(), LabError> {
+        match (subject, &self.campaign.jitter, &self.campaign.migration) {
+            (Subject::Placement { placement, .. }, ..) => self.named(placement).map(drop),
+            (Subject::Jitter { sd_ms, .. }, Some(own), _) => {
+                self.with_jitter(own, *sd_ms).map(drop)
+            }
+            (Subject::Load { sweep, .. }, ..) => sweep_of(self.campaign, sweep)
+                .and_then(|sweep| self.with_weight(sweep))
+                .map(drop),
+            (Subject::Migration { .. }, _, Some(own)) => self.scenario(&own.scenario).map(drop),
+            _ => Err(LabError::Missing(format!("the part {}", subject.part()))),
+        }
+    }
+
     fn placement(&mut self, subject: &Subject) -> Result<(), LabError> {
         let (placement, duration_s, pings) = match (subject, &self.campaign.jitter) {
             (Subject::Jitter { sd_ms, .. }, Some(sweep)) => {
@@ -183,10 +211,10 @@ impl Bench<'_> {
     }
 
     fn loads(&mut self, name: &str, cells: &[Subject]) -> Result<(), LabError> {
-        let own = self.campaign.load.as_ref();
+        let campaign = self.campaign;
+        let own = campaign.load.as_ref();
         let own = own.ok_or_else(|| LabError::Missing("the part load".into()))?;
-        let sweep = own.sweeps.iter().find(|sweep| sweep.name == name);
-        let sweep = sweep.ok_or_else(|| LabError::Missing(format!("the sweep {name}")))?;
+        let sweep = sweep_of(self.campaign, name)?;
         let scenario = self.with_weight(sweep)?;
         self.progress.stage(format!("load {name}: setting up"));
         let world = World::build(&scenario, self.accelerator, self.interrupted)?;
@@ -200,7 +228,10 @@ impl Bench<'_> {
             };
             let plan = load::Plan {
                 level: *level,
-                method: sweep.method.as_deref(),
+                method: sweep
+                    .method
+                    .as_ref()
+                    .map(|method| method.get_ref().as_str()),
                 settle,
                 duration,
             };
@@ -294,6 +325,13 @@ impl Bench<'_> {
                 tries,
                 cpu_mhz,
             };
+            for name in LARGE {
+                let path = folder.join(name);
+                if path.exists() {
+                    let packed = record::file::pack(&path);
+                    packed.map_err(|error| LabError::Measure(error.to_string()))?;
+                }
+            }
             self.done += 1;
             return write_cell(&folder, &cell);
         }
