@@ -64,7 +64,7 @@ impl Browser {
             "--disable-component-update",
             "--disable-sync",
             "--disable-dev-shm-usage",
-            "--window-size=1100,1150",
+            "--window-size=1000,1180",
             &folder,
         ];
         let capabilities = json!({ "capabilities": { "alwaysMatch": {

@@ -222,7 +222,7 @@ function chart(now) {
   const canvas = at('chart'), context = canvas.getContext('2d');
   const style = getComputedStyle(document.documentElement);
   const [ink, line, live] = ['--faint', '--line', '--live'].map(name => style.getPropertyValue(name));
-  const [width, height, left, bottom] = [canvas.width, canvas.height, 52, 20];
+  const [width, height, left, bottom] = [canvas.width, canvas.height, 76, 20];
   context.clearRect(0, 0, width, height);
   const points = drawn.filter(one => one.delay !== null);
   const most = points.reduce((most, one) => Math.max(most, one.delay), 10);
