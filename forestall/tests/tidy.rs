@@ -160,7 +160,9 @@ fn every_scenario_can_be_read() {
         let scenario = scenario::Scenario::read(&path).unwrap_or_else(|e| panic!("{what}: {e}"));
         named(&path, &scenario.name);
     }
-    for path in entries(&thesis) {
+    let campaign = scenario::Campaign::read(&thesis).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(campaign.name, "thesis");
+    for path in entries(&thesis).filter(|path| path.is_dir()) {
         let what = path.display();
         let placement = scenario::Placement::read(&path).unwrap_or_else(|e| panic!("{what}: {e}"));
         named(&path, &placement.name);

@@ -67,7 +67,7 @@ impl<R: Read> Y4m<R> {
     ///
     /// # Errors
     /// The stream is cut off, or goes on with something else.
-    pub fn next(&mut self) -> Result<Option<Vec<u8>>, Y4mError> {
+    pub fn take_next(&mut self) -> Result<Option<Vec<u8>>, Y4mError> {
         let Some(line) = line(&mut self.from)? else {
             return Ok(None);
         };
@@ -191,15 +191,15 @@ mod tests {
         let head = "YUV4MPEG2 W2 H2 F25:1\n";
         let stream = [head.as_bytes(), b"FRAME\nabcdef", b"FRAME Ip\n123456"].concat();
         let mut pictures = Y4m::new(stream.as_slice()).unwrap();
-        assert_eq!(pictures.next().unwrap().unwrap(), b"abcdef");
-        assert_eq!(pictures.next().unwrap().unwrap(), b"123456");
-        assert!(pictures.next().unwrap().is_none());
+        assert_eq!(pictures.take_next().unwrap().unwrap(), b"abcdef");
+        assert_eq!(pictures.take_next().unwrap().unwrap(), b"123456");
+        assert!(pictures.take_next().unwrap().is_none());
         let cut = &stream[..stream.len() - 1];
         let mut pictures = Y4m::new(cut).unwrap();
-        pictures.next().unwrap();
-        assert!(matches!(pictures.next(), Err(Y4mError::Cut)));
+        pictures.take_next().unwrap();
+        assert!(matches!(pictures.take_next(), Err(Y4mError::Cut)));
         let other = [head.as_bytes(), b"GARBAGE\n"].concat();
         let mut pictures = Y4m::new(other.as_slice()).unwrap();
-        assert!(matches!(pictures.next(), Err(Y4mError::Wrong(_))));
+        assert!(matches!(pictures.take_next(), Err(Y4mError::Wrong(_))));
     }
 }

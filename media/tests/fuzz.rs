@@ -42,10 +42,10 @@ fn raw_pictures() {
     use forestall_media::y4m::Y4m;
 
     check!().for_each(|bytes: &[u8]| {
-        let _ = Y4m::new(bytes).map(|mut stream| stream.next().map(drop));
+        let _ = Y4m::new(bytes).map(|mut stream| stream.take_next().map(drop));
         let stream = [b"YUV4MPEG2 W4 H2 F30:1 C420jpeg\n".as_slice(), bytes].concat();
         let mut pictures = Y4m::new(stream.as_slice()).unwrap();
-        while let Ok(Some(picture)) = pictures.next() {
+        while let Ok(Some(picture)) = pictures.take_next() {
             assert_eq!(picture.len(), 12);
         }
     });

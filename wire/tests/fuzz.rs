@@ -103,7 +103,7 @@ fn scanner_takes_any_packets() {
 #[test]
 fn codec_strings_take_anything() {
     check!().with_type::<Vec<u8>>().for_each(|unit| {
-        if let Some(codec) = wire::h264::codec_string(unit) {
+        if let Some(codec) = forestall_wire::h264::codec_string(unit) {
             assert!(codec.len() == 11 && codec.starts_with("avc1."), "{codec}");
         }
     });

@@ -54,7 +54,7 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> Result<Clock, BenchError> {
     let mut degraded = Reading::default();
     for number in 0..bench.options.degraded {
         bench.check()?;
-        if number % 1_000 == 0 {
+        if number.is_multiple_of(1_000) {
             let all = bench.options.degraded;
             (bench.say)(&format!("clock reader, {number} of {all} spoilt pictures"));
         }

@@ -138,7 +138,7 @@ fn background(width: usize, height: usize, chance: &mut Chance) -> Grey {
             let (u, v) = (x as f64 / width as f64, y as f64 / height as f64);
             let mut value = 128.0 + 90.0 * (slope_x * (u - 0.5) + slope_y * (v - 0.5));
             value += 30.0 * (x as f64 / stripe).sin();
-            if (x / square + y / square) % 2 == 0 {
+            if (x / square + y / square).is_multiple_of(2) {
                 value += 25.0;
             }
             value += grain * (chance.share() - 0.5);

@@ -178,7 +178,7 @@ fn pass_on(config: &PicturesConfig, from: Bytes, stop: &AtomicBool) -> Result<To
             return;
         }
         loop {
-            let (next, is_last) = match stream.next() {
+            let (next, is_last) = match stream.take_next() {
                 Ok(Some(raw)) => (Ok(Handed::Picture(raw, Timestamp::now())), false),
                 Ok(None) => (Ok(Handed::End), true),
                 Err(error) => (Err(error), true),
