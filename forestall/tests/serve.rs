@@ -407,7 +407,18 @@ fn wrong_command_lines() {
     check(
         "serve 127.0.0.1:0 --stream a=srt://127.0.0.1:5000",
         2,
+        "SRT is not spoken here",
+    );
+    check(
+        "serve 127.0.0.1:0 --stream a=rtmp://127.0.0.1:5000",
+        2,
         "must begin with udp://",
+    );
+    check("serve 127.0.0.1:0 --tls-cert a.pem", 2, "--tls-key");
+    check(
+        "serve 127.0.0.1:0 --tls-cert /no/such --tls-key /no/such",
+        2,
+        "cannot read a certificate from /no/such",
     );
     check("serve 127.0.0.1:0 --idle 0", 2, "1 to 86400");
     check(
@@ -425,4 +436,28 @@ fn wrong_command_lines() {
         1,
         "cannot open a socket for http://192.0.2.1:8080",
     );
+}
+
+#[test]
+fn certificates_that_are_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let pair = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (one, other) = (pair(), pair());
+    let certificate = write("chain.pem", &one.cert.pem());
+    let key = write("key.pem", &one.signing_key.serialize_pem());
+    let other_key = write("other.pem", &other.signing_key.serialize_pem());
+    let text = write("text.pem", "no PEM");
+    for (certificate, key, expected) in [
+        (&text, &key, "cannot read a certificate from"),
+        (&certificate, &text, "cannot read a private key from"),
+        (&certificate, &other_key, "cannot be used together"),
+    ] {
+        let arguments = format!("serve 127.0.0.1:0 --tls-cert {certificate} --tls-key {key}");
+        check(&arguments, 2, expected);
+    }
 }

@@ -31,7 +31,7 @@ fn free_port() -> u16 {
 #[test]
 fn exit_codes_and_messages() {
     check("capture", 2, "required");
-    check("capture srt://127.0.0.1:5000", 2, "must begin with udp://");
+    check("capture srt://127.0.0.1:5000", 2, "SRT is not spoken here");
     check("capture udp://127.0.0.1:5000 --bitrate fast", 2, "600k");
     check(
         "capture udp://127.0.0.1:5000 --width 33",
