@@ -1,6 +1,6 @@
 //! Camera, functions and player of a placement, each on its host.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -28,8 +28,10 @@ const STREAM: &str = "robot";
 /// The first picture is on the screen within this.
 const FIRST_PICTURE_WITHIN: Duration = Duration::from_secs(60);
 
-/// A streaming server that is a process answers within this.
-const SERVER_WITHIN: Duration = Duration::from_secs(10);
+/// A streaming server answers within this.
+const SERVER_WITHIN: Duration = Duration::from_secs(30);
+/// One try to connect to it.
+const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 
 /// A service that runs; ended when it is dropped, the camera first.
 #[derive(Debug)]
@@ -88,12 +90,11 @@ impl Service {
         for guest in &mut guests {
             guest.wait_until_up(interrupted)?;
         }
-        let served_here = placement
-            .functions
-            .last()
-            .is_some_and(|last| last.does == Stage::Streaming && last.machine.is_none());
-        if served_here {
-            wait_for_server(&log(Stage::Streaming.as_str()), interrupted)?;
+        if placement.transport == Transport::Tcp {
+            let last = placement.functions.last();
+            let last = last.ok_or_else(|| LabError::Missing("no streaming server".into()))?;
+            let server = (address(placement, last), STREAM_PORT);
+            wait_for_server(&place(placement.user.as_ref()), server.into(), interrupted)?;
         }
         let source = match placement.transport {
             Transport::Udp => format!("udp://0.0.0.0:{}", port(placement.functions.len())),
@@ -177,21 +178,37 @@ impl Service {
     }
 }
 
-/// Waits until the streaming server has said where it answers: a player that comes before is refused.
-fn wait_for_server(log: &Path, interrupted: &AtomicBool) -> Result<(), LabError> {
-    let begun = Instant::now();
-    while !std::fs::read_to_string(log).is_ok_and(|said| said.contains("http://")) {
-        unless_interrupted(interrupted)?;
-        if begun.elapsed() > SERVER_WITHIN {
-            return Err(LabError::Late {
-                what: "the start of the streaming server".into(),
-                seconds: SERVER_WITHIN.as_secs_f64(),
-                hint: format!("it says: {}", tail(log)),
-            });
+/// Waits until the streaming server answers where the player is: a player that comes before is refused. A guest is up before its
+/// function is.
+fn wait_for_server(
+    player: &Place,
+    server: SocketAddr,
+    interrupted: &AtomicBool,
+) -> Result<(), LabError> {
+    let answers = || {
+        player.enter_network()?;
+        let begun = Instant::now();
+        while TcpStream::connect_timeout(&server, CONNECT_WITHIN).is_err() {
+            unless_interrupted(interrupted)?;
+            if begun.elapsed() > SERVER_WITHIN {
+                return Err(LabError::Late {
+                    what: "an answer of the streaming server".into(),
+                    seconds: SERVER_WITHIN.as_secs_f64(),
+                    hint: format!("nobody listens at {server}"),
+                });
+            }
+            std::thread::sleep(Duration::from_millis(50));
         }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
+        Ok(())
+    };
+    // A namespace is entered by a thread, and left by its end.
+    std::thread::scope(|scope| {
+        let panicked = |_| LabError::Program {
+            what: "the wait for the streaming server".into(),
+            why: "it panicked".into(),
+        };
+        scope.spawn(answers).join().map_err(panicked)?
+    })
 }
 
 fn user(placement: &Placement) -> Result<Ipv4Addr, LabError> {
