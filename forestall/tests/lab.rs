@@ -287,14 +287,19 @@ fn nothing_is_decided_after(name: &str) {
     lab.wait_for("stale_sample", &mut child, || {
         lab.decision(|d| d["host"] == "edge-user" && d["reason"] == "stale_sample")
     });
-    // A lab on a busy machine makes a run again: the agents of that one are treated alike.
+    // A lab on a busy machine makes a run again: the agents of that one are treated alike, once they have been heard of. Before, the lab
+    // would see that one does not even start.
+    let heard_of = || {
+        let first = |d: &Value| d["host"] == "edge-user" && d["reason"] == "below_threshold";
+        lab.decision(first).is_some()
+    };
     let mut treated = processes("edge-user/agent");
     lab.wait_for("the end", &mut child, || {
         let new: Vec<String> = processes("edge-user/agent")
             .into_iter()
             .filter(|pid| !treated.contains(pid))
             .collect();
-        if !new.is_empty() {
+        if !new.is_empty() && heard_of() {
             // One that ends by itself meanwhile need not be treated.
             let _ = Command::new("kill")
                 .arg(format!("-{name}"))
