@@ -99,18 +99,8 @@ pub fn run(config: &CaptureConfig, stop: &AtomicBool) -> Result<Totals, MediaErr
                 // The strip carries no finer time, so the clock and sent.csv do not either.
                 let captured =
                     Timestamp(Timestamp::now().as_micros() / TIME_UNIT_US * TIME_UNIT_US);
-                let bytes = sink.take(camera.take(captured, frame)?, captured)?;
-                let now = Timestamp::now();
-                meter.bytes += bytes.unwrap_or(0);
-                meter.frame_out(Some(now.since(captured)));
-                if let Some(sent) = &mut sent {
-                    sent.write(&SentRow {
-                        frame,
-                        captured_us: captured,
-                        bytes,
-                    })?;
-                    sent.flush_due(now)?;
-                }
+                let picture = camera.take(captured, frame)?;
+                sink.pass_on(picture, (captured, frame), &mut meter, sent.as_mut())?;
                 frame = (frame + 1) % NUMBER_WRAP;
             }
             Next::End => break,
@@ -174,6 +164,29 @@ impl Sink {
                 })
             }
         }
+    }
+
+    /// Passes a picture on, counts it, and writes its row.
+    fn pass_on(
+        &mut self,
+        picture: &mut Picture,
+        (captured, frame): (Timestamp, u32),
+        meter: &mut Meter,
+        sent: Option<&mut Table>,
+    ) -> Result<(), MediaError> {
+        let bytes = self.take(picture, captured)?;
+        let now = Timestamp::now();
+        meter.bytes += bytes.unwrap_or(0);
+        meter.frame_out(Some(now.since(captured)));
+        if let Some(sent) = sent {
+            sent.write(&SentRow {
+                frame,
+                captured_us: captured,
+                bytes,
+            })?;
+            sent.flush_due(now)?;
+        }
+        Ok(())
     }
 
     /// Passes a picture on; returns its coded size if that is known.

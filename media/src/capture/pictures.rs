@@ -11,7 +11,6 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use record::Timestamp;
-use record::raw::SentRow;
 use wire::code_strip::{NUMBER_WRAP, Strip, TIME_UNIT_US};
 
 use super::{CaptureSink, SLEEP_MAX, Sink};
@@ -49,7 +48,7 @@ pub struct PicturesConfig {
     pub marking: Marking,
     /// Who gets them.
     pub sink: CaptureSink,
-    /// Where `sent.csv` goes ([`SentRow`]).
+    /// Where `sent.csv` goes ([`SentRow`](record::raw::SentRow)).
     pub sent_csv: Option<PathBuf>,
     /// Ends after this; `None`: when it is stopped, or the pictures end.
     pub duration: Option<Duration>,
@@ -224,21 +223,10 @@ fn pass_on(config: &PicturesConfig, from: Bytes, stop: &AtomicBool) -> Result<To
                     picture.draw_strip(&strip).map_err(MediaError::from)?;
                 }
                 meter.totals.frames_in += 1;
-                let bytes = sink.take(picture, captured)?;
-                let now = Timestamp::now();
-                meter.bytes += bytes.unwrap_or(0);
-                meter.frame_out(Some(now.since(captured)));
-                if let Some(sent) = &mut sent {
-                    sent.write(&SentRow {
-                        frame,
-                        captured_us: captured,
-                        bytes,
-                    })?;
-                    sent.flush_due(now)?;
-                }
+                sink.pass_on(picture, (captured, frame), &mut meter, sent.as_mut())?;
                 frame = (frame + 1) % NUMBER_WRAP;
                 meter.totals.datagrams_dropped = sink.refused();
-                meter.report(now);
+                meter.report(Timestamp::now());
             }
         }
     }
