@@ -18,7 +18,7 @@ use crate::load::Load;
 use crate::monitor::Monitor;
 use crate::progress::Progress;
 use crate::relocate::{first_frame_after, other_edge, recover, relocate};
-use crate::stage::{Camera, Player, whole_rows};
+use crate::stage::{Player, whole_rows};
 use crate::world::World;
 
 /// Settling of the chain before anything is measured, and time over which the function's own demand is measured.
@@ -53,10 +53,7 @@ fn measure_all(
     let scenario = world.scenario;
     let first = scenario.function.host.clone();
     progress.stage("calibration: start");
-    world.machine.boot(&first, world.interrupted())?;
-    let mut player = Player::start(scenario, folder)?;
-    let _camera = Camera::start(scenario, folder)?;
-    player.wait_for_picture(world.interrupted())?;
+    let (player, _camera) = world.start_service(&first, folder)?;
     let monitor = world.monitor()?;
     world.wait(IDLE)?;
     let since = Timestamp::now() - IDLE / 2;

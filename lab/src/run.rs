@@ -19,7 +19,7 @@ use crate::error::{LabError, file};
 use crate::monitor::Monitor;
 use crate::process::Process;
 use crate::progress::Progress;
-use crate::stage::{Camera, Player};
+use crate::stage::Player;
 use crate::world::World;
 
 /// Time for the chain to reach its steady state before the idle phase counts.
@@ -61,10 +61,7 @@ pub fn run(world: &World<'_>, plan: &Plan<'_>, progress: &mut Progress) -> Resul
         progress.now("starting the guest");
         let mut agents = world.agents()?;
         let mut orchestrator = start_orchestrator(world, plan)?;
-        world.machine.boot(first, world.interrupted())?;
-        let mut player = Player::start(scenario, &plan.folder)?;
-        let mut camera = Camera::start(scenario, &plan.folder)?;
-        player.wait_for_picture(world.interrupted())?;
+        let (mut player, mut camera) = world.start_service(first, &plan.folder)?;
         // Later an agent may end or freeze: that is for the orchestrator to notice.
         agents
             .iter_mut()

@@ -15,6 +15,7 @@ use crate::guest::Guest;
 use crate::load::Load;
 use crate::monitor::Monitor;
 use crate::site::Site;
+use crate::stage::{Camera, Player};
 use crate::vm::Machine;
 use crate::{network, process};
 
@@ -146,6 +147,22 @@ impl<'a> World<'a> {
             (burst_ms, method),
             &self.site.state(),
         )
+    }
+
+    /// Starts the function's machine on `host`, the player and the camera, and waits until a picture is on the screen.
+    ///
+    /// # Errors
+    /// When one does not start; [`LabError::Interrupted`].
+    pub fn start_service(
+        &self,
+        host: &HostName,
+        folder: &Path,
+    ) -> Result<(Player, Camera), LabError> {
+        self.machine.boot(host, self.interrupted)?;
+        let mut player = Player::start(self.scenario, folder)?;
+        let camera = Camera::start(self.scenario, folder)?;
+        player.wait_for_picture(self.interrupted)?;
+        Ok((player, camera))
     }
 
     /// Looks at the true load of all edge servers, and of the machine.

@@ -9,7 +9,6 @@ use record::raw::PhaseRow;
 use crate::error::LabError;
 use crate::progress::Progress;
 use crate::run::write_rows;
-use crate::stage::{Camera, Player};
 use crate::world::World;
 
 /// Time for the chain to reach its steady state.
@@ -51,13 +50,9 @@ fn watched(
     folder: &Path,
     progress: &mut Progress,
 ) -> Result<Option<f64>, LabError> {
-    let scenario = world.scenario;
-    let host = &scenario.function.host;
+    let host = &world.scenario.function.host;
     progress.now("starting the guest");
-    world.machine.boot(host, world.interrupted())?;
-    let mut player = Player::start(scenario, folder)?;
-    let mut camera = Camera::start(scenario, folder)?;
-    player.wait_for_picture(world.interrupted())?;
+    let (mut player, mut camera) = world.start_service(host, folder)?;
     world.wait(SETTLE)?;
     let monitor = world.monitor()?;
     let mut load = world.load_of(host, plan.method);
@@ -71,8 +66,9 @@ fn watched(
         // Says when stress-ng has ended by itself.
         load.set(plan.level)?;
         let left = (end - Duration::ZERO).seconds_after(Timestamp::now());
-        let age = player.picture_age_ms().unwrap_or_default();
-        progress.now(&format!("picture age {age:>5.0} ms, {left:.0} s to go"));
+        let age = player.picture_age_ms();
+        let age = age.map_or_else(|| "unknown".into(), |age| format!("{age:.0} ms"));
+        progress.now(&format!("picture age {age}, {left:.0} s to go"));
         world.wait(LOOK_EVERY)?;
     }
     let to = Timestamp::now();

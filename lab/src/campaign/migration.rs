@@ -14,7 +14,7 @@ use crate::error::LabError;
 use crate::progress::Progress;
 use crate::relocate::{first_frame_after, other_edge, recover, relocate};
 use crate::run::write_rows;
-use crate::stage::{Camera, Player};
+use crate::stage::Player;
 use crate::world::World;
 
 /// Time for the chain to reach its steady state.
@@ -59,10 +59,7 @@ fn watched(
     let scenario = world.scenario;
     progress.now("starting the guest");
     let mut source = scenario.function.host.clone();
-    world.machine.boot(&source, world.interrupted())?;
-    let mut player = Player::start(scenario, folder)?;
-    let mut camera = Camera::start(scenario, folder)?;
-    player.wait_for_picture(world.interrupted())?;
+    let (mut player, mut camera) = world.start_service(&source, folder)?;
     world.wait(SETTLE)?;
     let monitor = world.monitor()?;
     let from = Timestamp::now();
@@ -72,8 +69,9 @@ fn watched(
         camera.check()?;
         let target = other_edge(scenario, &source)?;
         progress.now(&format!("{number} of {}: {source} to {target}", plan.moves));
-        let row = one(world, plan, &player, (number, &source, &target))?;
-        if row.failure.is_none() {
+        let (row, moved) = one(world, plan, &player, (number, &source, &target))?;
+        // Also where its first frame was late: the function is there.
+        if moved {
             source = target;
         }
         rows.push(row);
@@ -90,12 +88,13 @@ fn watched(
     write_rows(&folder.join("phases.csv"), &[phase])
 }
 
+/// Orders one migration; what came of it, and whether the function is at the target now.
 fn one(
     world: &World<'_>,
     plan: &Plan,
     player: &Player,
     (number, source, target): (u32, &HostName, &HostName),
-) -> Result<MoveRow, LabError> {
+) -> Result<(MoveRow, bool), LabError> {
     let scenario = world.scenario;
     let (mut at_source, mut at_target) = (world.load(source), world.load(target));
     at_source.set(plan.source)?;
@@ -140,7 +139,8 @@ fn one(
         Err(LabError::Interrupted) => return Err(LabError::Interrupted),
         Err(error) => row.failure = Some(error.to_string()),
     }
-    if row.failure.is_none() {
+    let is_moved = row.failure.is_none();
+    if is_moved {
         // At a target that is full, the picture may take its time.
         match first_frame_after(world, player, row.decided_us, runner) {
             Ok(shown) => row.shown_us = Some(shown),
@@ -151,5 +151,5 @@ fn one(
     at_source.set(0.0)?;
     at_target.set(0.0)?;
     recover(world, player)?;
-    Ok(row)
+    Ok((row, is_moved))
 }

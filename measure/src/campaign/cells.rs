@@ -12,7 +12,7 @@ use record::{SCHEMA, Timestamp, read_csv};
 use super::PartMade;
 use crate::arrivals::{ArrivalRow, Measured};
 use crate::folder::MeasureError;
-use crate::placement::{PlacementFigures, SHOT_EVERY};
+use crate::placement::SHOT_EVERY;
 use crate::span::{Span, ms_between};
 use crate::statistics::Values;
 use crate::{frames, intervals, picture_age};
@@ -33,6 +33,8 @@ pub struct Cells {
     pub loads: Vec<Of<LoadCell>>,
     /// Table 7.
     pub migrations: Vec<Of<MigrationCell>>,
+    /// Cells with too much foreign load: they are counted, and no figure is made of them.
+    pub spoilt: Vec<Cell>,
 }
 
 /// A cell and what was measured in it.
@@ -47,8 +49,6 @@ pub struct Of<T> {
 /// A placement.
 #[derive(Debug)]
 pub struct PlacementCell {
-    /// Its figures.
-    pub all: PlacementFigures,
     /// Age of the picture at every shot, in their order.
     pub shots_ms: Vec<f64>,
     /// Delay of every frame shown, in their order.
@@ -76,8 +76,6 @@ pub struct LoadCell {
     pub total: Option<f64>,
     /// Of that, the virtual machine.
     pub machine: Option<f64>,
-    /// For how long was measured.
-    pub duration_s: f64,
 }
 
 /// Migrations between two loads.
@@ -129,6 +127,10 @@ impl Cells {
                     ),
                 ));
             }
+            if cell.spoilt {
+                cells.spoilt.push(cell);
+                continue;
+            }
             match cell.subject.part() {
                 Part::Placement => cells.placements.push(Of::placement(path, cell)?),
                 Part::Jitter => cells.jitter.push(Of::placement(path, cell)?),
@@ -150,6 +152,7 @@ impl Cells {
             .chain(jitter)
             .chain(loads)
             .chain(migrations)
+            .chain(&self.spoilt)
             .collect();
         let made = |part: Part| {
             let own: Vec<&&Cell> = all
@@ -229,7 +232,6 @@ fn seconds(span: Span, at: Timestamp) -> f64 {
 
 impl Of<PlacementCell> {
     fn placement(folder: &Path, cell: Cell) -> Result<Self, MeasureError> {
-        let all = PlacementFigures::read(folder)?;
         let span = span(folder)?;
         let shown: Vec<FrameRow> = read_csv(&folder.join("frames.csv"))?;
         let pings: Vec<record::raw::PingRow> = read_csv(&folder.join("ping.csv"))?;
@@ -242,7 +244,6 @@ impl Of<PlacementCell> {
             .filter(|row| span.contains(row.shown_us) && frames::is_new(row));
         Ok(Self {
             figures: PlacementCell {
-                all,
                 shots_ms: shots(&shown, span),
                 frame_delays_ms: fresh.filter_map(|row| row.delay_ms).collect(),
                 rtt_ms: pings.iter().map(|ping| ping.rtt_ms).collect(),
@@ -290,7 +291,6 @@ impl Of<LoadCell> {
                 longest_freeze_ms: frames::count(&[], &shown, span).longest_freeze_ms,
                 total: mean(|row| row.actual),
                 machine: mean(|row| row.vm),
-                duration_s: span.seconds(),
             },
             cell,
         })

@@ -393,6 +393,7 @@ fn rise(
     };
     let interval = search.interval95;
     let verdict = match interval {
+        Some([low, high]) if high - low > KNEE_WIDTH_MAX => Verdict::CannotTell,
         Some([low, high]) if low <= printed_percent && printed_percent <= high => Verdict::Holds,
         Some(_) => Verdict::DoesNotHold,
         None => Verdict::CannotTell,
@@ -414,11 +415,17 @@ fn rise(
         ),
     };
     judged.interval = interval;
+    if interval.is_some_and(|[low, high]| high - low > KNEE_WIDTH_MAX) {
+        judged.why += &format!("; an interval wider than {KNEE_WIDTH_MAX} % tells nothing");
+    }
     if interval.is_none() {
         judged.why += "; a straight line fits as well";
     }
     judged
 }
+
+/// A knee that is known no better than this, percent of load, is not known.
+const KNEE_WIDTH_MAX: f64 = 20.0;
 
 /// Frames come more slowly than they are sent when their mean interval is larger than alone by this factor.
 const SLOWER: f64 = 1.05;
@@ -457,6 +464,9 @@ fn at_level(cells: &Cells, wanted: f64) -> Option<&LoadCell> {
         .map(|(_, cell)| *cell)
 }
 
+/// What is called about ten times.
+const ABOUT_TEN: [f64; 2] = [5.0, 20.0];
+
 fn explosion(cells: &Cells) -> Judged {
     let delays = &THESIS.table6_delay_by_cpu_load.mean_ms;
     let printed = THESIS
@@ -470,19 +480,30 @@ fn explosion(cells: &Cells) -> Judged {
     let Some(ratio) = full.over(&idle) else {
         return unmeasured(printed, "times", "a delay of 0 was measured");
     };
-    // "About ten times": at least five.
     let verdict = match ratio.interval() {
-        Some([low, _]) if low >= 5.0 => Verdict::Holds,
-        Some([_, high]) if high < 5.0 => Verdict::DoesNotHold,
+        Some([low, high]) if low >= ABOUT_TEN[0] && high <= ABOUT_TEN[1] => Verdict::Holds,
+        Some([low, high]) if high < ABOUT_TEN[0] || low > ABOUT_TEN[1] => Verdict::DoesNotHold,
         _ => Verdict::CannotTell,
     };
+    // Then the ratio is a figure of how long was measured.
+    let grows = at_level(cells, 1.0).and_then(mean_interval)
+        > at_level(cells, 0.0)
+            .and_then(mean_interval)
+            .map(|idle| idle * SLOWER);
     Judged {
         interval: None,
         verdict,
         estimate: Some(ratio),
         printed,
         unit: "times",
-        why: "mean picture age at 100 % over that at idle; about ten times is taken to be five at least".into(),
+        why: format!(
+            "mean picture age at 100 % over that at idle; about ten times is taken to be 5 to 20{}",
+            if grows {
+                "; frames come out more slowly than they go in, so that it grows for as long as one measures"
+            } else {
+                ""
+            }
+        ),
     }
 }
 
@@ -595,8 +616,9 @@ fn freeze(cells: &Cells) -> Judged {
     );
     Judged {
         interval: None,
+        // Both of what it says: that it almost freezes, and from where the delay rises.
         verdict: if longest > 1_000.0 {
-            Verdict::Holds
+            rises.verdict
         } else {
             Verdict::DoesNotHold
         },
@@ -608,8 +630,13 @@ fn freeze(cells: &Cells) -> Judged {
         printed: None,
         unit: "ms",
         why: format!(
-            "longest time without a new frame at 100 %; almost frozen is taken to be more than 1 s. {}",
-            rises.why
+            "longest time without a new frame at 100 %; almost frozen is taken to be more than 1 s. And whether the rise at 85 % is in its interval: {}{}",
+            rises.why,
+            rises
+                .interval
+                .map_or_else(String::new, |[low, high]| format!(
+                    "; {low:.1} to {high:.1} %"
+                ))
         ),
     }
 }

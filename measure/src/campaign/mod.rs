@@ -244,8 +244,9 @@ mod tests {
             (0.5, 31.0),
             (0.6, 30.0),
             (0.7, 31.0),
-            (0.8, 400.0),
-            (1.0, 9000.0),
+            (0.8, 90.0),
+            (0.9, 220.0),
+            (1.0, 500.0),
         ] {
             load(folder.path(), level, delay);
         }
@@ -254,7 +255,7 @@ mod tests {
         assert_eq!(
             table.columns,
             [
-                "0 %", "20 %", "40 %", "50 %", "60 %", "70 %", "80 %", "100 %"
+                "0 %", "20 %", "40 %", "50 %", "60 %", "70 %", "80 %", "90 %", "100 %"
             ]
         );
         let mean = &table.measured["mean"];
@@ -262,14 +263,17 @@ mod tests {
             (mean[0].unwrap() - 48.0).abs() < 4.0,
             "delay and half a frame's age: {mean:?}"
         );
-        assert!((mean[7].unwrap() - 9018.0).abs() < 5.0, "{mean:?}");
+        assert!((mean[8].unwrap() - 518.0).abs() < 5.0, "{mean:?}");
         // 70 % has no column in the thesis.
         assert_eq!(table.printed["mean"][5], None);
-        assert_eq!(table.printed["mean"][7], Some(3383.25));
-        assert!(report.results.tables["table5"].measured["C.V. (no unit)"][7] > Some(0.1));
+        assert_eq!(table.printed["mean"][8], Some(3383.25));
+        assert!(report.results.tables["table5"].measured["C.V. (no unit)"][8] > Some(0.1));
         let explosion = finding(&report.results, "explosion-100");
         assert_eq!(explosion.verdict, findings::Verdict::Holds);
-        assert!(explosion.interval95.unwrap()[0] > 20.0);
+        assert!(
+            (explosion.estimate.unwrap() - 518.0 / 48.0).abs() < 0.5,
+            "{explosion:?}"
+        );
         // The knee lies between 95 and 105 % of what is offered: 25 % is the function's own.
         let knee = finding(&report.results, "delay-knee-95");
         assert!((90.0..=106.0).contains(&knee.estimate.unwrap()), "{knee:?}");
@@ -306,6 +310,19 @@ mod tests {
         assert!((ratio.estimate.unwrap() - 0.5).abs() < 0.01, "{ratio:?}");
         let target = finding(&results, "target-load-irrelevant");
         assert_eq!(target.verdict, findings::Verdict::Holds, "{target:?}");
+    }
+
+    #[test]
+    fn a_spoilt_cell_is_counted_and_makes_no_figure() {
+        let folder = tempfile::tempdir().unwrap();
+        load(folder.path(), 0.0, 30.0);
+        let path = load(folder.path(), 0.5, 300.0).join("cell.json");
+        let mut cell: Cell = record::file::read_json(&path).unwrap();
+        cell.spoilt = true;
+        write_json(&path, &cell).unwrap();
+        let results = report(&[folder.path().to_owned()]).unwrap().results;
+        assert_eq!(results.tables["table6"].columns, ["0 %"]);
+        assert_eq!((results.parts[0].cells, results.parts[0].spoilt), (2, 1));
     }
 
     #[test]

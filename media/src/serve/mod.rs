@@ -66,6 +66,12 @@ pub struct ServeConfig {
     pub stats: StatsOutput,
 }
 
+impl ServeConfig {
+    const fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+}
+
 /// Name of a stream: 1 to 64 of a-z, A-Z, 0-9, `_` and `-`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StreamName(Arc<str>);
@@ -205,7 +211,7 @@ pub fn run(config: &ServeConfig, stop: &AtomicBool) -> Result<Totals, MediaError
     raise_open_files();
     let server = Arc::new(Server::new(config));
     let failed = |source| MediaError::Socket {
-        url: format!("http://{}", config.listen),
+        url: format!("{}://{}", config.scheme(), config.listen),
         source,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -248,12 +254,7 @@ async fn serve(server: Arc<Server>, is_over: impl Fn() -> bool) -> std::io::Resu
     let config = &server.config;
     let listener = TcpListener::bind(config.listen).await?;
     // The port may be 0 in the configuration: then the system has chosen.
-    let scheme = if config.tls.is_some() {
-        "https"
-    } else {
-        "http"
-    };
-    eprintln!("serve: {scheme}://{}/", listener.local_addr()?);
+    eprintln!("serve: {}://{}/", config.scheme(), listener.local_addr()?);
     let mut meter = Meter::new("serve", config.stats, Timestamp::now());
     let mut tick = tokio::time::interval(TICK);
     let mut look = tokio::time::interval(STOP_WAIT);
