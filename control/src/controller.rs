@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
-use record::decision::MigrationId;
+use record::decision::{Cause, HoldReason, MigrationId};
 use record::{Decision, Event, HostName, Reading, Timestamp, Verdict, VmName};
 
 use crate::agenda::Agenda;
@@ -20,7 +20,9 @@ use crate::host::{Host, HostId};
 use crate::input::Input;
 use crate::placement::Choice;
 use crate::reallocation::{Reallocation, Step};
-use crate::settings::{COOLDOWN_DOUBLINGS_MAX, Placement, Settings, SettingsError, milliseconds};
+use crate::settings::{
+    COOLDOWN_DOUBLINGS_MAX, Placement, Settings, SettingsError, figures_of_moves, milliseconds,
+};
 
 /// A hold whose reason has not changed is logged again after this.
 pub const HOLD_LOGGED_EVERY: Duration = Duration::from_secs(60);
@@ -46,13 +48,17 @@ pub struct Controller {
     pub(crate) agenda: Agenda,
     /// Hosts that only wait for another move to be over.
     pub(crate) waiting: BTreeSet<HostId>,
+    /// A person took the right to begin moves away.
+    pub(crate) disarmed: bool,
+    /// A move that a person has just agreed to.
+    pub(crate) approved: Option<(usize, HostId)>,
 }
 
 /// A move that is not over.
 #[derive(Debug)]
 pub(crate) struct Open {
     pub(crate) reallocation: Reallocation,
-    function: usize,
+    pub(crate) function: usize,
     pub(crate) source: HostId,
     pub(crate) target: HostId,
 }
@@ -98,6 +104,8 @@ impl Controller {
             points: Vec::new(),
             output: VecDeque::new(),
             waiting: BTreeSet::new(),
+            disarmed: false,
+            approved: None,
             settings,
         };
         for host in (0..).map(HostId).take(controller.hosts.len()) {
@@ -155,6 +163,32 @@ impl Controller {
             }
             Input::Drain { host } => self.drain(now, &host, true),
             Input::Undrain { host } => self.drain(now, &host, false),
+            Input::Disarm => self.arm(now, true),
+            Input::Arm => self.arm(now, false),
+            Input::Approve { vm, target } => self.approve(now, &vm, &target),
+            Input::Order { vm, target } => self.order(now, &vm, &target),
+            Input::Release { vm } => self.release(now, &vm),
+            Input::Seen { vm, host } => self.seen(now, &vm, &host),
+            Input::Learned {
+                vm,
+                migration_ms,
+                gap_ms,
+            } => self.learn(&vm, migration_ms, gap_ms),
+            Input::Known {
+                vm,
+                host,
+                cooldown_until_us,
+                failures_in_a_row,
+                given_up,
+            } => {
+                if let (Some(function), Some(host)) = (self.function_id(&vm), self.host_id(&host)) {
+                    let known = &mut self.functions[function];
+                    known.cooldown_until = cooldown_until_us;
+                    known.failures_in_a_row = failures_in_a_row.min(COOLDOWN_DOUBLINGS_MAX);
+                    known.given_up = given_up;
+                    self.relocate(function, host);
+                }
+            }
             Input::Resumed {
                 migration,
                 vm,
@@ -241,6 +275,108 @@ impl Controller {
         self.evaluate(now, id, News::Other);
     }
 
+    fn function_id(&self, vm: &VmName) -> Option<usize> {
+        self.function_ids.get(vm).copied()
+    }
+
+    fn arm(&mut self, now: Timestamp, disarmed: bool) {
+        self.disarmed = disarmed;
+        for host in (0..).map(HostId).take(self.hosts.len()) {
+            self.evaluate(now, host, News::Other);
+        }
+    }
+
+    fn release(&mut self, now: Timestamp, vm: &VmName) {
+        if let Some(function) = self.function_id(vm) {
+            self.functions[function].given_up = false;
+            let host = self.functions[function].host;
+            self.learn_functions(host);
+            self.evaluate(now, host, News::Other);
+        }
+    }
+
+    /// Somebody else may have moved it: that is a fact, and no move of ours. While one of ours is open, its own looks count.
+    fn seen(&mut self, now: Timestamp, vm: &VmName, host: &HostName) {
+        let (Some(function), Some(to)) = (self.function_id(vm), self.host_id(host)) else {
+            return;
+        };
+        let from = self.functions[function].host;
+        if from == to || self.moves.values().any(|open| open.function == function) {
+            return;
+        }
+        self.relocate(function, to);
+        self.functions[function].moved_at = Some(now);
+        for end in [from, to] {
+            self.hosts[end.0 as usize].moved(now);
+        }
+        let from_name = self.hosts[from.0 as usize].name.clone();
+        self.emit(
+            now,
+            Event::Relocated {
+                vm: vm.clone(),
+                from: from_name,
+                to: host.clone(),
+            },
+        );
+        for end in [from, to] {
+            self.evaluate(now, end, News::Other);
+        }
+    }
+
+    /// What is no length of time is not learned.
+    fn learn(&mut self, vm: &VmName, migration_ms: f64, gap_ms: f64) {
+        let Some(function) = self.function_id(vm) else {
+            return;
+        };
+        if figures_of_moves(migration_ms, gap_ms).is_ok() {
+            let told = &mut self.functions[function].told;
+            told.migration_ms = migration_ms;
+            told.gap_ms = gap_ms;
+            self.learn_functions(self.functions[function].host);
+        }
+    }
+
+    fn approve(&mut self, now: Timestamp, vm: &VmName, target: &HostName) {
+        let (Some(function), Some(to)) = (self.function_id(vm), self.host_id(target)) else {
+            return;
+        };
+        let source = self.functions[function].host;
+        self.approved = Some((function, to));
+        self.evaluate(now, source, News::Other);
+        self.approved = None;
+        let begun = |open: &Open| open.function == function && open.target == to;
+        if !self.moves.values().any(begun) {
+            let held = self.hosts[source.0 as usize].holding.clone();
+            self.decline(now, vm, target, held.unwrap_or(HoldReason::NotDue));
+        }
+    }
+
+    pub(crate) fn decline(
+        &mut self,
+        now: Timestamp,
+        vm: &VmName,
+        target: &HostName,
+        reason: HoldReason,
+    ) {
+        let (vm, target) = (vm.clone(), target.clone());
+        self.emit(now, Event::Declined { vm, target, reason });
+    }
+
+    fn order(&mut self, now: Timestamp, vm: &VmName, target: &HostName) {
+        let (Some(function), Some(to)) = (self.function_id(vm), self.host_id(target)) else {
+            return;
+        };
+        let source = self.functions[function].host;
+        match self.ordered(now, function, to) {
+            Ok(choice) => {
+                let host = &self.hosts[source.0 as usize];
+                let judged = self.settings.policy.judge(now, host);
+                self.start(now, source, Cause::Order, &choice, &judged);
+            }
+            Err(reason) => self.decline(now, vm, target, reason),
+        }
+    }
+
     /// Opens a move and writes down who takes part in it.
     pub(crate) fn open(
         &mut self,
@@ -288,7 +424,7 @@ impl Controller {
         (source, target): (&HostName, &HostName),
     ) {
         let found = (
-            self.function_ids.get(vm).copied(),
+            self.function_id(vm),
             self.host_id(source),
             self.host_id(target),
         );

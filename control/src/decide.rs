@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use record::decision::{Cause, HoldReason, Unfit};
+use record::decision::{Cause, HoldReason, MigrationId, Restraint, Unfit};
 use record::{Event, Timestamp};
 
 use crate::controller::{Controller, HOLD_LOGGED_EVERY, Open};
@@ -11,7 +11,7 @@ use crate::function::Function;
 use crate::host::{Host, HostId};
 use crate::placement::{Choice, Site, Worth};
 use crate::policy::Judgement;
-use crate::settings::{Mobility, Policy};
+use crate::settings::{Mobility, Policy, Trust};
 
 /// A function that has to go whatever it gains, and finds no target, looks for one again after this.
 const PLACED_AGAIN_EVERY: Duration = Duration::from_secs(5);
@@ -92,10 +92,23 @@ impl Controller {
         }
         let host = &self.hosts[id.0 as usize];
         match self.decide(now, id, host, &judged) {
-            Ok((cause, choice)) => {
-                self.agenda.set(id, None);
-                self.start(now, id, cause, &choice, &judged);
-            }
+            Ok((cause, choice)) => match self.restraint(cause, &choice) {
+                None => {
+                    self.agenda.set(id, None);
+                    self.start(now, id, cause, &choice, &judged);
+                }
+                Some(restraint) => {
+                    let at = self.look_again(now, host, &judged, Again::ByForecast);
+                    self.agenda.set(id, at);
+                    let reason = HoldReason::HeldBack {
+                        restraint,
+                        vm: self.functions[choice.function].told.vm.clone(),
+                        target: self.hosts[choice.target.0 as usize].name.clone(),
+                        gain: choice.gain,
+                    };
+                    self.hold(now, id, reason, &judged);
+                }
+            },
             Err(Refusal { reason, again }) => {
                 let at = self.look_again(now, host, &judged, again);
                 self.agenda.set(id, at);
@@ -105,6 +118,79 @@ impl Controller {
                 self.hold(now, id, reason, &judged);
             }
         }
+    }
+
+    /// What keeps a move from beginning that was chosen.
+    fn restraint(&self, cause: Cause, choice: &Choice) -> Option<Restraint> {
+        if self.disarmed {
+            return Some(Restraint::Disarmed);
+        }
+        match self.settings.trust {
+            Trust::Automatic => None,
+            Trust::Observe => Some(Restraint::Observe),
+            // Who empties a host has said that its functions are to go.
+            Trust::Recommend if cause == Cause::Drain => None,
+            Trust::Recommend => {
+                let approved = self.approved == Some((choice.function, choice.target));
+                (!approved).then_some(Restraint::Approval)
+            }
+        }
+    }
+
+    /// A move that a person asked for: trust, cool-down and gain are the person's matter; that the target can carry it, and
+    /// that nothing else is under way at either end, is not.
+    ///
+    /// # Errors
+    /// Why it cannot begin.
+    pub(crate) fn ordered(
+        &self,
+        now: Timestamp,
+        function: usize,
+        target: HostId,
+    ) -> Result<Choice, HoldReason> {
+        let source = self.functions[function].host;
+        if source == target {
+            return Err(HoldReason::AlreadyThere);
+        }
+        if self.disarmed {
+            return Err(HoldReason::HeldBack {
+                restraint: Restraint::Disarmed,
+                vm: self.functions[function].told.vm.clone(),
+                target: self.hosts[target.0 as usize].name.clone(),
+                gain: None,
+            });
+        }
+        for end in [source, target] {
+            if let Some(migration) = self.involved(end) {
+                return Err(HoldReason::Busy { migration });
+            }
+        }
+        if !self
+            .free(&self.hosts[source.0 as usize])
+            .any(|free| free == function)
+        {
+            return Err(HoldReason::NothingFree);
+        }
+        let wanted = Wanted {
+            cause: Cause::Order,
+            movable: vec![function],
+            worth: Worth::Whatever,
+            only: Some(target),
+        };
+        let placed = self.place(now, source, wanted);
+        placed
+            .map(|(_, choice)| choice)
+            .map_err(|refusal| refusal.reason)
+    }
+
+    /// The move that a host takes part in.
+    fn involved(&self, id: HostId) -> Option<MigrationId> {
+        let host = &self.hosts[id.0 as usize];
+        if !host.source && host.arriving.is_empty() {
+            return None;
+        }
+        let involved = |(_, open): &(_, &Open)| open.source == id || open.target == id;
+        self.moves.iter().find(involved).map(|(id, _)| *id)
     }
 
     fn look_again(
@@ -134,12 +220,8 @@ impl Controller {
         if self.settings.policy == Policy::None {
             return Err(never(HoldReason::NeverMoves));
         }
-        if host.source || !host.arriving.is_empty() {
-            let involved = |(_, open): &(_, &Open)| open.source == id || open.target == id;
-            if let Some((migration, _)) = self.moves.iter().find(involved) {
-                let migration = *migration;
-                return Err(HoldReason::Busy { migration }.into());
-            }
+        if let Some(migration) = self.involved(id) {
+            return Err(HoldReason::Busy { migration }.into());
         }
         if host.functions.is_empty() {
             return Err(never(HoldReason::NothingToMove));
@@ -322,7 +404,7 @@ impl Controller {
         (leader.moved_at > this.moved_at && leader.host != this.host).then_some(leader.host)
     }
 
-    fn start(
+    pub(crate) fn start(
         &mut self,
         now: Timestamp,
         source: HostId,
@@ -333,6 +415,7 @@ impl Controller {
         let migration = self.begin(now, source, choice);
         let host = &mut self.hosts[source.0 as usize];
         host.logged = None;
+        host.holding = None;
         let host = &self.hosts[source.0 as usize];
         let told = &self.functions[choice.function].told;
         let predicts = matches!(self.settings.policy, Policy::Deadline { .. });
@@ -354,6 +437,7 @@ impl Controller {
 
     fn hold(&mut self, now: Timestamp, id: HostId, reason: HoldReason, judged: &Judgement) {
         let host = &mut self.hosts[id.0 as usize];
+        host.holding = Some(reason.clone());
         // What cannot change by itself is said once.
         let once = matches!(
             reason,

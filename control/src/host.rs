@@ -44,6 +44,8 @@ pub(crate) struct Host {
     moved_at: Option<Timestamp>,
     /// Samples in a row for which a move was due.
     due_in_a_row: u32,
+    /// Why nothing is moved away now; `None` while a move away has just begun, or before the first look.
+    pub(crate) holding: Option<HoldReason>,
     /// The last hold that was logged, and when.
     pub(crate) logged: Option<(HoldReason, Timestamp)>,
 }
@@ -63,6 +65,7 @@ impl Host {
             error_square: ERROR_SD_FIRST * ERROR_SD_FIRST,
             moved_at: None,
             due_in_a_row: 0,
+            holding: None,
             logged: None,
         }
     }

@@ -1,7 +1,7 @@
 //! What comes in from outside.
 
 use record::decision::MigrationId;
-use record::{HostName, Residency, Sample, VmName};
+use record::{HostName, Residency, Sample, Timestamp, VmName};
 use serde::{Deserialize, Serialize};
 
 /// Something that happened outside. It is recorded as it came, so that a run can be replayed.
@@ -51,6 +51,58 @@ pub enum Input {
     Undrain {
         /// The host.
         host: HostName,
+    },
+    /// A person takes the right to begin moves away: running ones go on to their verdict.
+    Disarm,
+    /// A person gives that right back.
+    Arm,
+    /// A person agrees to a move that waits for it. It begins if it would be chosen now, too.
+    Approve {
+        /// What moves.
+        vm: VmName,
+        /// Where to.
+        target: HostName,
+    },
+    /// A person wants a move, whatever it gains. It begins if the target fits.
+    Order {
+        /// What moves.
+        vm: VmName,
+        /// Where to.
+        target: HostName,
+    },
+    /// A person has looked after a function whose last verdict was one that only a person can end.
+    Release {
+        /// The function.
+        vm: VmName,
+    },
+    /// A function was seen to run on this host, and on no other.
+    Seen {
+        /// The function.
+        vm: VmName,
+        /// The host.
+        host: HostName,
+    },
+    /// How long moves of a function take, and how long viewers see nothing new, as learned from its moves.
+    Learned {
+        /// The function.
+        vm: VmName,
+        /// From a decision until the viewer is served from the target, 95th percentile.
+        migration_ms: f64,
+        /// At the switch.
+        gap_ms: f64,
+    },
+    /// What an earlier controller knew of a function.
+    Known {
+        /// The function.
+        vm: VmName,
+        /// Where it was.
+        host: HostName,
+        /// No move before this.
+        cooldown_until_us: Timestamp,
+        /// Moves in a row that did not arrive.
+        failures_in_a_row: u32,
+        /// Its last verdict was one that only a person can end.
+        given_up: bool,
     },
     /// An earlier controller began this move and did not see its end. Nothing is known of it but that.
     Resumed {

@@ -10,8 +10,8 @@ use crate::settings::Settings;
 /// Name of the file.
 pub const INPUTS: &str = "inputs.jsonl";
 
-/// Version of the file. 2: what a controller is told of functions and limits has grown.
-pub const SCHEMA: u32 = 2;
+/// Version of the file. 3: settings say how far the controller is trusted.
+pub const SCHEMA: u32 = 3;
 
 /// First line of the file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@
 //!
 //! Read in this order: [`input`] (what comes in), [`settings`], [`picture_age`] (what load does to a viewer), [`host`],
 //! [`forecast`], [`policy`] (is it time?), [`placement`] (which function, and where to?), `decide` (a move, or why not),
-//! [`reallocation`] (one move, from plan to verdict), [`controller`] (all of it together), [`journal`] (how inputs are kept
+//! [`reallocation`] (one move, from plan to verdict), [`controller`] (all of it together), [`view`] (what it shows of itself), [`journal`] (how inputs are kept
 //! for a replay). What goes out is [`record::Event`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -22,9 +22,11 @@ pub mod placement;
 pub mod policy;
 pub mod reallocation;
 pub mod settings;
+pub mod view;
 
 pub use controller::Controller;
 pub use host::HostId;
 pub use input::{CopyOutcome, Input};
 pub use picture_age::{PictureAge, PictureAgeError};
-pub use settings::{HandOver, Limits, Mobility, Placement, Policy, Settings, SettingsError};
+pub use settings::{HandOver, Limits, Mobility, Placement, Policy, Settings, SettingsError, Trust};
+pub use view::View;

@@ -120,6 +120,16 @@ impl Reallocation {
         }
     }
 
+    /// What it waits for, in a word.
+    pub(crate) const fn stage(&self) -> &'static str {
+        match self.state {
+            State::Copying { .. } => "copying",
+            State::Inspecting { .. } => "inspecting",
+            State::Waiting { .. } => "waiting",
+            State::Acting { .. } => "acting",
+        }
+    }
+
     pub(crate) const fn seen(&self) -> (Residency, Residency) {
         self.seen
     }

@@ -21,6 +21,8 @@ pub struct Settings {
     pub policy: Policy,
     /// Picture age by the load of a function's host, as measured; what a move gains is reckoned with it.
     pub picture_age: PictureAge,
+    /// What it may do by itself.
+    pub trust: Trust,
     /// What keeps it from making things worse.
     pub limits: Limits,
     /// How functions are moved.
@@ -29,6 +31,18 @@ pub struct Settings {
     pub hand_over: HandOver,
     /// So many moves were begun by earlier controllers of the same journal: numbers go on from there.
     pub moves_begun: MigrationId,
+}
+
+/// How far a controller is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trust {
+    /// It says what it would do.
+    Observe,
+    /// A person approves of each move; what a person asked for (a host emptied) needs no further word.
+    Recommend,
+    /// It moves.
+    Automatic,
 }
 
 /// A function in its virtual machine.
@@ -214,8 +228,7 @@ impl Settings {
         not_negative("cooldown_ms", limits.cooldown_ms)?;
         not_negative("gain_min", limits.gain_min)?;
         for function in &self.functions {
-            positive("migration_ms", function.migration_ms)?;
-            not_negative("gap_ms", function.gap_ms)?;
+            figures_of_moves(function.migration_ms, function.gap_ms)?;
             for (key, paths) in [
                 ("path_ms", &function.path_ms),
                 ("path_late_ms", &function.path_late_ms),
@@ -275,6 +288,12 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// Checks the figures of a function's moves.
+pub(crate) fn figures_of_moves(migration_ms: f64, gap_ms: f64) -> Result<(), SettingsError> {
+    positive("migration_ms", migration_ms)?;
+    not_negative("gap_ms", gap_ms)
 }
 
 const fn positive(name: &'static str, value: f64) -> Result<(), SettingsError> {

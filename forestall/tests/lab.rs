@@ -519,28 +519,35 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
     let results: Value =
         serde_json::from_str(&fs::read_to_string(Path::new(out).join("results.json")).unwrap())
             .unwrap();
-    for (table, row, column) in [
-        ("table2", "direct", 0),
-        ("table2", "edge-user-side", 0),
-        ("table4", "RTT", 0),
-        ("jitter", "picture age, mean", 0),
-        ("table5", "mean", 0),
-        ("table6-pi", "median", 0),
-        ("table7", "target at 0 %", 0),
-    ] {
-        let value = &results["tables"][table]["measured"][row][column];
+    // A cell that others on this machine spoilt to the last try is counted, and makes no figure.
+    let spoilt = |part: &str| {
+        let parts = results["parts"].as_array().unwrap();
+        let this = parts.iter().find(|this| this["part"] == part).unwrap();
+        this["spoilt"].as_u64().unwrap() > 0
+    };
+    let figure = |part: &str, table: &str, row: &str| {
+        let value = &results["tables"][table]["measured"][row][0];
+        let figure = value.as_f64();
         assert!(
-            value.as_f64().is_some_and(|v| v > 0.0),
+            figure.map_or_else(|| spoilt(part), |figure| figure > 0.0),
             "{table} {row}: {results}"
         );
+        figure
+    };
+    for (part, table, row) in [
+        ("placement", "table4", "RTT"),
+        ("jitter", "jitter", "picture age, mean"),
+        ("load", "table5", "mean"),
+        ("load", "table6-pi", "median"),
+        ("migration", "table7", "target at 0 %"),
+    ] {
+        figure(part, table, row);
     }
     // Through three functions it takes longer than through none, whatever the machine.
-    let delay = |name: &str| {
-        results["tables"]["table2"]["measured"][name][0]
-            .as_f64()
-            .unwrap()
-    };
-    assert!(delay("edge-user-side") > delay("direct"), "{results}");
+    let delay = |name| figure("placement", "table2", name);
+    if let (Some(three), Some(none)) = (delay("edge-user-side"), delay("direct")) {
+        assert!(three > none, "{results}");
+    }
     let verify = |code| {
         let output = forestall(&["lab", "verify", out]).output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{}", said(&output));

@@ -81,7 +81,10 @@ impl<D: Driver> Mover<D> {
             Event::Settled { migration, .. } => {
                 self.plans.remove(migration);
             }
-            Event::Hold { .. } | Event::Alarm { .. } => {}
+            Event::Hold { .. }
+            | Event::Alarm { .. }
+            | Event::Relocated { .. }
+            | Event::Declined { .. } => {}
         }
     }
 

@@ -115,6 +115,25 @@ pub enum Event {
         /// No further move of this function before this.
         cooldown_until_us: Timestamp,
     },
+    /// A function was seen to run elsewhere than it was taken to be, and no move of ours is open: somebody else moved it.
+    Relocated {
+        /// The function.
+        vm: VmName,
+        /// Where it was taken to be.
+        from: HostName,
+        /// Where it runs.
+        to: HostName,
+    },
+    /// A person asked for a move that cannot begin.
+    Declined {
+        /// What was to move.
+        vm: VmName,
+        /// Where to.
+        target: HostName,
+        /// Why not.
+        #[serde(flatten)]
+        reason: HoldReason,
+    },
     /// A person is needed, or patience: the verdict is one that no further step may follow from.
     Alarm {
         /// Number of the move.
@@ -141,6 +160,20 @@ pub enum Cause {
     Drain,
     /// A function that it belongs together with is elsewhere.
     Together,
+    /// A person asked for it.
+    Order,
+}
+
+/// What keeps a move from beginning that is due and chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Restraint {
+    /// A person took the right to begin moves away, for the time being.
+    Disarmed,
+    /// The orchestrator only says what it would do.
+    Observe,
+    /// A person has to approve.
+    Approval,
 }
 
 /// Mean picture age of the viewers of a host's functions over the horizon of gain, as expected from the forecasts.
@@ -251,6 +284,19 @@ pub enum HoldReason {
         /// Its forecast load with the function on it.
         target_load: f64,
     },
+    /// A move is due and its target is known, but it may not begin.
+    HeldBack {
+        /// By what.
+        restraint: Restraint,
+        /// What would move.
+        vm: VmName,
+        /// Where to.
+        target: HostName,
+        /// What viewers are expected to see; `null` for a move that would be made whatever they see.
+        gain: Option<Gain>,
+    },
+    /// A move was asked for to the host on which the function is.
+    AlreadyThere,
     /// With the best move viewers would be expected to see no younger picture than without one.
     NoUsefulMove {
         /// The function that would be moved.

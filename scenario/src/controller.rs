@@ -1,6 +1,6 @@
 //! What a scenario says to the control core.
 
-use control::{HandOver, Limits, PictureAge, Placement, Policy, Settings};
+use control::{HandOver, Limits, PictureAge, Placement, Policy, Settings, Trust};
 use record::{HostName, Profile, Utilization};
 
 use crate::types::{Function, PolicyName, Role, Scenario};
@@ -179,6 +179,7 @@ impl Scenario {
             functions: self.functions.iter().map(placement).collect(),
             policy,
             picture_age: figures.picture_age.clone(),
+            trust: Trust::Automatic,
             limits: Limits {
                 sample_age_ms_max: self.telemetry.sample_age_ms_max,
                 sustained_samples,

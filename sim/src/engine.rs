@@ -349,7 +349,10 @@ impl Engine {
             Event::Settled {
                 migration, verdict, ..
             } => self.settled(now, *migration, *verdict),
-            Event::Hold { .. } | Event::Alarm { .. } => {}
+            Event::Hold { .. }
+            | Event::Alarm { .. }
+            | Event::Relocated { .. }
+            | Event::Declined { .. } => {}
         }
     }
 

@@ -275,7 +275,9 @@ impl Invariants {
             Event::Hold { .. }
             | Event::Inspect { .. }
             | Event::Cancel { .. }
-            | Event::Alarm { .. } => {}
+            | Event::Alarm { .. }
+            | Event::Relocated { .. }
+            | Event::Declined { .. } => {}
         }
     }
 

@@ -172,9 +172,12 @@ const fn reason_name(reason: &HoldReason) -> &'static str {
         HoldReason::NoTargetFits { .. } => "no_target_fits",
         HoldReason::NoGain { .. } => "no_gain",
         HoldReason::NoUsefulMove { .. } => "no_useful_move",
+        HoldReason::HeldBack { .. } => "held_back",
+        HoldReason::AlreadyThere => "already_there",
     }
 }
 
+/// Not `held_back` and `already_there`: they come of what persons say (`control/tests/trust.rs`), which no scenario has.
 const REASONS: [&str; 15] = [
     "below_threshold",
     "busy",

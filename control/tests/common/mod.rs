@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use forestall_control::{
     Controller, CopyOutcome, HandOver, Input, Limits, Mobility, PictureAge, Placement, Policy,
-    Settings,
+    Settings, Trust,
 };
 use record::decision::{HoldReason, Mode};
 use record::{Event, HostName, Residency, Sample, Timestamp, Utilization, VmName};
@@ -44,6 +44,7 @@ pub fn settings() -> Settings {
             start_at: share(0.9),
         },
         picture_age: picture_age(),
+        trust: Trust::Automatic,
         limits: Limits {
             sample_age_ms_max: 12e3,
             sustained_samples: 1,
@@ -199,6 +200,8 @@ pub fn words(events: &[Event]) -> Vec<String> {
         Event::Discard { end, .. } => Some(format!("discard {end:?}").to_lowercase()),
         Event::Settled { verdict, .. } => Some(format!("settled {verdict}")),
         Event::Alarm { verdict, .. } => Some(format!("alarm {verdict}")),
+        Event::Relocated { from, to, .. } => Some(format!("relocated {from}>{to}")),
+        Event::Declined { target, .. } => Some(format!("declined {target}")),
     };
     events.iter().filter_map(word).collect()
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use control::{HandOver, Limits, Mobility, PictureAge, Placement, Policy, Settings};
+use control::{HandOver, Limits, Mobility, PictureAge, Placement, Policy, Settings, Trust};
 use record::decision::Mode;
 use record::{HostName, Timestamp, Utilization, VmName};
 use scenario::migration::Slowdown;
@@ -68,6 +68,7 @@ impl Parameters {
     #[must_use]
     pub fn frozen() -> Self {
         Self {
+            trust: Trust::Automatic,
             limits: Limits {
                 sample_age_ms_max: 12e3,
                 sustained_samples: 1,
