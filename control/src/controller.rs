@@ -127,6 +127,19 @@ impl Controller {
         Some(&self.hosts[function.host.0 as usize].name)
     }
 
+    /// What a later controller has to be told of a function; `None` for a name that is not one.
+    #[must_use]
+    pub fn known(&self, vm: &VmName) -> Option<Input> {
+        let function = self.functions.get(self.function_id(vm)?)?;
+        Some(Input::Known {
+            vm: vm.clone(),
+            host: self.hosts[function.host.0 as usize].name.clone(),
+            cooldown_until_us: function.cooldown_until,
+            failures_in_a_row: function.failures_in_a_row,
+            given_up: function.given_up,
+        })
+    }
+
     /// The number of a host, for [`Controller::sample`]; `None` for a name that is not one.
     #[must_use]
     pub fn host_id(&self, name: &HostName) -> Option<HostId> {

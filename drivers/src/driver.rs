@@ -82,8 +82,17 @@ pub trait Driver: Send + Sync + 'static {
     /// The engine's figures of a move; ask before the source is discarded. What it does not say stays `None`.
     fn figures(&self, plan: &Plan) -> impl Future<Output = Figures> + Send;
 
+    /// What a host says of a virtual machine.
+    fn residency(&self, vm: &VmName, host: &HostName) -> impl Future<Output = Residency> + Send;
+
     /// Where the guest is: the target is asked first, then the source.
-    fn inspect(&self, plan: &Plan) -> impl Future<Output = (Residency, Residency)> + Send;
+    fn inspect(&self, plan: &Plan) -> impl Future<Output = (Residency, Residency)> + Send {
+        async {
+            let target = self.residency(&plan.vm, &plan.target).await;
+            let source = self.residency(&plan.vm, &plan.source).await;
+            (target, source)
+        }
+    }
 
     /// Lets the held guest run at one end. The caller has seen that the other does not run it.
     ///

@@ -87,7 +87,7 @@ async fn set(flag: &AtomicBool) {
 async fn follow(settings: Settings, source: &HostName, driver: Qemu) -> Result<Relocated, String> {
     let mut controller = Controller::new(settings.clone()).map_err(|error| error.to_string())?;
     let (news_in, mut news) = mpsc::channel(64);
-    let mut mover = Mover::new(driver, news_in);
+    let mut mover = Mover::new(std::sync::Arc::new(driver), news_in);
     let decided = Timestamp::now();
     let mut figures = (None, None);
     // The targets first: the source's sample is the one that decides.
@@ -133,11 +133,11 @@ async fn follow(settings: Settings, source: &HostName, driver: Qemu) -> Result<R
         let input = tokio::select! {
             Some(news) = news.recv() => match news {
                 News::Input(input) => input,
-                News::Fact(_, _, orchestrator::journal::MoveFact::Figures { total_ms, downtime_ms }) => {
+                News::Fact(_, _, orchestrator::recording::MoveFact::Figures { total_ms, downtime_ms }) => {
                     figures = (total_ms, downtime_ms);
                     continue;
                 }
-                News::Fact(..) => continue,
+                News::Fact(..) | News::Seen(..) => continue,
             },
             () = tokio::time::sleep(wait) => Input::Timeout,
         };

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use control::Input;
 use control::journal::{Entry, INPUTS};
-use orchestrator::config::Config;
-use orchestrator::journal::{DECISIONS, MOVES, MoveEvent, MoveFact};
+use orchestrator::api::Listen;
+use orchestrator::config::{Api, Config, Engine};
+use orchestrator::recording::{DECISIONS, MOVES, MoveEvent, MoveFact};
 use orchestrator::snmp::{AuthProtocol, PrivacyProtocol, Snmp, SnmpVersion};
 use record::raw::{LoadRow, MigrationRow, PhaseRow};
 use record::{Decision, Event, Profile, Timestamp};
@@ -150,7 +151,12 @@ fn start_orchestrator(world: &World<'_>, plan: &Plan<'_>) -> Result<Process, Lab
     let figures = Figures::try_from(plan.measured)?;
     let config = Config {
         schema: orchestrator::config::SCHEMA,
-        journal: plan.folder.clone(),
+        journal: plan.folder.join("journal.db"),
+        journal_mib_max: None,
+        recording: Some(plan.folder.clone()),
+        api: Some(Api {
+            listen: Listen::Unix(crate::site::API.into()),
+        }),
         snmp: Snmp {
             version: SnmpVersion::V3,
             user: Some(agent::USER.into()),
@@ -163,7 +169,7 @@ fn start_orchestrator(world: &World<'_>, plan: &Plan<'_>) -> Result<Process, Lab
             agents: scenario.hosts_of(Role::Edge).filter_map(agent).collect(),
         },
         control: scenario.controller_settings(plan.policy, &figures),
-        qemu: world.machine.driver_config(),
+        engine: Engine::Qemu(world.machine.driver_config()),
     };
     let path = plan.folder.join("orchestrator.toml");
     let text = toml::to_string(&config).map_err(|error| LabError::Measure(error.to_string()))?;

@@ -10,6 +10,8 @@ use crate::network;
 
 /// State of the running lab: sockets, views of /proc, logs. Gone when it ends.
 pub const STATE: &str = "/run/forestall/lab";
+/// Where the orchestrator of a run answers.
+pub const API: &str = "/run/forestall/lab-api.sock";
 const LOCK: &str = "/run/forestall/lab.lock";
 
 /// The right to run a lab on this machine. When it is dropped everything that the lab started is ended and removed.

@@ -6,25 +6,54 @@ use control::Settings;
 use drivers::qemu::QemuConfig;
 use serde::{Deserialize, Serialize};
 
+use crate::api::Listen;
 use crate::snmp::Snmp;
 
-/// Version of the file. 2: what a controller is told of functions and limits has grown, secrets are not in it.
-pub const SCHEMA: u32 = 2;
+/// Version of the file. 3: the journal is one file, there is a choice of engines, and settings say how far it is trusted.
+pub const SCHEMA: u32 = 3;
+/// Size of a journal, where nothing is said of it.
+const JOURNAL_MIB: u64 = 512;
 
 /// Everything that `forestall orchestrate` has to be told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Version of the format; 1.
+    /// Version of the format; 3.
     pub schema: u32,
-    /// Folder for `inputs.jsonl`, `decisions.jsonl` and `moves.jsonl`; it must exist.
+    /// The journal, a file; it is made if it is not there, its folder is not.
     pub journal: PathBuf,
+    /// Largest size of the journal, 512 where nothing is said: what is oldest goes first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal_mib_max: Option<u64>,
+    /// Folder for `inputs.jsonl`, `decisions.jsonl` and `moves.jsonl`, which have everything and grow without end: for
+    /// experiments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<PathBuf>,
+    /// Where it answers; nowhere where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<Api>,
     /// Where load is read.
     pub snmp: Snmp,
     /// When and where to move.
     pub control: Settings,
     /// How to move.
-    pub qemu: QemuConfig,
+    pub engine: Engine,
+}
+
+/// What moves virtual machines.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Engine {
+    /// QEMU, by its own monitor.
+    Qemu(QemuConfig),
+}
+
+/// Where an orchestrator answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Api {
+    /// `unix:PATH`, a socket that its owner and group may use, or `127.0.0.1:PORT`, which everybody on this machine may.
+    pub listen: Listen,
 }
 
 /// Why a configuration cannot be used.
@@ -49,6 +78,12 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// Largest size of the journal.
+    #[must_use]
+    pub fn journal_size_max_bytes(&self) -> u64 {
+        self.journal_mib_max.unwrap_or(JOURNAL_MIB) << 20
+    }
+
     /// Reads and checks a configuration.
     ///
     /// # Errors

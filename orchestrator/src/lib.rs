@@ -1,17 +1,23 @@
 //! Watches hosts, lets `control` decide, and has a driver do it: poll -> control -> driver.
 //!
-//! Every input of the controller is written to `inputs.jsonl` before it is handled and every decision to `decisions.jsonl`
-//! before it is acted on, so that a run can be replayed and explained.
+//! What came in and what was decided of it is written down before it is acted on, so that it can be explained, and gone on
+//! with after `kill -9`.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod agent;
+pub mod api;
 pub mod bench;
+pub mod client;
 pub mod config;
 pub mod counters;
+pub mod explain;
 pub mod journal;
+mod learn;
 pub mod mover;
+pub mod recording;
 pub mod run;
 pub mod snmp;
+pub mod survey;
 
 pub use config::Config;
-pub use run::{OrchestratorError, run};
+pub use run::{OrchestratorError, Site, run};

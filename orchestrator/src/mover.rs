@@ -6,10 +6,11 @@ use std::sync::Arc;
 use control::{CopyOutcome, Input};
 use drivers::{Driver, DriverError, Plan};
 use record::decision::{End, MigrationId};
-use record::{Event, Timestamp};
+use record::{Event, Timestamp, VmName};
 use tokio::sync::mpsc;
 
-use crate::journal::MoveFact;
+use crate::recording::MoveFact;
+use crate::survey::Seen;
 
 /// What tasks send to the orchestrator's loop.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub enum News {
     Input(Input),
     /// For the journal alone.
     Fact(Timestamp, MigrationId, MoveFact),
+    /// What was seen of a function that is not being moved.
+    Seen(VmName, Seen),
 }
 
 /// The open plans and the way to the driver.
@@ -30,9 +33,9 @@ pub struct Mover<D> {
 
 impl<D: Driver> Mover<D> {
     /// No move open yet; what comes of things is told through `news`.
-    pub fn new(driver: D, news: mpsc::Sender<News>) -> Self {
+    pub const fn new(driver: Arc<D>, news: mpsc::Sender<News>) -> Self {
         Self {
-            driver: Arc::new(driver),
+            driver,
             plans: BTreeMap::new(),
             news,
         }
@@ -41,6 +44,16 @@ impl<D: Driver> Mover<D> {
     /// Whether a move is open.
     pub fn busy(&self) -> bool {
         !self.plans.is_empty()
+    }
+
+    /// What an open move moves.
+    pub fn vm(&self, migration: MigrationId) -> Option<&VmName> {
+        self.plans.get(&migration).map(|plan| &plan.vm)
+    }
+
+    /// Knows a move that an earlier orchestrator began.
+    pub fn resume(&mut self, plan: Plan) {
+        self.plans.insert(plan.migration, plan);
     }
 
     /// Begins to do what was decided; returns at once.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use control::HandOver;
 use record::decision::{End, MigrationId, Mode};
-use record::{HostName, Residency};
+use record::{HostName, Residency, VmName};
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::sync::Notify;
@@ -67,11 +67,11 @@ impl Qemu {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn end(&self, plan: &Plan, host: &HostName) -> Result<&QemuEnd, DriverError> {
-        let ends = self.config.vms.get(&plan.vm);
+    fn end(&self, vm: &VmName, host: &HostName) -> Result<&QemuEnd, DriverError> {
+        let ends = self.config.vms.get(vm);
         ends.and_then(|ends| ends.get(host))
             .ok_or_else(|| DriverError::Refused {
-                what: format!("move {} to {host}", plan.vm),
+                what: format!("move {vm} to {host}"),
                 why: "the configuration of the QEMU driver names no such end".into(),
             })
     }
@@ -118,30 +118,6 @@ impl Qemu {
             .execute("migrate-set-parameters", parameters)
             .await
             .map(drop)
-    }
-
-    async fn residency(&self, plan: &Plan, host: &HostName) -> Residency {
-        let Ok(end) = self.end(plan, host) else {
-            return Residency::Unreachable;
-        };
-        let status = async {
-            let mut monitor = Monitor::connect(&end.monitor).await?;
-            monitor.execute("query-status", json!({})).await
-        };
-        match status.await {
-            Ok(status) => residency_of(
-                status
-                    .get("status")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default(),
-            ),
-            Err(MonitorError::NoProcess(_) | MonitorError::Closed(_)) => Residency::Absent,
-            Err(
-                MonitorError::Unreachable { .. }
-                | MonitorError::Refused { .. }
-                | MonitorError::NotQmp { .. },
-            ) => Residency::Unreachable,
-        }
     }
 }
 
@@ -235,8 +211,10 @@ impl Driver for Qemu {
             what: what.clone(),
             why: error.to_string(),
         };
-        let (source_end, target_end) =
-            (self.end(plan, &plan.source)?, self.end(plan, &plan.target)?);
+        let (source_end, target_end) = (
+            self.end(&plan.vm, &plan.source)?,
+            self.end(&plan.vm, &plan.target)?,
+        );
         let mut source = Monitor::connect(&source_end.monitor)
             .await
             .map_err(refused)?;
@@ -273,7 +251,7 @@ impl Driver for Qemu {
 
     async fn figures(&self, plan: &Plan) -> Figures {
         let none = Figures::default();
-        let Ok(end) = self.end(plan, &plan.source) else {
+        let Ok(end) = self.end(&plan.vm, &plan.source) else {
             return none;
         };
         let Ok(mut source) = Monitor::connect(&end.monitor).await else {
@@ -295,19 +273,36 @@ impl Driver for Qemu {
         none
     }
 
-    async fn inspect(&self, plan: &Plan) -> (Residency, Residency) {
-        let target = self.residency(plan, &plan.target).await;
-        let source = self.residency(plan, &plan.source).await;
-        (target, source)
+    async fn residency(&self, vm: &VmName, host: &HostName) -> Residency {
+        let Ok(end) = self.end(vm, host) else {
+            return Residency::Unreachable;
+        };
+        let status = async {
+            let mut monitor = Monitor::connect(&end.monitor).await?;
+            monitor.execute("query-status", json!({})).await
+        };
+        match status.await {
+            Ok(status) => residency_of(
+                status
+                    .get("status")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default(),
+            ),
+            Err(MonitorError::NoProcess(_) | MonitorError::Closed(_)) => Residency::Absent,
+            Err(
+                MonitorError::Unreachable { .. }
+                | MonitorError::Refused { .. }
+                | MonitorError::NotQmp { .. },
+            ) => Residency::Unreachable,
+        }
     }
-
     async fn run(&self, plan: &Plan, end: End) -> Result<(), DriverError> {
         let host = plan.host(end);
         let uncertain = |error: MonitorError| DriverError::Uncertain {
             what: format!("run {} on {host}", plan.vm),
             why: error.to_string(),
         };
-        let mut monitor = Monitor::connect(&self.end(plan, host)?.monitor)
+        let mut monitor = Monitor::connect(&self.end(&plan.vm, host)?.monitor)
             .await
             .map_err(uncertain)?;
         monitor
@@ -331,7 +326,7 @@ impl Driver for Qemu {
             what: what.clone(),
             why: error.to_string(),
         };
-        let address = &self.end(plan, host)?.monitor;
+        let address = &self.end(&plan.vm, host)?.monitor;
         match Monitor::connect(address).await {
             Err(MonitorError::NoProcess(_)) => return Ok(()),
             Err(error) => return Err(uncertain(error)),

@@ -7,6 +7,7 @@ mod bench_media;
 mod capture;
 mod lab;
 mod measure;
+mod operate;
 mod orchestrate;
 #[cfg(feature = "media")]
 mod overlay;
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     Report(report::Arguments),
     /// Watch hosts, and move functions before their hosts get too busy
     Orchestrate(orchestrate::Arguments),
+    #[command(flatten)]
+    Operate(operate::Command),
     /// Measure what Forestall costs on this machine
     Bench(bench::Arguments),
     /// Be the camera: send a moving picture with a clock
@@ -72,6 +75,7 @@ impl Command {
             Self::Measure(arguments) => arguments.run(),
             Self::Report(arguments) => arguments.run(),
             Self::Orchestrate(arguments) => arguments.run(),
+            Self::Operate(command) => command.run(),
             Self::Bench(arguments) => arguments.run(),
             #[cfg(feature = "media")]
             Self::Capture(arguments) => arguments.run(),

@@ -56,10 +56,12 @@ impl Arguments {
                 .await
                 .map_err(|error| Failure {
                     kind: match error {
-                        OrchestratorError::Settings(_) | OrchestratorError::Snmp(_) => {
-                            FailureKind::Configuration
-                        }
-                        OrchestratorError::Journal { .. } => FailureKind::Work,
+                        OrchestratorError::Settings(_)
+                        | OrchestratorError::Snmp(_)
+                        | OrchestratorError::OpenMove { .. } => FailureKind::Configuration,
+                        OrchestratorError::Journal(_)
+                        | OrchestratorError::Recording { .. }
+                        | OrchestratorError::Api(_) => FailureKind::Work,
                     },
                     error: error.into(),
                 })

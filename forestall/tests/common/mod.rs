@@ -1,6 +1,9 @@
 //! Real processes on loopback, for the tests of the video commands.
 #![allow(dead_code)] // Each test binary uses its part.
 
+pub(crate) mod browser;
+pub(crate) mod site;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};

@@ -68,7 +68,6 @@ impl Parameters {
     #[must_use]
     pub fn frozen() -> Self {
         Self {
-            trust: Trust::Automatic,
             limits: Limits {
                 sample_age_ms_max: 12e3,
                 sustained_samples: 1,
@@ -157,6 +156,7 @@ pub fn settings(
         functions,
         policy,
         picture_age: picture_age.map_err(|error| SimError::Laws(error.to_string()))?,
+        trust: Trust::Automatic,
         limits: parameters.limits.clone(),
         mode: Mode::PreCopy,
         hand_over: HandOver::Held,

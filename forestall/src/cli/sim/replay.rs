@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use control::journal::INPUTS;
-use orchestrator::journal::DECISIONS;
+use orchestrator::recording::DECISIONS;
 use record::{Decision, Event};
 
 use super::{Chosen, Failure, Outcome, configuration, work};
@@ -17,7 +17,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// Folder of a run of the lab, or the journal of an orchestrator
+    /// Folder of a run of the lab, or the recording of an orchestrator
     dir: PathBuf,
     /// Decide by another policy instead, and say when it would have begun to move
     #[arg(long, value_enum, value_name = "NAME")]

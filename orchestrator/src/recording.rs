@@ -1,4 +1,5 @@
-//! What came in, what was decided, what came of it: three files of JSON lines.
+//! What came in, what was decided, what came of it, all of it, in three files of JSON lines: for experiments and replays. It
+//! grows without end; what an orchestrator remembers is in its [`crate::journal`].
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -47,13 +48,13 @@ pub enum MoveFact {
 
 /// The three files, open for appending.
 #[derive(Debug)]
-pub(crate) struct Journal {
+pub(crate) struct Recording {
     inputs: File,
     decisions: File,
     moves: File,
 }
 
-impl Journal {
+impl Recording {
     pub(crate) fn create(folder: &Path, settings: &Settings) -> Result<Self, (PathBuf, io::Error)> {
         let open = |name| {
             let path = folder.join(name);
@@ -63,7 +64,7 @@ impl Journal {
                 .open(&path)
                 .map_err(|error| (path, error))
         };
-        let mut journal = Self {
+        let mut recording = Self {
             inputs: open(INPUTS)?,
             decisions: open(DECISIONS)?,
             moves: open(MOVES)?,
@@ -72,8 +73,8 @@ impl Journal {
             schema: control::journal::SCHEMA,
             settings: settings.clone(),
         };
-        write_line(&mut journal.inputs, &head).map_err(|error| (folder.join(INPUTS), error))?;
-        Ok(journal)
+        write_line(&mut recording.inputs, &head).map_err(|error| (folder.join(INPUTS), error))?;
+        Ok(recording)
     }
 
     pub(crate) fn input(&mut self, now_us: Timestamp, input: &Input) -> io::Result<()> {
@@ -86,14 +87,8 @@ impl Journal {
         )
     }
 
-    /// Durable when it returns: a decision is known before it is acted on.
     pub(crate) fn decision(&mut self, decision: &Decision) -> io::Result<()> {
-        write_line(&mut self.decisions, decision)?;
-        if matches!(decision.event, record::Event::Hold { .. }) {
-            Ok(())
-        } else {
-            self.decisions.sync_data()
-        }
+        write_line(&mut self.decisions, decision)
     }
 
     pub(crate) fn fact(

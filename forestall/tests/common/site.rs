@@ -1,0 +1,304 @@
+//! A site on loopback: simulated agents, real QEMU processes with nothing but a BIOS in them, a real orchestrator.
+
+use std::fs;
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use control::Trust;
+use orchestrator::snmp::fleet::Fleet;
+use orchestrator::snmp::{Access, Secret};
+use scenario::{PolicyName, Scenario};
+use serde_json::{Value, json};
+
+use super::{free_tcp_port, wait_for};
+
+const COMMUNITY: &str = "site-test";
+/// The two edge servers of the shipped scenario.
+pub(crate) const HOSTS: [&str; 2] = ["edge-robot", "edge-user"];
+pub(crate) const FUNCTION: &str = "text-insertion";
+/// Memory of a machine in which nothing runs is copied in milliseconds.
+pub(crate) const FAST: u64 = 100 << 20;
+/// Its BIOS then takes some seconds.
+pub(crate) const SLOW: u64 = 40_000;
+
+/// The site. What was started ends with it.
+pub(crate) struct Site {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) orchestrator: Option<Child>,
+    ends: Arc<AtomicBool>,
+    agents: Option<JoinHandle<()>>,
+    monitors: [u16; 2],
+}
+
+impl Site {
+    /// Agents answer, and the function's QEMU runs on a host; no orchestrator yet.
+    pub(crate) fn new(runs_on: &str, bytes_per_s: u64, trust: Trust) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (sockets, ends) = (
+            HOSTS.map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()),
+            Arc::new(AtomicBool::new(false)),
+        );
+        let addresses = [0, 1].map(|i| sockets[i].local_addr().unwrap());
+        let stop = Arc::clone(&ends);
+        let agents = std::thread::spawn(move || answer(&sockets, &stop));
+        let site = Self {
+            orchestrator: None,
+            ends,
+            agents: Some(agents),
+            monitors: HOSTS.map(|_| free_tcp_port()),
+            folder,
+        };
+        site.configure(&addresses, bytes_per_s, trust);
+        let host = HOSTS.iter().position(|name| *name == runs_on).unwrap();
+        let mut launch = site.launch(host);
+        let held = launch.iter().position(|word| word == "-S").unwrap();
+        launch.drain(held..held + 3);
+        let status = Command::new(&launch[0])
+            .args(&launch[1..])
+            .status()
+            .expect("qemu-system-x86_64 is not installed: scripts/setup.sh");
+        assert!(status.success());
+        site
+    }
+
+    fn pid_file(&self, host: usize) -> PathBuf {
+        self.folder.path().join(format!("{}.pid", HOSTS[host]))
+    }
+
+    fn launch(&self, host: usize) -> Vec<String> {
+        // An odd number of pages (ARCHITECTURE.md, "The guest's memory").
+        let text = format!(
+            "qemu-system-x86_64 -machine pc,accel=tcg -m size=16392k -nodefaults -display none -S -incoming defer \
+             -qmp tcp:127.0.0.1:{},server=on,wait=off -daemonize -pidfile {}",
+            self.monitors[host],
+            self.pid_file(host).display()
+        );
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    fn configure(&self, agents: &[std::net::SocketAddr; 2], bytes_per_s: u64, trust: Trust) {
+        let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/reallocation");
+        let scenario = Scenario::read(Path::new(shipped)).unwrap();
+        let mut control =
+            scenario.controller_settings(PolicyName::Deadline, &scenario.model_figures());
+        control.trust = trust;
+        control.limits.cooldown_ms = 500.0;
+        // The simulated agents say 60 %.
+        control.functions[0].load = record::Utilization::new(0.1).unwrap();
+        let end = |host: usize| {
+            json!({
+                "monitor": format!("127.0.0.1:{}", self.monitors[host]),
+                "incoming": format!("127.0.0.1:{}", free_tcp_port()),
+                "launch": self.launch(host),
+            })
+        };
+        let config = json!({
+            "schema": orchestrator::config::SCHEMA,
+            "journal": self.folder.path().join("journal.db"),
+            "api": { "listen": format!("unix:{}", self.socket().display()) },
+            "snmp": {
+                "version": "v2c", "community": { "env": "FORESTALL_TEST_COMMUNITY" }, "poll_ms": 200,
+                "agents": { HOSTS[0]: agents[0].to_string(), HOSTS[1]: agents[1].to_string() },
+            },
+            "control": control,
+            "engine": { "qemu": {
+                "downtime_limit_ms": 300, "bandwidth_bytes_per_s": bytes_per_s,
+                "vms": { FUNCTION: { HOSTS[0]: end(0), HOSTS[1]: end(1) } },
+            } },
+        });
+        fs::write(
+            self.folder.path().join("forestall.toml"),
+            toml::to_string(&without_nulls(config)).unwrap(),
+        )
+        .unwrap();
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("api.sock")
+    }
+
+    /// An orchestrator of this site that is not this site's to end.
+    pub(crate) fn another(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_forestall"));
+        command
+            .args(["orchestrate", "--config"])
+            .arg(self.folder.path().join("forestall.toml"))
+            .env("FORESTALL_TEST_COMMUNITY", COMMUNITY)
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn start(&mut self) {
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.path().join("log"))
+            .unwrap();
+        self.orchestrator = Some(self.another().stderr(log).spawn().unwrap());
+        wait_for("the orchestrator answers", || {
+            self.say("status").status.success()
+        });
+    }
+
+    /// Both hosts have been heard, and may carry functions.
+    pub(crate) fn start_and_hear(&mut self) {
+        self.start();
+        wait_for("samples", || self.ask("status")["hosts_fresh"] == 2);
+    }
+
+    pub(crate) fn kill(&mut self) {
+        let mut orchestrator = self.orchestrator.take().unwrap();
+        orchestrator.kill().unwrap();
+        orchestrator.wait().unwrap();
+    }
+
+    pub(crate) fn say(&self, words: &str) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_forestall"))
+            .args(words.split_whitespace())
+            .env("FORESTALL_API", format!("unix:{}", self.socket().display()))
+            .output()
+            .unwrap()
+    }
+
+    /// An answer as JSON.
+    pub(crate) fn ask(&self, words: &str) -> Value {
+        let output = self.say(&format!("{words} --json"));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words}: {said}{}", self.log());
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// An answer in words.
+    pub(crate) fn words(&self, words: &str) -> String {
+        let output = self.say(words);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words}: {said}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What is said when it cannot be done.
+    pub(crate) fn refusal(&self, words: &str) -> String {
+        let output = self.say(words);
+        assert_eq!(output.status.code(), Some(1), "{words}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Hosts on which a QEMU of the function says that the guest runs.
+    pub(crate) fn runners(&self) -> Vec<&'static str> {
+        let runs = |host: &usize| qmp(self.monitors[*host], "query-status")["running"] == true;
+        (0..2).filter(runs).map(|host| HOSTS[host]).collect()
+    }
+
+    /// Ends the QEMU on a host as a crash would.
+    pub(crate) fn kill_qemu(&self, host: &str) {
+        let host = HOSTS.iter().position(|name| *name == host).unwrap();
+        kill(&self.pid_file(host));
+    }
+
+    pub(crate) fn where_is(&self) -> String {
+        self.ask("functions")[0]["host"].as_str().unwrap().into()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if let Some(mut orchestrator) = self.orchestrator.take() {
+            drop(orchestrator.kill());
+            drop(orchestrator.wait());
+        }
+        for host in 0..2 {
+            kill(&self.pid_file(host));
+        }
+        self.ends.store(true, Ordering::Relaxed);
+        if let Some(agents) = self.agents.take() {
+            drop(agents.join());
+        }
+    }
+}
+
+fn kill(pid_file: &Path) {
+    let pid = fs::read_to_string(pid_file).ok();
+    if let Some(pid) = pid.and_then(|text| text.trim().parse().ok()) {
+        let pid = nix::unistd::Pid::from_raw(pid);
+        // QEMU takes its file away when it ends by itself: what stands in it is its own.
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        drop(fs::remove_file(pid_file));
+    }
+}
+
+/// One command to a QEMU; null where there is none, or none that answers.
+fn qmp(port: u16, command: &str) -> Value {
+    use std::io::{BufRead, BufReader, Write};
+    let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else {
+        return Value::Null;
+    };
+    stream
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    drop(lines.next());
+    for command in ["qmp_capabilities", command] {
+        let asked = json!({ "execute": command }).to_string() + "\n";
+        if stream.write_all(asked.as_bytes()).is_err() {
+            return Value::Null;
+        }
+        for line in lines.by_ref() {
+            let Ok(line) = line else { return Value::Null };
+            let answer: Value = serde_json::from_str(&line).unwrap();
+            if answer.get("return").is_some() {
+                if command != "qmp_capabilities" {
+                    return answer["return"].clone();
+                }
+                break;
+            }
+        }
+    }
+    Value::Null
+}
+
+/// The agents, until the site ends.
+fn answer(sockets: &[UdpSocket; 2], ends: &AtomicBool) {
+    let access = Access::V2c {
+        community: Secret::new(COMMUNITY),
+    };
+    let mut fleet = Fleet::new(&access).unwrap();
+    let begun = Instant::now();
+    let mut buffer = [0; 2048];
+    for socket in sockets {
+        let pause = Duration::from_millis(20);
+        socket.set_read_timeout(Some(pause)).unwrap();
+    }
+    while !ends.load(Ordering::Relaxed) {
+        for socket in sockets {
+            if let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                let to = socket.local_addr().unwrap().ip();
+                let up = begun.elapsed() + Duration::from_secs(99);
+                if let Some(answer) = fleet.answer(up, to, &buffer[..length]) {
+                    socket.send_to(&answer, from).unwrap();
+                }
+            }
+        }
+    }
+}
+
+/// TOML has no null: what is not said is left out.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(map) => map
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(key, value)| (key, without_nulls(value)))
+            .collect(),
+        Value::Array(list) => list.into_iter().map(without_nulls).collect(),
+        other => other,
+    }
+}

@@ -1,0 +1,140 @@
+//! An orchestrator as an operator runs it: told and asked by the command line, killed, started again. Real QEMU processes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::process::Stdio;
+
+use common::site::{FAST, FUNCTION, HOSTS, SLOW, Site};
+use common::wait_for;
+use control::Trust;
+
+#[test]
+fn a_person_moves_a_function_and_is_told_why() {
+    let mut site = Site::new(HOSTS[0], FAST, Trust::Observe);
+    site.start_and_hear();
+    assert!(
+        site.words("hosts").contains("by the forecast"),
+        "{}",
+        site.words("hosts")
+    );
+    let began = site.words(&format!("move {FUNCTION} {}", HOSTS[1]));
+    assert!(began.contains("move 1 of text-insertion"), "{began}");
+    wait_for("the move", || site.where_is() == HOSTS[1]);
+    assert_eq!(site.runners(), [HOSTS[1]]);
+    let moved = &site.ask("moves")[0];
+    assert_eq!(moved["verdict"], "moved", "{moved}");
+    assert_eq!(moved["cause"], "order");
+    assert!(moved["took_ms"].as_f64().unwrap() > 0.0);
+    let why = site.words("why 1");
+    for words in [
+        "since a person asked for it",
+        "look where it is",
+        "moved: it runs at the target",
+    ] {
+        assert!(why.contains(words), "{words:?} in {why}");
+    }
+    // What was learned of it is known after a restart, and numbers go on.
+    site.kill();
+    site.start_and_hear();
+    assert_eq!(site.where_is(), HOSTS[1]);
+    let began = site.words(&format!("move {FUNCTION} {}", HOSTS[0]));
+    assert!(began.contains("move 2 of"), "{began}");
+    wait_for("the way back", || site.where_is() == HOSTS[0]);
+}
+
+#[test]
+fn killed_in_the_middle_of_a_move_it_looks_before_it_does_anything() {
+    let mut site = Site::new(HOSTS[0], SLOW, Trust::Automatic);
+    site.start_and_hear();
+    site.words(&format!("move {FUNCTION} {}", HOSTS[1]));
+    wait_for("copying", || {
+        site.ask("status")["moves"][0]["stage"] == "copying"
+    });
+    site.kill();
+    site.start();
+    wait_for("a verdict", || site.ask("moves")[0]["verdict"].is_string());
+    let why = site.ask("why 1");
+    let kinds: Vec<&str> = why["decisions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|decision| decision["kind"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds[..2], ["start", "inspect"], "{kinds:?}");
+    let runners = site.runners();
+    assert_eq!(runners.len(), 1, "{runners:?} {}", site.log());
+    assert_eq!(site.where_is(), runners[0]);
+}
+
+#[test]
+fn what_a_person_wants_outlives_the_process() {
+    let mut site = Site::new(HOSTS[0], FAST, Trust::Automatic);
+    site.start();
+    site.words("disarm");
+    site.words(&format!("drain {}", HOSTS[0]));
+    site.kill();
+    site.start_and_hear();
+    assert_eq!(site.ask("status")["armed"], false);
+    wait_for("a target", || {
+        site.words(&format!("why {}", HOSTS[0]))
+            .contains("disarmed")
+    });
+    let refusal = site.refusal(&format!("move {FUNCTION} {}", HOSTS[1]));
+    assert!(refusal.contains("disarmed"), "{refusal}");
+    assert_eq!(site.runners(), [HOSTS[0]]);
+    site.words("arm");
+    wait_for("the drain", || site.where_is() == HOSTS[1]);
+    assert_eq!(site.ask("moves")[0]["cause"], "drain");
+}
+
+#[test]
+fn two_orchestrators_do_not_move_the_same_functions() {
+    let mut site = Site::new(HOSTS[0], FAST, Trust::Observe);
+    site.start();
+    let second = site.another().stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert!(said.contains("another orchestrator"), "{said}");
+    assert!(site.ask("status")["functions"] == 1, "the first goes on");
+}
+
+#[test]
+fn what_others_did_is_noticed() {
+    // The configuration says that it runs at the first host.
+    let mut site = Site::new(HOSTS[1], FAST, Trust::Automatic);
+    site.start();
+    wait_for("a look", || site.where_is() == HOSTS[1]);
+    assert_eq!(site.runners(), [HOSTS[1]]);
+    site.kill_qemu(HOSTS[1]);
+    wait_for("another look", || {
+        site.ask("functions")[0]["seen"]["residency"] == "absent"
+    });
+    assert!(site.log().contains("is Absent where it should run"));
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_its_reason() {
+    let mut site = Site::new(HOSTS[0], FAST, Trust::Recommend);
+    site.start();
+    for (words, reason) in [
+        ("why nobody", "no function, no host"),
+        ("why 99", "there is no move 99"),
+        ("drain nowhere", "there is no host nowhere"),
+        ("approve text-insertion", "no move of text-insertion waits"),
+        ("move text-insertion edge-robot", "it is there already"),
+        ("move text-insertion nowhere", "there is no host nowhere"),
+        ("release nobody", "there is no function nobody"),
+    ] {
+        let refusal = site.refusal(words);
+        assert!(refusal.contains(reason), "{words}: {refusal}");
+    }
+    site.kill();
+    let nobody = site.say("status");
+    assert_eq!(nobody.status.code(), Some(3));
+    let said = String::from_utf8(nobody.stderr).unwrap();
+    assert!(
+        said.contains("Is `forestall orchestrate` running"),
+        "{said}"
+    );
+}

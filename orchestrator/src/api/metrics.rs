@@ -1,0 +1,178 @@
+//! Figures as Prometheus reads them. They are made of one view each time they are asked for: what is shown is of one instant.
+
+use std::fmt;
+
+use control::view::Freshness;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::run::Site;
+
+/// A gauge of floating point.
+type Number = Gauge<f64, std::sync::atomic::AtomicU64>;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Host {
+    host: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct HostState {
+    host: String,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Function {
+    function: String,
+    host: String,
+}
+
+pub(super) fn text(site: &Site) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("forestall");
+    whole(&mut registry, site);
+    hosts(&mut registry, site);
+    functions(&mut registry, site);
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+fn whole(registry: &mut Registry, site: &Site) {
+    let view = &site.view;
+    let mut gauge = |name: &str, help: &str, value: f64| {
+        let gauge = Number::default();
+        gauge.set(value);
+        registry.register(name, help, gauge);
+    };
+    gauge(
+        "armed",
+        "1 while moves may begin, 0 while disarmed",
+        f64::from(u8::from(view.armed)),
+    );
+    gauge(
+        "moves_open",
+        "Moves that have no verdict yet",
+        view.moves.len() as f64,
+    );
+    let begun = site.begun_at_us.as_secs_f64();
+    let start = Number::default();
+    start.set(begun);
+    registry.register_with_unit(
+        "start_time",
+        "When the orchestrator began, since 1970",
+        Unit::Seconds,
+        start,
+    );
+}
+
+fn hosts(registry: &mut Registry, site: &Site) {
+    let load = Family::<Host, Number>::default();
+    let age = Family::<Host, Number>::default();
+    let forecast = Family::<Host, Number>::default();
+    let slope = Family::<Host, Number>::default();
+    let state = Family::<HostState, Number>::default();
+    for view in &site.view.hosts {
+        let host = Host {
+            host: view.host.to_string(),
+        };
+        let set = |family: &Family<Host, Number>, value: Option<f64>| {
+            // What is not known has no series: it is not 0.
+            if let Some(value) = value {
+                family.get_or_create(&host).set(value);
+            }
+        };
+        let evidence = &view.evidence;
+        set(&load, evidence.utilization.map(|load| load.share()));
+        set(&age, evidence.sample_age_ms.map(|ms| ms / 1e3));
+        set(&forecast, evidence.forecast.map(|forecast| forecast.level));
+        set(
+            &slope,
+            evidence
+                .forecast
+                .filter(|forecast| forecast.trusted)
+                .map(|forecast| forecast.slope_per_s),
+        );
+        for (name, freshness) in [
+            ("fresh", Freshness::Fresh),
+            ("stale", Freshness::Stale),
+            ("silent", Freshness::Silent),
+        ] {
+            let label = HostState {
+                host: view.host.to_string(),
+                state: name,
+            };
+            let is = f64::from(u8::from(view.freshness == freshness));
+            state.get_or_create(&label).set(is);
+        }
+    }
+    registry.register("host_load", "Load by the newest sample, 0 to 1", load);
+    registry.register_with_unit(
+        "host_sample_age",
+        "Age of the newest sample",
+        Unit::Seconds,
+        age,
+    );
+    registry.register(
+        "host_forecast_load",
+        "Load now by the forecast, 0 to 1",
+        forecast,
+    );
+    registry.register(
+        "host_forecast_slope",
+        "Change of the load in a second, where a trend is believed",
+        slope,
+    );
+    registry.register(
+        "host_state",
+        "1 for what the samples of a host are worth",
+        state,
+    );
+}
+
+fn functions(registry: &mut Registry, site: &Site) {
+    let at = Family::<Function, Number>::default();
+    let moving = Family::<Function, Number>::default();
+    let given_up = Family::<Function, Number>::default();
+    let predicted = Family::<Function, Number>::default();
+    let viewers = Family::<Function, Number>::default();
+    for view in &site.view.functions {
+        let label = Function {
+            function: view.vm.to_string(),
+            host: view.host.to_string(),
+        };
+        let yes = |is: bool| f64::from(u8::from(is));
+        at.get_or_create(&label).set(1.0);
+        moving
+            .get_or_create(&label)
+            .set(yes(view.migration.is_some()));
+        given_up.get_or_create(&label).set(yes(view.given_up));
+        predicted.get_or_create(&label).set(view.migration_ms / 1e3);
+        viewers.get_or_create(&label).set(view.viewers.into());
+    }
+    registry.register("function_at", "1 for the host on which a function is", at);
+    registry.register(
+        "function_moving",
+        "1 while a function is being moved",
+        moving,
+    );
+    registry.register(
+        "function_given_up",
+        "1 while a person has to look after a function",
+        given_up,
+    );
+    registry.register_with_unit(
+        "function_predicted_move",
+        "Time of the next move, 95th percentile",
+        Unit::Seconds,
+        predicted,
+    );
+    registry.register(
+        "function_viewers",
+        "People who see the video of a function",
+        viewers,
+    );
+}

@@ -1,0 +1,491 @@
+//! What is answered to which request. `openapi.json` describes it for others.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use axum::extract::{Path, Query, Request as HttpRequest, State};
+use axum::http::{Method, StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use control::view::{Freshness, FunctionView, HostView, MoveView};
+use control::{Input, Trust};
+use record::decision::HoldReason;
+use record::{Decision, Event, HostName, Timestamp, VmName};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::explain;
+use crate::journal::JournalError;
+use crate::journal::history::{History, Load, MoveRecord};
+use crate::run::{Request, Site};
+use crate::survey::Seen;
+
+use super::metrics;
+
+const PAGE: &str = include_str!("page/dashboard.html");
+const SCRIPT: &str = include_str!("page/dashboard.js");
+const STYLE: &str = include_str!("page/dashboard.css");
+const OPENAPI: &str = include_str!("openapi.json");
+
+/// Moves that are listed where nothing is said.
+const MOVES: usize = 20;
+/// Load that is shown where nothing is said.
+const LOAD_S: f64 = 600.0;
+/// Holds of a host that are told with it.
+const HOLDS: usize = 5;
+
+#[derive(Clone, Debug)]
+struct Context {
+    journal: PathBuf,
+    requests: mpsc::Sender<Request>,
+}
+
+/// An orchestrator in a few figures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the program.
+    pub version: String,
+    /// When it began.
+    pub begun_at_us: Timestamp,
+    /// Now.
+    pub at_us: Timestamp,
+    /// Name of the policy.
+    pub policy: String,
+    /// What it may do by itself.
+    pub trust: Trust,
+    /// Whether it may begin moves.
+    pub armed: bool,
+    /// Hosts by what their samples are worth.
+    pub hosts_fresh: usize,
+    /// Hosts whose newest sample is too old.
+    pub hosts_stale: usize,
+    /// Hosts of which nothing is heard.
+    pub hosts_silent: usize,
+    /// Functions.
+    pub functions: usize,
+    /// Moves without a verdict.
+    pub moves: Vec<MoveView>,
+    /// Moves that wait for approval: what would move, and where to.
+    pub recommended: Vec<Recommended>,
+    /// Functions that a person has to look after.
+    pub given_up: Vec<VmName>,
+}
+
+/// A move that waits for approval.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recommended {
+    /// What would move.
+    pub vm: VmName,
+    /// From where.
+    pub source: HostName,
+    /// Where to.
+    pub target: HostName,
+}
+
+/// A function, and what was last seen of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FunctionStatus {
+    /// What the controller knows.
+    #[serde(flatten)]
+    pub view: FunctionView,
+    /// What was seen; `null` before the first look.
+    pub seen: Option<Seen>,
+}
+
+/// Why something is as it is, in plain words, with the decisions that say so.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Explained {
+    /// The words, a line each.
+    pub lines: Vec<String>,
+    /// What they rest on.
+    pub decisions: Vec<Decision>,
+}
+
+/// Why a request is not answered as asked.
+#[derive(Debug)]
+enum Refusal {
+    /// There is no such thing.
+    Unknown(String),
+    /// The journal cannot be read.
+    Journal(JournalError),
+    /// The orchestrator is ending.
+    Ending,
+    /// The move cannot begin.
+    Declined(String),
+}
+
+impl From<JournalError> for Refusal {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, words) = match self {
+            Self::Unknown(what) => (StatusCode::NOT_FOUND, format!("there is no {what}")),
+            Self::Journal(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+            Self::Ending => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the orchestrator is ending".into(),
+            ),
+            Self::Declined(why) => (StatusCode::CONFLICT, why),
+        };
+        (status, Json(serde_json::json!({ "error": words }))).into_response()
+    }
+}
+
+type Answer<T> = Result<Json<T>, Refusal>;
+
+pub(super) fn router(journal: PathBuf, requests: mpsc::Sender<Request>) -> Router {
+    Router::new()
+        .route("/", get(|| async { Html(PAGE) }))
+        .route("/dashboard.js", get(|| text("text/javascript", SCRIPT)))
+        .route("/dashboard.css", get(|| text("text/css", STYLE)))
+        .route("/metrics", get(metrics_text))
+        .route(
+            "/v1/openapi.json",
+            get(|| text("application/json", OPENAPI)),
+        )
+        .route("/v1/status", get(status))
+        .route("/v1/site", get(whole_site))
+        .route("/v1/hosts", get(hosts))
+        .route("/v1/hosts/{host}/load", get(load))
+        .route("/v1/hosts/{host}/why", get(why_host))
+        .route("/v1/hosts/{host}/drain", post(drain))
+        .route("/v1/hosts/{host}/undrain", post(undrain))
+        .route("/v1/functions", get(functions))
+        .route("/v1/functions/{vm}/why", get(why_function))
+        .route("/v1/functions/{vm}/move", post(order))
+        .route("/v1/functions/{vm}/approve", post(approve))
+        .route("/v1/functions/{vm}/release", post(release))
+        .route("/v1/moves", get(moves))
+        .route("/v1/moves/{migration}", get(one_move))
+        .route("/v1/moves/{migration}/why", get(why_move))
+        .route("/v1/arm", post(arm))
+        .route("/v1/disarm", post(disarm))
+        .layer(from_fn(no_foreign_pages))
+        .with_state(Context { journal, requests })
+}
+
+/// A page of another server that a person looks at may send a form here, but not with this type: a browser asks first, and is
+/// not answered.
+async fn no_foreign_pages(request: HttpRequest, next: Next) -> Response {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    if request.method() == Method::POST
+        && kind.is_none_or(|kind| kind.as_bytes() != b"application/json")
+    {
+        let error = serde_json::json!({ "error": "a request that changes something has content-type: application/json" });
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, Json(error)).into_response();
+    }
+    next.run(request).await
+}
+
+async fn text(kind: &'static str, text: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+impl Context {
+    async fn site(&self) -> Result<Site, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.requests.send(Request::Site(answer)).await;
+        sent.map_err(|_| Refusal::Ending)?;
+        answered.await.map_err(|_| Refusal::Ending)
+    }
+
+    async fn tell(&self, input: Input) -> Result<Vec<Decision>, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.requests.send(Request::Tell(input, answer)).await;
+        sent.map_err(|_| Refusal::Ending)?;
+        answered.await.map_err(|_| Refusal::Ending)
+    }
+
+    /// Reads the journal where it may wait for the disk.
+    async fn history<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&History) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let path = self.journal.clone();
+        let reading = tokio::task::spawn_blocking(move || read(&History::open(&path)?));
+        Ok(reading.await.map_err(|_| Refusal::Ending)??)
+    }
+
+    async fn host(&self, name: &str) -> Result<HostView, Refusal> {
+        let site = self.site().await?;
+        let mut hosts = site.view.hosts.into_iter();
+        hosts
+            .find(|host| host.host.as_str() == name)
+            .ok_or_else(|| Refusal::Unknown(format!("host {name}")))
+    }
+
+    async fn function(&self, name: &str) -> Result<FunctionView, Refusal> {
+        let site = self.site().await?;
+        let mut functions = site.view.functions.into_iter();
+        functions
+            .find(|function| function.vm.as_str() == name)
+            .ok_or_else(|| Refusal::Unknown(format!("function {name}")))
+    }
+}
+
+async fn status(State(context): State<Context>) -> Answer<Status> {
+    let site = context.site().await?;
+    let view = site.view;
+    let count = |wanted| view.hosts.iter().filter(|h| h.freshness == wanted).count();
+    let recommended = view.hosts.iter().filter_map(|host| match &host.holding {
+        Some(HoldReason::HeldBack {
+            restraint: record::decision::Restraint::Approval,
+            vm,
+            target,
+            ..
+        }) => Some(Recommended {
+            vm: vm.clone(),
+            source: host.host.clone(),
+            target: target.clone(),
+        }),
+        _ => None,
+    });
+    let given_up = view.functions.iter().filter(|function| function.given_up);
+    Ok(Json(Status {
+        version: env!("CARGO_PKG_VERSION").into(),
+        begun_at_us: site.begun_at_us,
+        at_us: view.at_us,
+        policy: view.policy.clone(),
+        trust: view.trust,
+        armed: view.armed,
+        hosts_fresh: count(Freshness::Fresh),
+        hosts_stale: count(Freshness::Stale),
+        hosts_silent: count(Freshness::Silent),
+        functions: view.functions.len(),
+        recommended: recommended.collect(),
+        given_up: given_up.map(|function| function.vm.clone()).collect(),
+        moves: view.moves,
+    }))
+}
+
+/// All there is to see, and why nothing leaves each host in words.
+#[derive(Serialize)]
+struct WholeSite {
+    #[serde(flatten)]
+    site: Site,
+    why: BTreeMap<HostName, String>,
+}
+
+async fn whole_site(State(context): State<Context>) -> Answer<WholeSite> {
+    let site = context.site().await?;
+    let holding = site.view.hosts.iter();
+    let why = holding.filter_map(|host| {
+        let reason = host.holding.as_ref()?;
+        Some((host.host.clone(), explain::of_hold(reason)))
+    });
+    let why = why.collect();
+    Ok(Json(WholeSite { site, why }))
+}
+
+async fn hosts(State(context): State<Context>) -> Answer<Vec<HostView>> {
+    Ok(Json(context.site().await?.view.hosts))
+}
+
+async fn functions(State(context): State<Context>) -> Answer<Vec<FunctionStatus>> {
+    let site = context.site().await?;
+    let mut sightings = site.sightings;
+    let functions = site.view.functions.into_iter();
+    Ok(Json(
+        functions
+            .map(|view| FunctionStatus {
+                seen: sightings.remove(&view.vm),
+                view,
+            })
+            .collect(),
+    ))
+}
+
+#[derive(Deserialize)]
+struct MovesQuery {
+    limit: Option<usize>,
+}
+
+async fn moves(
+    State(context): State<Context>,
+    Query(query): Query<MovesQuery>,
+) -> Answer<Vec<MoveRecord>> {
+    let limit = query.limit.unwrap_or(MOVES);
+    let read = move |history: &History| history.moves(limit);
+    context.history(read).await.map(Json)
+}
+
+async fn one_move(
+    State(context): State<Context>,
+    Path(migration): Path<u64>,
+) -> Answer<MoveRecord> {
+    let read = move |history: &History| history.one_move(migration);
+    let found = context.history(read).await?;
+    found
+        .map(Json)
+        .ok_or_else(|| Refusal::Unknown(format!("move {migration}")))
+}
+
+async fn why_move(State(context): State<Context>, Path(migration): Path<u64>) -> Answer<Explained> {
+    let read = move |history: &History| history.of_move(migration);
+    let decisions = context.history(read).await?;
+    if decisions.is_empty() {
+        return Err(Refusal::Unknown(format!("move {migration}")));
+    }
+    Ok(Json(Explained {
+        lines: explain::of_move(&decisions),
+        decisions,
+    }))
+}
+
+async fn why_host(State(context): State<Context>, Path(name): Path<String>) -> Answer<Explained> {
+    let host = context.host(&name).await?;
+    explain_host(&context, host).await
+}
+
+async fn why_function(
+    State(context): State<Context>,
+    Path(name): Path<String>,
+) -> Answer<Explained> {
+    let function = context.function(&name).await?;
+    match function.migration {
+        Some(migration) => why_move(State(context), Path(migration)).await,
+        None => {
+            let host = context.host(function.host.as_str()).await?;
+            explain_host(&context, host).await
+        }
+    }
+}
+
+async fn explain_host(context: &Context, host: HostView) -> Answer<Explained> {
+    let name = host.host.clone();
+    let read = move |history: &History| history.of_host(&name, HOLDS);
+    let decisions = context.history(read).await?;
+    let now = Timestamp::now();
+    let why = host.holding.as_ref().map_or_else(
+        || format!("a function is leaving {}", host.host),
+        |reason| format!("nothing leaves {}: {}", host.host, explain::of_hold(reason)),
+    );
+    let mut lines = vec![why, explain::of_evidence(now, &host.evidence)];
+    if !decisions.is_empty() {
+        lines.push("Before that, newest first:".into());
+    }
+    for decision in &decisions {
+        let ago = now.since(decision.at_us).as_secs_f64();
+        let told = explain::of_move(std::slice::from_ref(decision));
+        let told = told.first().map_or("", |line| line.split_at(12).1);
+        lines.push(format!("{ago:8.1} s ago  {told}"));
+    }
+    Ok(Json(Explained { lines, decisions }))
+}
+
+#[derive(Deserialize)]
+struct LoadQuery {
+    since_s: Option<f64>,
+}
+
+async fn load(
+    State(context): State<Context>,
+    Path(name): Path<String>,
+    Query(query): Query<LoadQuery>,
+) -> Answer<Vec<Load>> {
+    let host = context.host(&name).await?.host;
+    let ago = query.since_s.unwrap_or(LOAD_S).clamp(0.0, 1e9);
+    let since = Timestamp::now() - std::time::Duration::from_secs_f64(ago);
+    let read = move |history: &History| history.load(&host, since);
+    context.history(read).await.map(Json)
+}
+
+/// Where a function is wanted.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    target: HostName,
+}
+
+async fn order(
+    State(context): State<Context>,
+    Path(name): Path<String>,
+    Json(wanted): Json<Wanted>,
+) -> Answer<MoveView> {
+    let vm = context.function(&name).await?.vm;
+    let target = context.host(wanted.target.as_str()).await?.host;
+    let input = Input::Order { vm, target };
+    begun(context.tell(input).await?)
+}
+
+async fn approve(
+    State(context): State<Context>,
+    Path(name): Path<String>,
+    Json(wanted): Json<Wanted>,
+) -> Answer<MoveView> {
+    let vm = context.function(&name).await?.vm;
+    let target = context.host(wanted.target.as_str()).await?.host;
+    let input = Input::Approve { vm, target };
+    begun(context.tell(input).await?)
+}
+
+/// The move that began, or why none did.
+fn begun(decisions: Vec<Decision>) -> Answer<MoveView> {
+    for decision in decisions {
+        match decision.event {
+            Event::Start {
+                migration,
+                vm,
+                source,
+                target,
+                ..
+            } => {
+                return Ok(Json(MoveView {
+                    migration,
+                    vm,
+                    source,
+                    target,
+                    stage: "copying".into(),
+                    failure: None,
+                }));
+            }
+            Event::Declined { reason, .. } => {
+                return Err(Refusal::Declined(explain::of_hold(&reason)));
+            }
+            _ => {}
+        }
+    }
+    Err(Refusal::Ending)
+}
+
+async fn release(
+    State(context): State<Context>,
+    Path(name): Path<String>,
+) -> Answer<Vec<Decision>> {
+    let vm = context.function(&name).await?.vm;
+    context.tell(Input::Release { vm }).await.map(Json)
+}
+
+async fn drain(State(context): State<Context>, Path(name): Path<String>) -> Answer<Vec<Decision>> {
+    let host = context.host(&name).await?.host;
+    context.tell(Input::Drain { host }).await.map(Json)
+}
+
+async fn undrain(
+    State(context): State<Context>,
+    Path(name): Path<String>,
+) -> Answer<Vec<Decision>> {
+    let host = context.host(&name).await?.host;
+    context.tell(Input::Undrain { host }).await.map(Json)
+}
+
+async fn arm(State(context): State<Context>) -> Answer<Vec<Decision>> {
+    context.tell(Input::Arm).await.map(Json)
+}
+
+async fn disarm(State(context): State<Context>) -> Answer<Vec<Decision>> {
+    context.tell(Input::Disarm).await.map(Json)
+}
+
+async fn metrics_text(State(context): State<Context>) -> Result<Response, Refusal> {
+    let site = context.site().await?;
+    let text = metrics::text(&site).map_err(|_| Refusal::Ending)?;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
