@@ -9,15 +9,13 @@ use std::time::Duration;
 
 use common::browser::Browser;
 use common::{Running, Server, TOKEN, frames, wait_for};
-use serde_json::{Value, json};
 
 /// A frame at 30 a second.
 const FRAME_MS: f64 = 1000.0 / 30.0;
 /// The page's figures are of the last 5 s.
 const FIGURES_OVER: Duration = Duration::from_secs(5);
 
-fn camera(server: &Server, name: &str, codec: &str) -> Running {
-    le/// What the page of a stream shows.
+/// What the page of a stream shows.
 trait Page {
     fn message(&self) -> String;
     fn figure(&self, id: &str) -> Option<f64>;
@@ -41,7 +39,8 @@ impl Page for Browser {
     }
 }
 
-t scheme_and_host = server.url("");
+fn camera(server: &Server, name: &str, codec: &str) -> Running {
+    let scheme_and_host = server.url("");
     Running::forestall(&format!(
         "capture {scheme_and_host}/publish/{name}?token={TOKEN} --codec {codec} --width 640 --height 480 --bitrate 1500k"
     ))

@@ -25,11 +25,14 @@ fn config(folder: &Path, snmp: &str) -> std::path::PathBuf {
         "schema".into(),
         i64::from(orchestrator::config::SCHEMA).into(),
     );
-    table.insert("journal".into(), folder.to_str().unwrap().into());
+    let journal = folder.join("journal.db");
+    table.insert("journal".into(), journal.to_str().unwrap().into());
+    table.insert("recording".into(), folder.to_str().unwrap().into());
     table.insert("control".into(), toml::Value::try_from(settings).unwrap());
     let qemu = "downtime_limit_ms = 300\nbandwidth_bytes_per_s = 1\n[vms]\n";
     let qemu: toml::Table = qemu.parse().unwrap();
-    table.insert("qemu".into(), qemu.into());
+    let engine = toml::Table::from_iter([("qemu".to_owned(), qemu.into())]);
+    table.insert("engine".into(), engine.into());
     let path = folder.join("forestall.toml");
     fs::write(&path, table.to_string()).unwrap();
     path
@@ -124,6 +127,7 @@ fn a_password_is_written_nowhere() {
         "inputs.jsonl",
         "decisions.jsonl",
         "moves.jsonl",
+        "journal.db",
         "forestall.toml",
     ] {
         assert_no_canary(name, &fs::read(folder.path().join(name)).unwrap());

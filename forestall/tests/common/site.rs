@@ -33,6 +33,8 @@ pub(crate) struct Site {
     ends: Arc<AtomicBool>,
     agents: Option<JoinHandle<()>>,
     monitors: [u16; 2],
+    /// Where its orchestrator answers.
+    api: String,
 }
 
 impl Site {
@@ -46,13 +48,15 @@ impl Site {
         let addresses = [0, 1].map(|i| sockets[i].local_addr().unwrap());
         let stop = Arc::clone(&ends);
         let agents = std::thread::spawn(move || answer(&sockets, &stop));
-        let site = Self {
+        let mut site = Self {
             orchestrator: None,
             ends,
             agents: Some(agents),
             monitors: HOSTS.map(|_| free_tcp_port()),
+            api: String::new(),
             folder,
         };
+        site.api = format!("unix:{}", site.socket().display());
         site.configure(&addresses, bytes_per_s, trust);
         let host = HOSTS.iter().position(|name| *name == runs_on).unwrap();
         let mut launch = site.launch(host);
@@ -100,7 +104,7 @@ impl Site {
         let config = json!({
             "schema": orchestrator::config::SCHEMA,
             "journal": self.folder.path().join("journal.db"),
-            "api": { "listen": format!("unix:{}", self.socket().display()) },
+            "api": { "listen": self.api },
             "snmp": {
                 "version": "v2c", "community": { "env": "FORESTALL_TEST_COMMUNITY" }, "poll_ms": 200,
                 "agents": { HOSTS[0]: agents[0].to_string(), HOSTS[1]: agents[1].to_string() },
@@ -112,7 +116,7 @@ impl Site {
             } },
         });
         fs::write(
-            self.folder.path().join("forestall.toml"),
+            self.config(),
             toml::to_string(&without_nulls(config)).unwrap(),
         )
         .unwrap();
@@ -122,12 +126,30 @@ impl Site {
         self.folder.path().join("api.sock")
     }
 
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("forestall.toml")
+    }
+
+    /// A browser speaks no unix sockets.
+    pub(crate) fn listen_on_loopback(&mut self) {
+        let text = fs::read_to_string(self.config()).unwrap();
+        let here = format!("127.0.0.1:{}", free_tcp_port());
+        let text = text.replace(&self.api, &here);
+        fs::write(self.config(), text).unwrap();
+        self.api = here;
+    }
+
+    /// Root of its pages, when it listens on loopback.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.api)
+    }
+
     /// An orchestrator of this site that is not this site's to end.
     pub(crate) fn another(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_forestall"));
         command
             .args(["orchestrate", "--config"])
-            .arg(self.folder.path().join("forestall.toml"))
+            .arg(self.config())
             .env("FORESTALL_TEST_COMMUNITY", COMMUNITY)
             .stdin(Stdio::null());
         command
@@ -160,7 +182,7 @@ impl Site {
     pub(crate) fn say(&self, words: &str) -> Output {
         Command::new(env!("CARGO_BIN_EXE_forestall"))
             .args(words.split_whitespace())
-            .env("FORESTALL_API", format!("unix:{}", self.socket().display()))
+            .env("FORESTALL_API", &self.api)
             .output()
             .unwrap()
     }

@@ -1,0 +1,68 @@
+//! The orchestrator's page in a real browser, and its metrics.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use common::browser::Browser;
+use common::site::{FAST, FUNCTION, HOSTS, Site};
+use common::wait_for;
+use control::Trust;
+
+#[test]
+fn the_dashboard_shows_what_is_and_why() {
+    let mut site = Site::new(HOSTS[0], FAST, Trust::Observe);
+    site.listen_on_loopback();
+    site.start_and_hear();
+    let root = site.url();
+    let browser = Browser::start();
+    browser.open(&root);
+    let text = |id: &str| {
+        let script = format!("return document.getElementById('{id}').innerText");
+        browser.run(&script).as_str().unwrap_or_default().to_owned()
+    };
+    wait_for("both servers", || text("state").contains("2 of 2 servers"));
+    let hosts = text("hosts");
+    for words in [HOSTS[0], HOSTS[1], FUNCTION, "60.0 %", "Nothing leaves"] {
+        assert!(hosts.contains(words), "{words:?} in {hosts}");
+    }
+    site.words(&format!("move {FUNCTION} {}", HOSTS[1]));
+    wait_for("the move", || text("moves").contains("moved"));
+    browser.run("document.querySelector('[data-move=\"1\"]').click()");
+    wait_for("why", || text("why").contains("a person asked for it"));
+    browser.run("document.getElementById('arm').click()");
+    wait_for("disarmed", || site.ask("status")["armed"] == false);
+    if let Ok(file) = std::env::var("FORESTALL_SCREENSHOT_DASHBOARD") {
+        std::fs::write(file, browser.screenshot()).unwrap();
+    }
+}
+
+#[test]
+fn metrics_are_there_and_a_foreign_page_changes_nothing() {
+    let mut site = Site::new(HOSTS[0], FAST, Trust::Observe);
+    site.listen_on_loopback();
+    site.start_and_hear();
+    let root = site.url();
+    let get = |path: &str| {
+        let mut answer = ureq::get(format!("{root}{path}")).call().unwrap();
+        answer.body_mut().read_to_string().unwrap()
+    };
+    let metrics = get("/metrics");
+    for line in [
+        "forestall_armed 1.0",
+        "forestall_host_load{host=\"edge-user\"} 0.6",
+        "forestall_function_at{function=\"text-insertion\",host=\"edge-robot\"} 1.0",
+        "forestall_host_state{host=\"edge-robot\",state=\"fresh\"} 1.0",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
+    // Every path of the document without a parameter is answered.
+    let described: serde_json::Value = serde_json::from_str(&get("/v1/openapi.json")).unwrap();
+    for (path, operations) in described["paths"].as_object().unwrap() {
+        if operations.get("get").is_some() && !path.contains('{') {
+            get(path);
+        }
+    }
+    let form = ureq::post(format!("{root}/v1/disarm")).send("x=1");
+    assert!(form.is_err(), "a form is no request of a person");
+    assert_eq!(site.ask("status")["armed"], true);
+}
