@@ -90,8 +90,8 @@ fn nonsense_is_refused() {
     for (inputs, expected) in [
         ("", "there are no inputs"),
         ("{", "line 1"),
-        ("{\"schema\":2}\n", "line 1"),
-        ("{\"schema\":1}\n", "have schema 1; this program reads 2"),
+        ("{\"schema\":3}\n", "line 1"),
+        ("{\"schema\":1}\n", "have schema 1; this program reads 3"),
     ] {
         let error = sim::replay(inputs).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
