@@ -344,7 +344,6 @@ fn a_target_killed_while_copying_leaves_the_function_at_its_source() {
             .into_iter()
             .find(|line| line["fact"] == "copying_began")
     });
-    std::thread::sleep(Duration::from_secs(1));
     signal("KILL", &processes("edge-robot/vm"));
     assert_eq!(lab.finish(child), Some(0), "{}", lab.log());
     let settled = lab.decision(kind("settled")).unwrap();
@@ -385,8 +384,8 @@ fn a_target_that_cannot_start_is_no_move() {
         "--",
     ];
     let mut squatter = forestall(&place)
-        .args(["busybox", "nc", "-l", "-p", "4460"])
-        .stdin(Stdio::piped())
+        // Whoever comes is held, and not only the first: the orchestrator looks there before the guest runs at the source.
+        .args(["busybox", "nc", "-ll", "-p", "4460", "-e", "sleep", "1000"])
         .spawn()
         .unwrap();
     let code = lab.finish(child);
@@ -553,6 +552,10 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
         assert_eq!(output.status.code(), Some(code), "{}", said(&output));
     };
     verify(0);
+    // What makes no figure is not missed.
+    if figure("migration", "table7", "target at 0 %").is_none() {
+        return assert_nothing_left();
+    }
     let moves = Path::new(out).join("migration/source-050-target-000/moves.csv");
     let text = fs::read_to_string(&moves).unwrap();
     let header = text.lines().next().unwrap();
