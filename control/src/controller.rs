@@ -194,12 +194,14 @@ impl Controller {
                 failures_in_a_row,
                 given_up,
             } => {
-                if let (Some(function), Some(host)) = (self.function_id(&vm), self.host_id(&host)) {
+                if let Some(function) = self.function_id(&vm) {
                     let known = &mut self.functions[function];
                     known.cooldown_until = cooldown_until_us;
                     known.failures_in_a_row = failures_in_a_row.min(COOLDOWN_DOUBLINGS_MAX);
                     known.given_up = given_up;
-                    self.relocate(function, host);
+                    // A host that is gone from the settings says nothing of where it is; that a person has to look still holds.
+                    let at = self.host_id(&host).unwrap_or(self.functions[function].host);
+                    self.relocate(function, at);
                 }
             }
             Input::Resumed {
@@ -354,25 +356,20 @@ impl Controller {
             return;
         };
         let source = self.functions[function].host;
+        let before = self.moves_begun;
         self.approved = Some((function, to));
         self.evaluate(now, source, News::Other);
         self.approved = None;
-        let begun = |open: &Open| open.function == function && open.target == to;
-        if !self.moves.values().any(begun) {
+        let mut begun = self.moves.range(before + 1..);
+        if !begun.any(|(_, open)| open.function == function && open.target == to) {
             let held = self.hosts[source.0 as usize].holding.clone();
             self.decline(now, vm, target, held.unwrap_or(HoldReason::NotDue));
         }
     }
 
-    pub(crate) fn decline(
-        &mut self,
-        now: Timestamp,
-        vm: &VmName,
-        target: &HostName,
-        reason: HoldReason,
-    ) {
+    fn decline(&mut self, now: Timestamp, vm: &VmName, target: &HostName, why: HoldReason) {
         let (vm, target) = (vm.clone(), target.clone());
-        self.emit(now, Event::Declined { vm, target, reason });
+        self.emit(now, Event::Declined { vm, target, why });
     }
 
     fn order(&mut self, now: Timestamp, vm: &VmName, target: &HostName) {

@@ -41,7 +41,7 @@ fn held_by(events: &[Event]) -> Restraint {
 
 fn declined(events: &[Event]) -> HoldReason {
     match events {
-        [.., Event::Declined { reason, .. }] => reason.clone(),
+        [.., Event::Declined { why, .. }] => why.clone(),
         _ => panic!("{events:?}"),
     }
 }
@@ -101,6 +101,16 @@ fn an_approval_of_what_is_not_due_or_goes_elsewhere_is_declined() {
     // It was for that one time.
     let events = bench.sample("a", 15.0, 0.96);
     assert!(words(&events).is_empty(), "{events:?}");
+}
+
+#[test]
+fn an_approval_of_what_has_begun_already_is_declined() {
+    let (mut bench, _) = due(Trust::Recommend);
+    bench.give(approve("b"));
+    assert_eq!(
+        declined(&bench.give(approve("b"))),
+        HoldReason::Busy { migration: 1 }
+    );
 }
 
 #[test]
@@ -279,6 +289,20 @@ fn what_an_earlier_controller_knew_is_gone_on_with() {
         (function.host.clone(), function.failures_in_a_row),
         (host("b"), 2)
     );
+}
+
+#[test]
+fn a_function_that_was_given_up_stays_so_when_its_host_is_gone() {
+    let mut bench = Bench::new(settings());
+    bench.give(Input::Known {
+        vm: vm(),
+        host: host("gone"),
+        cooldown_until_us: seconds(0.0),
+        failures_in_a_row: 1,
+        given_up: true,
+    });
+    let function = &bench.controller.view(seconds(0.0)).functions[0];
+    assert_eq!((&function.host, function.given_up), (&host("a"), true));
 }
 
 #[test]

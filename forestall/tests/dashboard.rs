@@ -33,6 +33,8 @@ fn the_dashboard_shows_what_is_and_why() {
     wait_for("why", || text("why").contains("a person asked for it"));
     browser.run("document.getElementById('arm').click()");
     wait_for("disarmed", || site.ask("status")["armed"] == false);
+    // After a move samples have to come anew: then both servers are drawn again.
+    wait_for("samples", || text("state").contains("2 of 2 servers"));
     if let Ok(file) = std::env::var("FORESTALL_SCREENSHOT_DASHBOARD") {
         std::fs::write(file, browser.screenshot()).unwrap();
     }
@@ -66,5 +68,10 @@ fn metrics_are_there_and_a_foreign_page_changes_nothing() {
     }
     let form = ureq::post(format!("{root}/v1/disarm")).send("x=1");
     assert!(form.is_err(), "a form is no request of a person");
+    let rebound = ureq::post(format!("{root}/v1/disarm"))
+        .header("host", "elsewhere.example")
+        .header("content-type", "application/json")
+        .send("{}");
+    assert!(rebound.is_err(), "a name that was made to lead here");
     assert_eq!(site.ask("status")["armed"], true);
 }

@@ -17,6 +17,8 @@ use crate::api::Listen;
 
 /// An orchestrator that has not answered after this does not.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// What a client calls the orchestrator, whose socket has no name.
+pub(crate) const CLIENT_HOST: &str = "forestall";
 /// Longest answer that is read: a view of 10,000 hosts and 100,000 functions is a tenth of it.
 const ANSWER_BYTES_MAX: usize = 512 << 20;
 
@@ -158,7 +160,7 @@ impl Client {
         let request = Request::builder()
             .method(method)
             .uri(path)
-            .header("host", "forestall")
+            .header("host", CLIENT_HOST)
             .header("content-type", "application/json")
             .body(Full::new(body))
             .map_err(|error| self.broken(&error))?;

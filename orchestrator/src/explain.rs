@@ -13,12 +13,14 @@ pub fn of_move(decisions: &[Decision]) -> Vec<String> {
         .iter()
         .map(|decision| {
             let after = begun.map_or(0.0, |begun| decision.at_us.seconds_after(begun));
-            format!("{after:+8.2} s  {}", of_event(decision))
+            format!("{after:+8.2} s  {}", of_decision(decision))
         })
         .collect()
 }
 
-fn of_event(decision: &Decision) -> String {
+/// One decision.
+#[must_use]
+pub fn of_decision(decision: &Decision) -> String {
     match &decision.event {
         Event::Hold {
             host,
@@ -85,10 +87,10 @@ fn of_event(decision: &Decision) -> String {
         Event::Relocated { vm, from, to } => {
             format!("{vm} was moved from {from} to {to} by somebody else")
         }
-        Event::Declined { vm, target, reason } => {
+        Event::Declined { vm, target, why } => {
             format!(
                 "{vm} is not moved to {target} as was asked: {}",
-                of_hold(reason)
+                of_hold(why)
             )
         }
         Event::Alarm {

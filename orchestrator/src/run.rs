@@ -21,7 +21,7 @@ use crate::learn::Learner;
 use crate::mover::{Mover, News};
 use crate::recording::{MoveFact, Recording};
 use crate::snmp::{SnmpError, Totals};
-use crate::survey::{self, Seen, Sightings};
+use crate::survey::{self, Seen, Sightings, Survey};
 
 /// News that wait for the loop; a sender waits when there are more.
 const NEWS_WAITING_MAX: usize = 1024;
@@ -158,6 +158,7 @@ struct Orchestrator<D> {
     mover: Mover<D>,
     learner: Learner,
     sightings: Sightings,
+    survey: Survey,
     news: mpsc::Sender<News>,
     /// It was told to end, and begins nothing new.
     ending: bool,
@@ -218,6 +219,7 @@ impl<D: Driver> Orchestrator<D> {
             driver,
             mover,
             sightings: Sightings::new(),
+            survey: Survey::default(),
             news,
             ending: false,
             learner,
@@ -233,8 +235,8 @@ impl<D: Driver> Orchestrator<D> {
         stop: impl Future<Output = ()>,
         mut inbox: Inbox,
     ) -> Result<(), OrchestratorError> {
-        let mut survey = interval(survey::EVERY);
-        survey.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = interval(survey::EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut end_at: Option<Instant> = None;
         tokio::pin!(stop);
         loop {
@@ -253,9 +255,10 @@ impl<D: Driver> Orchestrator<D> {
                 Some(news) = inbox.news.recv() => self.hear(news)?,
                 Some(request) = inbox.requests.recv() => self.answer(request)?,
                 () = sleep(wait.unwrap_or_default()), if wait.is_some() => drop(self.turn(vec![Input::Timeout])?),
-                _ = survey.tick(), if end_at.is_none() => {
-                    survey::begin(&self.driver, &self.controller.view(Timestamp::now()), &self.news);
-                    self.journal.thin(Timestamp::now())?;
+                _ = look.tick(), if end_at.is_none() => {
+                    let now = Timestamp::now();
+                    self.survey.begin(&self.driver, &self.controller.view(now), &self.news);
+                    self.journal.thin(now)?;
                 }
                 () = &mut stop, if end_at.is_none() => {
                     end_at = Some(Instant::now() + END_WITHIN);
@@ -344,10 +347,8 @@ impl<D: Driver> Orchestrator<D> {
             inputs: &taken,
             decisions: &decisions,
             known: &known,
+            learned: &learned,
         })?;
-        for (vm, what) in &learned {
-            self.journal.learned(vm, what)?;
-        }
         for decision in &decisions {
             self.mover.act(&decision.event);
         }

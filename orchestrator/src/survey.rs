@@ -36,25 +36,45 @@ struct Look {
     others: Vec<HostName>,
 }
 
-/// Has every function looked at that is not being moved; returns at once. What was seen comes as [`News::Seen`].
-pub(crate) fn begin<D: Driver>(driver: &Arc<D>, view: &View, news: &mpsc::Sender<News>) {
-    let at_once = Arc::new(Semaphore::new(LOOKS_AT_ONCE_MAX));
-    for function in view.functions.iter().filter(|f| f.migration.is_none()) {
-        let names = view.hosts.iter().map(|host| host.host.clone());
-        let look = Look {
-            vm: function.vm.clone(),
-            host: function.host.clone(),
-            others: names.filter(|name| *name != function.host).collect(),
-        };
-        let (driver, news, at_once) = (Arc::clone(driver), news.clone(), Arc::clone(&at_once));
-        tokio::spawn(async move {
-            // It is never closed.
-            let Ok(_turn) = at_once.acquire().await else {
-                return;
+/// The looks that are under way: each holds the semaphore, from its beginning to its end.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    at_once: Arc<Semaphore>,
+}
+
+impl Default for Survey {
+    fn default() -> Self {
+        Self {
+            at_once: Arc::new(Semaphore::new(LOOKS_AT_ONCE_MAX)),
+        }
+    }
+}
+
+impl Survey {
+    /// Has every function looked at that is not being moved; returns at once. What was seen comes as [`News::Seen`]. While
+    /// the last survey is not over, where hosts do not answer, no other is begun.
+    pub(crate) fn begin<D: Driver>(&self, driver: &Arc<D>, view: &View, news: &mpsc::Sender<News>) {
+        if Arc::strong_count(&self.at_once) > 1 {
+            return;
+        }
+        for function in view.functions.iter().filter(|f| f.migration.is_none()) {
+            let names = view.hosts.iter().map(|host| host.host.clone());
+            let look = Look {
+                vm: function.vm.clone(),
+                host: function.host.clone(),
+                others: names.filter(|name| *name != function.host).collect(),
             };
-            let seen = look_at(driver.as_ref(), &look).await;
-            news.send(News::Seen(look.vm, seen)).await.ok();
-        });
+            let at_once = Arc::clone(&self.at_once);
+            let (driver, news) = (Arc::clone(driver), news.clone());
+            tokio::spawn(async move {
+                // It is never closed.
+                let Ok(_turn) = at_once.acquire().await else {
+                    return;
+                };
+                let seen = look_at(driver.as_ref(), &look).await;
+                news.send(News::Seen(look.vm, seen)).await.ok();
+            });
+        }
     }
 }
 

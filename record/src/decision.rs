@@ -130,9 +130,8 @@ pub enum Event {
         vm: VmName,
         /// Where to.
         target: HostName,
-        /// Why not.
-        #[serde(flatten)]
-        reason: HoldReason,
+        /// Why not. Not flattened: reasons name functions and targets of their own.
+        why: HoldReason,
     },
     /// A person is needed, or patience: the verdict is one that no further step may follow from.
     Alarm {
@@ -367,4 +366,38 @@ pub enum End {
     Source,
     /// Where it goes.
     Target,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_declined_move_reads_back_whatever_its_reason_names() {
+        let (vm, host) = (VmName::new("f").unwrap(), HostName::new("a").unwrap());
+        let restraint = Restraint::Disarmed;
+        for why in [
+            HoldReason::AlreadyThere,
+            HoldReason::NoTargetFits {
+                vm: vm.clone(),
+                candidates: Vec::new(),
+                considered: 1,
+            },
+            HoldReason::HeldBack {
+                restraint,
+                vm: vm.clone(),
+                target: host.clone(),
+                gain: None,
+            },
+        ] {
+            let event = Event::Declined {
+                vm: vm.clone(),
+                target: host.clone(),
+                why,
+            };
+            let line = serde_json::to_string(&Decision::new(Timestamp(1), event.clone())).unwrap();
+            let again: Decision = serde_json::from_str(&line).unwrap();
+            assert_eq!(again.event, event, "{line}");
+        }
+    }
 }

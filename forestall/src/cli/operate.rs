@@ -1,7 +1,5 @@
 //! What a person says to a running orchestrator, and asks of it.
 
-use std::fmt::Write as _;
-
 use clap::{Args, Subcommand};
 use control::View;
 use control::view::{Freshness, FunctionView, HostView, MoveView};
@@ -195,15 +193,21 @@ impl Place {
         Client::new(self.api.clone())
     }
 
-    fn print<T: Serialize>(&self, answer: &T, words: impl FnOnce(&T) -> String) {
-        if self.json {
-            match serde_json::to_string_pretty(answer) {
-                Ok(text) => println!("{text}"),
-                Err(error) => eprintln!("error: the answer cannot be written as JSON: {error}"),
-            }
+    fn print<T: Serialize>(
+        &self,
+        answer: &T,
+        words: impl FnOnce(&T) -> String,
+    ) -> Result<(), ClientError> {
+        let text = if self.json {
+            serde_json::to_string_pretty(answer).map_err(|error| ClientError::NotOurs {
+                listen: self.api.clone(),
+                why: error.to_string(),
+            })?
         } else {
-            println!("{}", words(answer).trim_end());
-        }
+            words(answer)
+        };
+        println!("{}", text.trim_end());
+        Ok(())
     }
 
     async fn show<T: serde::de::DeserializeOwned + Serialize>(
@@ -212,8 +216,7 @@ impl Place {
         words: impl FnOnce(&T) -> String,
     ) -> Result<(), ClientError> {
         let answer = self.client().get(path).await?;
-        self.print(&answer, words);
-        Ok(())
+        self.print(&answer, words)
     }
 
     async fn change<T: serde::de::DeserializeOwned + Serialize>(
@@ -223,16 +226,15 @@ impl Place {
         words: impl FnOnce(&T) -> String,
     ) -> Result<(), ClientError> {
         let answer = self.client().post(path, body).await?;
-        self.print(&answer, words);
-        Ok(())
+        self.print(&answer, words)
     }
 
     /// A change of which the decisions are told that follow at once.
     async fn say(&self, path: &str, words: &str) -> Result<(), ClientError> {
         let told = |decisions: &Vec<Decision>| {
             let mut text = words.to_owned();
-            for line in explain::of_move(decisions) {
-                write!(text, "\n{line}").ok();
+            for decision in decisions {
+                text += &format!("\n  {}", explain::of_decision(decision));
             }
             text
         };

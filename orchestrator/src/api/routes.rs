@@ -1,10 +1,12 @@
 //! What is answered to which request. `openapi.json` describes it for others.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use axum::extract::{Path, Query, Request as HttpRequest, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
@@ -16,6 +18,7 @@ use record::{Decision, Event, HostName, Timestamp, VmName};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::client::CLIENT_HOST;
 use crate::explain;
 use crate::journal::JournalError;
 use crate::journal::history::{History, Load, MoveRecord};
@@ -171,16 +174,38 @@ pub(super) fn router(journal: PathBuf, requests: mpsc::Sender<Request>) -> Route
 }
 
 /// A page of another server that a person looks at may send a form here, but not with this type: a browser asks first, and is
-/// not answered.
+/// not answered. And a name of another server that was made to lead here is not one of ours.
 async fn no_foreign_pages(request: HttpRequest, next: Next) -> Response {
-    let kind = request.headers().get(header::CONTENT_TYPE);
-    if request.method() == Method::POST
-        && kind.is_none_or(|kind| kind.as_bytes() != b"application/json")
-    {
-        let error = serde_json::json!({ "error": "a request that changes something has content-type: application/json" });
-        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, Json(error)).into_response();
+    match foreign(&request) {
+        Some((status, words)) => {
+            (status, Json(serde_json::json!({ "error": words }))).into_response()
+        }
+        None => next.run(request).await,
     }
-    next.run(request).await
+}
+
+fn foreign(request: &HttpRequest) -> Option<(StatusCode, &'static str)> {
+    let header = |name| request.headers().get(name);
+    if !header(header::HOST).is_some_and(is_ours) {
+        let words = "the host of a request is 127.0.0.1, [::1] or localhost";
+        return Some((StatusCode::MISDIRECTED_REQUEST, words));
+    }
+    let json = |kind: &HeaderValue| kind.as_bytes() == b"application/json";
+    if request.method() == Method::POST && !header(header::CONTENT_TYPE).is_some_and(json) {
+        let words = "a request that changes something has content-type: application/json";
+        return Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, words));
+    }
+    None
+}
+
+/// Whether a request was sent to this machine by its own name, or over the unix socket.
+fn is_ours(host: &HeaderValue) -> bool {
+    let Ok(authority) = host.to_str().unwrap_or_default().parse::<Authority>() else {
+        return false;
+    };
+    let name = authority.host().trim_matches(['[', ']']);
+    let loopback = |ip: IpAddr| ip.is_loopback();
+    name == "localhost" || name == CLIENT_HOST || name.parse().is_ok_and(loopback)
 }
 
 async fn text(kind: &'static str, text: &'static str) -> Response {
@@ -188,18 +213,45 @@ async fn text(kind: &'static str, text: &'static str) -> Response {
 }
 
 impl Context {
-    async fn site(&self) -> Result<Site, Refusal> {
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> Request,
+    ) -> Result<T, Refusal> {
         let (answer, answered) = oneshot::channel();
-        let sent = self.requests.send(Request::Site(answer)).await;
+        let sent = self.requests.send(request(answer)).await;
         sent.map_err(|_| Refusal::Ending)?;
         answered.await.map_err(|_| Refusal::Ending)
     }
 
+    async fn site(&self) -> Result<Site, Refusal> {
+        self.ask(Request::Site).await
+    }
+
     async fn tell(&self, input: Input) -> Result<Vec<Decision>, Refusal> {
-        let (answer, answered) = oneshot::channel();
-        let sent = self.requests.send(Request::Tell(input, answer)).await;
-        sent.map_err(|_| Refusal::Ending)?;
-        answered.await.map_err(|_| Refusal::Ending)
+        self.ask(|answer| Request::Tell(input, answer)).await
+    }
+
+    /// Says something of a host that there is.
+    async fn of_host(
+        &self,
+        name: &str,
+        input: impl FnOnce(HostName) -> Input,
+    ) -> Answer<Vec<Decision>> {
+        let host = self.host(name).await?.host;
+        self.tell(input(host)).await.map(Json)
+    }
+
+    /// Wants a function at a host: the move that began, or why none did.
+    async fn want(
+        &self,
+        name: &str,
+        wanted: &Wanted,
+        input: impl FnOnce(VmName, HostName) -> Input,
+    ) -> Answer<MoveView> {
+        let vm = self.function(name).await?.vm;
+        let target = self.host(wanted.target.as_str()).await?.host;
+        let decisions = self.tell(input(vm.clone(), target)).await?;
+        begun(&vm, decisions)
     }
 
     /// Reads the journal where it may wait for the disk.
@@ -372,9 +424,10 @@ async fn explain_host(context: &Context, host: HostView) -> Answer<Explained> {
     }
     for decision in &decisions {
         let ago = now.since(decision.at_us).as_secs_f64();
-        let told = explain::of_move(std::slice::from_ref(decision));
-        let told = told.first().map_or("", |line| line.split_at(12).1);
-        lines.push(format!("{ago:8.1} s ago  {told}"));
+        lines.push(format!(
+            "{ago:8.1} s ago  {}",
+            explain::of_decision(decision)
+        ));
     }
     Ok(Json(Explained { lines, decisions }))
 }
@@ -408,10 +461,8 @@ async fn order(
     Path(name): Path<String>,
     Json(wanted): Json<Wanted>,
 ) -> Answer<MoveView> {
-    let vm = context.function(&name).await?.vm;
-    let target = context.host(wanted.target.as_str()).await?.host;
-    let input = Input::Order { vm, target };
-    begun(context.tell(input).await?)
+    let input = |vm, target| Input::Order { vm, target };
+    context.want(&name, &wanted, input).await
 }
 
 async fn approve(
@@ -419,14 +470,12 @@ async fn approve(
     Path(name): Path<String>,
     Json(wanted): Json<Wanted>,
 ) -> Answer<MoveView> {
-    let vm = context.function(&name).await?.vm;
-    let target = context.host(wanted.target.as_str()).await?.host;
-    let input = Input::Approve { vm, target };
-    begun(context.tell(input).await?)
+    let input = |vm, target| Input::Approve { vm, target };
+    context.want(&name, &wanted, input).await
 }
 
 /// The move that began, or why none did.
-fn begun(decisions: Vec<Decision>) -> Answer<MoveView> {
+fn begun(wanted: &VmName, decisions: Vec<Decision>) -> Answer<MoveView> {
     for decision in decisions {
         match decision.event {
             Event::Start {
@@ -435,7 +484,7 @@ fn begun(decisions: Vec<Decision>) -> Answer<MoveView> {
                 source,
                 target,
                 ..
-            } => {
+            } if vm == *wanted => {
                 return Ok(Json(MoveView {
                     migration,
                     vm,
@@ -445,8 +494,8 @@ fn begun(decisions: Vec<Decision>) -> Answer<MoveView> {
                     failure: None,
                 }));
             }
-            Event::Declined { reason, .. } => {
-                return Err(Refusal::Declined(explain::of_hold(&reason)));
+            Event::Declined { why, .. } => {
+                return Err(Refusal::Declined(explain::of_hold(&why)));
             }
             _ => {}
         }
@@ -463,16 +512,14 @@ async fn release(
 }
 
 async fn drain(State(context): State<Context>, Path(name): Path<String>) -> Answer<Vec<Decision>> {
-    let host = context.host(&name).await?.host;
-    context.tell(Input::Drain { host }).await.map(Json)
+    context.of_host(&name, |host| Input::Drain { host }).await
 }
 
 async fn undrain(
     State(context): State<Context>,
     Path(name): Path<String>,
 ) -> Answer<Vec<Decision>> {
-    let host = context.host(&name).await?.host;
-    context.tell(Input::Undrain { host }).await.map(Json)
+    context.of_host(&name, |host| Input::Undrain { host }).await
 }
 
 async fn arm(State(context): State<Context>) -> Answer<Vec<Decision>> {

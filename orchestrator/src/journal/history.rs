@@ -142,17 +142,6 @@ impl History {
         )
     }
 
-    /// The last decisions of a kind, newest first.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    pub fn of_kind(&self, kind: &str, limit: usize) -> Result<Vec<Decision>, JournalError> {
-        self.decisions(
-            "kind = ?1 ORDER BY id DESC LIMIT ?2",
-            &[&kind, &(limit.min(DECISIONS_MAX) as i64)],
-        )
-    }
-
     /// Load of a host since an instant, oldest first: single samples where they are kept, means before that.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use control::{Input, Settings};
 use nix::fcntl::{Flock, FlockArg};
-use record::{Decision, Event, Sample, Timestamp};
+use record::{Decision, Event, Sample, Timestamp, VmName};
 use rusqlite::{Connection, Transaction, params};
 
 use crate::recording::MoveFact;
@@ -98,6 +98,8 @@ pub struct Turn<'a> {
     pub decisions: &'a [Decision],
     /// What is true of the functions named in them from now on, as [`control::Controller::known`] says it.
     pub known: &'a [Input],
+    /// What it taught of functions.
+    pub learned: &'a [(VmName, Learned)],
 }
 
 impl Journal {
@@ -175,6 +177,9 @@ impl Journal {
             }
             for known in turn.known {
                 standing::keep_known(transaction, known)?;
+            }
+            for (vm, learned) in turn.learned {
+                standing::keep_learned(transaction, vm, learned)?;
             }
             Ok(())
         })

@@ -123,16 +123,12 @@ pub(super) fn keep_known(transaction: &Transaction<'_>, known: &Input) -> rusqli
     }
 }
 
-impl super::Journal {
-    /// Keeps what was learned of a function.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn learned(&mut self, vm: &VmName, learned: &Learned) -> Result<(), JournalError> {
-        self.write(false, |transaction| {
-            put(transaction, LEARNED, vm.as_str(), learned)
-        })
-    }
+pub(super) fn keep_learned(
+    transaction: &Transaction<'_>,
+    vm: &VmName,
+    learned: &Learned,
+) -> rusqlite::Result<()> {
+    put(transaction, LEARNED, vm.as_str(), learned)
 }
 
 fn put(

@@ -7,7 +7,7 @@ const AHEAD_S = 90;
 const MOVES_EVERY = 3;
 const WIDTH = 400;
 const HEIGHT = 120;
-const LEFT = 28;
+const LEFT = 36;
 const BOTTOM = 14;
 
 const by = (id) => document.getElementById(id);
