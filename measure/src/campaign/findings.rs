@@ -384,8 +384,16 @@ fn rise(
         })
         .collect();
     let printed = Some(printed_percent);
-    if points.len() < knee::LOADS_MIN {
+    if points.is_empty() {
         return no_part("load", printed, "%");
+    }
+    if points.len() < knee::LOADS_MIN {
+        let (loads, needed) = (points.len(), knee::LOADS_MIN);
+        let why = format!(
+            "{loads} loads that are not spoilt, up to the first at which frames come out more slowly than they go in; a knee \
+             needs {needed}"
+        );
+        return unmeasured(printed, "%", &why);
     }
     let search = match knee::find(&points) {
         Ok(search) => search,

@@ -23,8 +23,8 @@ const KEPT: Duration = DAY.saturating_mul(400);
 const HOLDS_KEPT: Duration = DAY.saturating_mul(30);
 /// One of so many of the oldest rows goes at a time while the file is too large.
 const SHED_PART: i64 = 10;
-/// So often in one look.
-const SHED_TIMES_MAX: u32 = 20;
+/// So often in one look: enough for all samples of a full file, a tenth at a time, and for what comes after them.
+const SHED_TIMES_MAX: u32 = 200;
 
 pub(super) fn thin(
     transaction: &Transaction<'_>,

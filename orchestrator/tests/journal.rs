@@ -1,0 +1,260 @@
+//! The journal: what it keeps, what it makes fewer, and what it refuses.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use control::Input;
+use forestall_orchestrator::journal::{History, Journal, JournalError, Learned, Turn};
+use record::decision::{Cause, Evidence, HoldReason, Mode};
+use record::{
+    Decision, Event, HostName, Residency, Sample, Timestamp, Utilization, Verdict, VmName,
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const PLENTY: u64 = 1 << 30;
+
+struct Bench {
+    folder: tempfile::TempDir,
+    journal: Journal,
+}
+
+impl Bench {
+    fn new(size_max_bytes: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(&folder.path().join("j.db"), size_max_bytes).unwrap();
+        Self { folder, journal }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("j.db")
+    }
+
+    fn history(&self) -> History {
+        History::open(&self.path()).unwrap()
+    }
+
+    fn turn(&mut self, inputs: &[(Timestamp, Input)], decisions: &[Decision]) {
+        let turn = Turn {
+            inputs,
+            decisions,
+            known: &[],
+            learned: &[],
+        };
+        self.journal.turn(turn).unwrap();
+    }
+
+    /// A sample of `a` each 5 s from `begin`, with these loads.
+    fn samples(&mut self, begin: Timestamp, loads: impl Iterator<Item = f64>) {
+        let samples: Vec<_> = loads
+            .zip(0..)
+            .map(|(load, i)| {
+                let at = begin + Duration::from_secs(5) * i;
+                let sample = Sample {
+                    host: host("a"),
+                    utilization: Utilization::new(load).unwrap(),
+                    measured_at_us: at,
+                    interval_ms: 5000.0,
+                };
+                (at, Input::Sample(sample))
+            })
+            .collect();
+        self.turn(&samples, &[]);
+    }
+}
+
+fn host(name: &str) -> HostName {
+    HostName::new(name).unwrap()
+}
+
+fn vm() -> VmName {
+    VmName::new("f").unwrap()
+}
+
+fn start(migration: u64) -> Event {
+    Event::Start {
+        migration,
+        vm: vm(),
+        source: host("a"),
+        target: host("b"),
+        mode: Mode::PreCopy,
+        cause: Cause::Load,
+        target_load: 0.5,
+        gain: None,
+        predicted_total_ms: None,
+        host: host("a"),
+        evidence: Evidence::default(),
+    }
+}
+
+fn settled(migration: u64) -> Event {
+    Event::Settled {
+        migration,
+        verdict: Verdict::Moved,
+        target: Residency::Running,
+        source: Residency::Absent,
+        failure: None,
+        cooldown_until_us: Timestamp(0),
+    }
+}
+
+fn hold() -> Event {
+    Event::Hold {
+        host: host("a"),
+        reason: HoldReason::NotDue,
+        evidence: Evidence::default(),
+    }
+}
+
+/// Begins whole minutes, since means do.
+fn noon() -> Timestamp {
+    Timestamp(60_000_000 * 30_000_000)
+}
+
+#[test]
+fn what_stands_is_read_again_and_what_is_over_is_not() {
+    let mut bench = Bench::new(PLENTY);
+    let now = noon();
+    let decide = |event| Decision::new(now, event);
+    let drain = |name| (now, Input::Drain { host: host(name) });
+    let back = Input::Undrain { host: host("b") };
+    let inputs = [drain("a"), drain("b"), (now, back), (now, Input::Disarm)];
+    bench.turn(
+        &inputs,
+        &[decide(start(1)), decide(settled(1)), decide(start(2))],
+    );
+    let known = Input::Known {
+        vm: vm(),
+        host: host("b"),
+        cooldown_until_us: now,
+        failures_in_a_row: 1,
+        given_up: true,
+    };
+    let learned = Learned {
+        migrations_ms: vec![7e3],
+        downtimes_ms: vec![],
+    };
+    bench
+        .journal
+        .turn(Turn {
+            inputs: &[],
+            decisions: &[],
+            known: std::slice::from_ref(&known),
+            learned: &[(vm(), learned.clone())],
+        })
+        .unwrap();
+    let path = bench.path();
+    drop(bench.journal);
+    let standing = Journal::open(&path, PLENTY).unwrap().standing().unwrap();
+    assert_eq!(standing.moves_begun, 2);
+    assert_eq!(standing.open.keys().collect::<Vec<_>>(), [&2]);
+    assert_eq!(standing.learned[&vm()], learned);
+    let resumed = Input::Resumed {
+        migration: 2,
+        vm: vm(),
+        source: host("a"),
+        target: host("b"),
+    };
+    let drained = Input::Drain { host: host("a") };
+    assert_eq!(standing.inputs(), [known, drained, Input::Disarm, resumed]);
+}
+
+#[test]
+fn old_samples_become_means_and_young_ones_stay() {
+    let mut bench = Bench::new(PLENTY);
+    let begin = noon();
+    // One minute at 0.2 and 0.6 in turn, then one at 0.9.
+    let loads = (0..12).map(|i| if i % 2 == 0 { 0.2 } else { 0.6 });
+    bench.samples(begin, loads.chain([0.9; 12]));
+    let points = |bench: &Bench| bench.history().load(&host("a"), Timestamp(0)).unwrap();
+    assert_eq!(points(&bench).len(), 24);
+    bench
+        .journal
+        .thin(begin + MINUTE + Duration::from_secs(3600))
+        .unwrap();
+    let thinned = points(&bench);
+    assert_eq!(thinned.len(), 13, "one mean, twelve samples");
+    assert_eq!(thinned[0].at_us, begin + MINUTE);
+    assert!((thinned[0].load - 0.4).abs() < 1e-9, "{:?}", thinned[0]);
+    assert!((thinned[0].load_max - 0.6).abs() < 1e-9);
+    // Weeks later a quarter of an hour is one mean, of all samples alike.
+    bench.journal.thin(begin + DAY * 8).unwrap();
+    let thinned = points(&bench);
+    assert_eq!(thinned.len(), 1, "{thinned:?}");
+    assert!((thinned[0].load - 0.65).abs() < 1e-9, "{:?}", thinned[0]);
+    assert!((thinned[0].load_max - 0.9).abs() < 1e-9);
+    bench.journal.thin(begin + DAY * 500).unwrap();
+    assert!(points(&bench).is_empty());
+}
+
+/// Bytes in use after a move, holds and samples, and moves that are still known.
+fn filled(size_max_bytes: u64) -> (u64, usize) {
+    let mut bench = Bench::new(size_max_bytes);
+    let begin = noon();
+    bench.turn(&[], &[Decision::new(begin, start(1))]);
+    let holds: Vec<_> = (0..1000).map(|_| Decision::new(begin, hold())).collect();
+    bench.turn(&[], &holds);
+    bench.samples(begin, (0..5000).map(|_| 0.5));
+    // Young enough to stay, were there room.
+    bench.journal.thin(begin + MINUTE * 5).unwrap();
+    let file = rusqlite::Connection::open(bench.path()).unwrap();
+    let pragma = |name| file.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let pages = pragma("page_count").unwrap() - pragma("freelist_count").unwrap();
+    let moves = bench.history().moves(10).unwrap().len();
+    ((pages * pragma("page_size").unwrap()) as u64, moves)
+}
+
+#[test]
+fn a_file_that_is_too_large_loses_what_is_oldest_and_moves_last() {
+    let (size_max, (all, _)) = (300 << 10, filled(PLENTY));
+    assert!(all > 2 * size_max, "there is something to lose: {all}");
+    let (kept, moves) = filled(size_max);
+    assert!(kept <= size_max, "{kept} of {all}");
+    assert!(kept > size_max / 2, "no more than has to: {kept} of {all}");
+    assert_eq!(moves, 1);
+}
+
+#[test]
+fn a_second_one_a_newer_one_and_what_is_none_are_refused() {
+    let bench = Bench::new(PLENTY);
+    let path = bench.path();
+    let again = Journal::open(&path, PLENTY).unwrap_err();
+    assert!(matches!(again, JournalError::Leased { .. }), "{again}");
+    drop(bench.journal);
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .pragma_update(None, "user_version", 99)
+        .unwrap();
+    let newer = Journal::open(&path, PLENTY).unwrap_err();
+    assert!(
+        matches!(newer, JournalError::Newer { found: 99, .. }),
+        "{newer}"
+    );
+    std::fs::write(&path, [b'x'; 8192]).unwrap();
+    let nonsense = Journal::open(&path, PLENTY).unwrap_err();
+    assert!(
+        matches!(nonsense, JournalError::Database { .. }),
+        "{nonsense}"
+    );
+    assert_eq!(
+        std::fs::read(&path).unwrap(),
+        [b'x'; 8192],
+        "nothing is lost"
+    );
+}
+
+#[test]
+fn what_does_not_read_is_said_and_not_guessed() {
+    let bench = Bench::new(PLENTY);
+    rusqlite::Connection::open(bench.path())
+        .unwrap()
+        .execute(
+            "INSERT INTO standing VALUES ('move', '7', '{\"vm\":\"../f\"}')",
+            [],
+        )
+        .unwrap();
+    let error = bench.journal.standing().unwrap_err();
+    assert!(matches!(error, JournalError::Unreadable { .. }), "{error}");
+    assert!(error.to_string().contains("move \"7\""), "{error}");
+}
