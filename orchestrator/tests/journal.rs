@@ -193,7 +193,8 @@ fn filled(size_max_bytes: u64) -> (u64, usize) {
     let mut bench = Bench::new(size_max_bytes);
     let begin = noon();
     bench.turn(&[], &[Decision::new(begin, start(1))]);
-    let holds: Vec<_> = (0..1000).map(|_| Decision::new(begin, hold())).collect();
+    let holds = (0..1000).map(|s| Decision::new(begin + Duration::from_secs(s), hold()));
+    let holds: Vec<_> = holds.collect();
     bench.turn(&[], &holds);
     bench.samples(begin, (0..5000).map(|_| 0.5));
     // Young enough to stay, were there room.
