@@ -6,7 +6,6 @@ mod common;
 use std::process::Stdio;
 
 use common::site::{FAST, FUNCTION, HOSTS, SLOW, Site};
-use common::wait_for;
 use control::Trust;
 
 #[test]
@@ -20,7 +19,7 @@ fn a_person_moves_a_function_and_is_told_why() {
     );
     let began = site.words(&format!("move {FUNCTION} {}", HOSTS[1]));
     assert!(began.contains("move 1 of text-insertion"), "{began}");
-    wait_for("the move", || site.where_is() == HOSTS[1]);
+    site.wait_for("the move", |site| site.where_is() == HOSTS[1]);
     assert_eq!(site.runners(), [HOSTS[1]]);
     let moved = &site.ask("moves")[0];
     assert_eq!(moved["verdict"], "moved", "{moved}");
@@ -40,7 +39,7 @@ fn a_person_moves_a_function_and_is_told_why() {
     assert_eq!(site.where_is(), HOSTS[1]);
     let began = site.words(&format!("move {FUNCTION} {}", HOSTS[0]));
     assert!(began.contains("move 2 of"), "{began}");
-    wait_for("the way back", || site.where_is() == HOSTS[0]);
+    site.wait_for("the way back", |site| site.where_is() == HOSTS[0]);
 }
 
 #[test]
@@ -48,12 +47,14 @@ fn killed_in_the_middle_of_a_move_it_looks_before_it_does_anything() {
     let mut site = Site::new(HOSTS[0], SLOW, Trust::Automatic);
     site.start_and_hear();
     site.words(&format!("move {FUNCTION} {}", HOSTS[1]));
-    wait_for("copying", || {
+    site.wait_for("copying", |site| {
         site.ask("status")["moves"][0]["stage"] == "copying"
     });
     site.kill();
     site.start();
-    wait_for("a verdict", || site.ask("moves")[0]["verdict"].is_string());
+    site.wait_for("a verdict", |site| {
+        site.ask("moves")[0]["verdict"].is_string()
+    });
     let why = site.ask("why 1");
     let kinds: Vec<&str> = why["decisions"]
         .as_array()
@@ -76,7 +77,7 @@ fn what_a_person_wants_outlives_the_process() {
     site.kill();
     site.start_and_hear();
     assert_eq!(site.ask("status")["armed"], false);
-    wait_for("a target", || {
+    site.wait_for("a target", |site| {
         site.words(&format!("why {}", HOSTS[0]))
             .contains("disarmed")
     });
@@ -84,7 +85,7 @@ fn what_a_person_wants_outlives_the_process() {
     assert!(refusal.contains("disarmed"), "{refusal}");
     assert_eq!(site.runners(), [HOSTS[0]]);
     site.words("arm");
-    wait_for("the drain", || site.where_is() == HOSTS[1]);
+    site.wait_for("the drain", |site| site.where_is() == HOSTS[1]);
     assert_eq!(site.ask("moves")[0]["cause"], "drain");
 }
 
@@ -104,10 +105,10 @@ fn what_others_did_is_noticed() {
     // The configuration says that it runs at the first host.
     let mut site = Site::new(HOSTS[1], FAST, Trust::Automatic);
     site.start();
-    wait_for("a look", || site.where_is() == HOSTS[1]);
+    site.wait_for("a look", |site| site.where_is() == HOSTS[1]);
     assert_eq!(site.runners(), [HOSTS[1]]);
     site.kill_qemu(HOSTS[1]);
-    wait_for("another look", || {
+    site.wait_for("another look", |site| {
         site.ask("functions")[0]["seen"]["residency"] == "absent"
     });
     assert!(site.log().contains("is Absent where it should run"));

@@ -12,8 +12,9 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
-/// A monitor that has not answered after this is taken as unreachable.
-pub const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// A monitor that has not answered after this is taken as unreachable. Long, since QEMU answers late on just the hosts that
+/// functions are moved away from.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Longest line taken from a monitor.
 pub const LINE_BYTES_MAX: usize = 4 << 20;
 

@@ -6,13 +6,15 @@ pub(crate) mod site;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use record::raw::{FrameRow, FrameStatus};
+use socket2::{Domain, Socket, Type};
 use wire::mpegts::{UnitKind, VideoCodec, Writer};
 
 /// Whatever happens, a test ends after this.
@@ -24,9 +26,17 @@ pub(crate) fn free_udp_port() -> u16 {
     socket.local_addr().unwrap().port()
 }
 
+/// A port that this process' tests get once, and that no outgoing connection takes: it stays bound, which is no hindrance to who
+/// listens there with `SO_REUSEADDR` (QEMU, and all that Rust's library opens).
 pub(crate) fn free_tcp_port() -> u16 {
-    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
+    static HELD: Mutex<Vec<Socket>> = Mutex::new(Vec::new());
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    socket.bind(&any.into()).unwrap();
+    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    HELD.lock().unwrap().push(socket);
+    port
 }
 
 pub(crate) fn forestall(arguments: &str) -> Command {

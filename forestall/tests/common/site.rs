@@ -15,7 +15,7 @@ use orchestrator::snmp::{Access, Secret};
 use scenario::{PolicyName, Scenario};
 use serde_json::{Value, json};
 
-use super::{free_tcp_port, wait_for};
+use super::{GIVE_UP, POLL, free_tcp_port, wait_for};
 
 const COMMUNITY: &str = "site-test";
 /// The two edge servers of the shipped scenario.
@@ -170,7 +170,7 @@ impl Site {
     /// Both hosts have been heard, and may carry functions.
     pub(crate) fn start_and_hear(&mut self) {
         self.start();
-        wait_for("samples", || self.ask("status")["hosts_fresh"] == 2);
+        self.wait_for("samples", |site| site.ask("status")["hosts_fresh"] == 2);
     }
 
     pub(crate) fn kill(&mut self) {
@@ -228,6 +228,22 @@ impl Site {
 
     pub(crate) fn where_is(&self) -> String {
         self.ask("functions")[0]["host"].as_str().unwrap().into()
+    }
+
+    /// Waits until something is so, or says what the orchestrator did instead.
+    pub(crate) fn wait_for(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
+        let begun = Instant::now();
+        while !is_so(self) {
+            if begun.elapsed() > GIVE_UP {
+                let moves = self.ask("moves");
+                let whys = moves.as_array().map_or(0, Vec::len);
+                let whys: String = (1..=whys)
+                    .map(|i| self.words(&format!("why {i}")))
+                    .collect();
+                panic!("{what}\n{moves:#}\n{whys}\n{}", self.log());
+            }
+            std::thread::sleep(POLL);
+        }
     }
 }
 
