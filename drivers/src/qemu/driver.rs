@@ -25,9 +25,10 @@ const MONITOR_WITHIN: Duration = Duration::from_secs(5);
 const MONITOR_RETRY: Duration = Duration::from_millis(20);
 /// Events tell of the end of copying at once; this catches one that was missed.
 const STATUS_EVERY: Duration = Duration::from_millis(250);
-/// `total-time` may read 0 just after `completed`: ask again after this, at most [`FIGURES_TRIES`] times.
+/// `total-time` may read 0 just after `completed`: ask again after this.
 const FIGURES_AGAIN: Duration = Duration::from_millis(100);
-const FIGURES_TRIES: u32 = 5;
+/// A move is not kept from its end for its figures any longer.
+const FIGURES_WITHIN: Duration = Duration::from_secs(3);
 /// QEMU ends copying within this once it was told to.
 const CANCEL_WITHIN: Duration = Duration::from_secs(5);
 /// A QEMU that was told to quit is gone within this.
@@ -101,6 +102,22 @@ impl Qemu {
                 }
                 Err(error) => return Err(refused(error.to_string())),
             }
+        }
+    }
+
+    async fn figures_of(&self, plan: &Plan) -> Option<Figures> {
+        let end = self.end(&plan.vm, &plan.source).ok()?;
+        let mut source = Monitor::connect(&end.monitor).await.ok()?;
+        loop {
+            let info = source.execute("query-migrate", json!({})).await.ok()?;
+            let figure = |key: &str| info.get(key).and_then(Value::as_f64);
+            if let Some(total) = figure("total-time").filter(|total| *total > 0.0) {
+                return Some(Figures {
+                    total_ms: Some(total),
+                    downtime_ms: figure("downtime"),
+                });
+            }
+            sleep(FIGURES_AGAIN).await;
         }
     }
 
@@ -250,27 +267,8 @@ impl Driver for Qemu {
     }
 
     async fn figures(&self, plan: &Plan) -> Figures {
-        let none = Figures::default();
-        let Ok(end) = self.end(&plan.vm, &plan.source) else {
-            return none;
-        };
-        let Ok(mut source) = Monitor::connect(&end.monitor).await else {
-            return none;
-        };
-        for _ in 0..FIGURES_TRIES {
-            let Ok(info) = source.execute("query-migrate", json!({})).await else {
-                break;
-            };
-            let figure = |key: &str| info.get(key).and_then(Value::as_f64);
-            if let Some(total) = figure("total-time").filter(|total| *total > 0.0) {
-                return Figures {
-                    total_ms: Some(total),
-                    downtime_ms: figure("downtime"),
-                };
-            }
-            sleep(FIGURES_AGAIN).await;
-        }
-        none
+        let said = timeout(FIGURES_WITHIN, self.figures_of(plan)).await;
+        said.ok().flatten().unwrap_or_default()
     }
 
     async fn residency(&self, vm: &VmName, host: &HostName) -> Residency {

@@ -72,13 +72,22 @@ impl Monitor {
     /// # Errors
     /// When nobody listens, or what listens does not answer as QMP.
     pub async fn connect(address: &str) -> Result<Self, MonitorError> {
-        let stream = match timeout(ANSWER_WITHIN, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+        match timeout(ANSWER_WITHIN, Self::meet(address)).await {
+            Ok(met) => met,
+            Err(_) => Err(unreachable(
+                address,
+                "no greeting (another client may hold the monitor)",
+            )),
+        }
+    }
+
+    async fn meet(address: &str) -> Result<Self, MonitorError> {
+        let stream = match TcpStream::connect(address).await {
+            Ok(stream) => stream,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 return Err(MonitorError::NoProcess(address.to_owned()));
             }
-            Ok(Err(error)) => return Err(unreachable(address, &error.to_string())),
-            Err(_) => return Err(unreachable(address, "no answer to the connection")),
+            Err(error) => return Err(unreachable(address, &error.to_string())),
         };
         let (reader, writer) = stream.into_split();
         let reader = BufReader::new(reader);
@@ -90,15 +99,7 @@ impl Monitor {
             line: Vec::new(),
             events: Vec::new(),
         };
-        let greeting = match timeout(ANSWER_WITHIN, monitor.read()).await {
-            Ok(read) => read?,
-            Err(_) => {
-                return Err(unreachable(
-                    address,
-                    "no greeting (another client may hold the monitor)",
-                ));
-            }
-        };
+        let greeting = monitor.read().await?;
         if greeting.get("QMP").is_none() {
             return Err(monitor.not_qmp(&greeting.to_string()));
         }
