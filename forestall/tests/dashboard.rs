@@ -5,7 +5,6 @@ mod common;
 
 use common::browser::Browser;
 use common::site::{FAST, FUNCTION, HOSTS, Site};
-use common::wait_for;
 use control::Trust;
 
 #[test]
@@ -20,7 +19,7 @@ fn the_dashboard_shows_what_is_and_why() {
         let script = format!("return document.getElementById('{id}').innerText");
         browser.run(&script).as_str().unwrap_or_default().to_owned()
     };
-    wait_for("both servers", || text("state").contains("2 of 2 servers"));
+    site.wait_for("both servers", |_| text("state").contains("2 of 2 servers"));
     let hosts = text("hosts");
     for words in [HOSTS[0], HOSTS[1], FUNCTION, "60.0 %", "Nothing leaves"] {
         assert!(hosts.contains(words), "{words:?} in {hosts}");
@@ -28,13 +27,13 @@ fn the_dashboard_shows_what_is_and_why() {
     site.words(&format!("move {FUNCTION} {}", HOSTS[1]));
     // With nothing moved yet the table says so.
     let arrived = "return document.querySelectorAll('tr[data-move] td.moved').length";
-    wait_for("the move", || browser.run(arrived) == 1);
+    site.wait_for("the move", |_| browser.run(arrived) == 1);
     browser.run("document.querySelector('[data-move=\"1\"]').click()");
-    wait_for("why", || text("why").contains("a person asked for it"));
+    site.wait_for("why", |_| text("why").contains("a person asked for it"));
     browser.run("document.getElementById('arm').click()");
-    wait_for("disarmed", || site.ask("status")["armed"] == false);
+    site.wait_for("disarmed", |site| site.ask("status")["armed"] == false);
     // After a move samples have to come anew: then both servers are drawn again.
-    wait_for("samples", || text("state").contains("2 of 2 servers"));
+    site.wait_for("samples", |_| text("state").contains("2 of 2 servers"));
     if let Ok(file) = std::env::var("FORESTALL_SCREENSHOT_DASHBOARD") {
         std::fs::write(file, browser.screenshot()).unwrap();
     }

@@ -26,8 +26,8 @@ pub(crate) fn free_udp_port() -> u16 {
     socket.local_addr().unwrap().port()
 }
 
-/// A port that this process' tests get once, and that no outgoing connection takes: it stays bound, which is no hindrance to who
-/// listens there with `SO_REUSEADDR` (QEMU, and all that Rust's library opens).
+/// A port that this process' tests get once, and that no outgoing connection takes: it stays bound, which is no hindrance
+/// to who listens there with `SO_REUSEADDR` (QEMU, and all that Rust's library opens).
 pub(crate) fn free_tcp_port() -> u16 {
     static HELD: Mutex<Vec<Socket>> = Mutex::new(Vec::new());
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -94,10 +94,17 @@ impl Drop for Running {
 }
 
 /// Waits until something is so.
-pub(crate) fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn wait_for(what: &str, is_so: impl FnMut() -> bool) {
+    wait_or(is_so, || what.to_owned());
+}
+
+/// Waits until something is so, or fails with what there is to say then.
+pub(crate) fn wait_or(mut is_so: impl FnMut() -> bool, say: impl FnOnce() -> String) {
     let start = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < GIVE_UP, "{what}");
+        if start.elapsed() >= GIVE_UP {
+            panic!("{}", say());
+        }
         thread::sleep(POLL);
     }
 }

@@ -15,7 +15,7 @@ use orchestrator::snmp::{Access, Secret};
 use scenario::{PolicyName, Scenario};
 use serde_json::{Value, json};
 
-use super::{GIVE_UP, POLL, free_tcp_port, wait_for};
+use super::{free_tcp_port, wait_for, wait_or};
 
 const COMMUNITY: &str = "site-test";
 /// The two edge servers of the shipped scenario.
@@ -232,18 +232,14 @@ impl Site {
 
     /// Waits until something is so, or says what the orchestrator did instead.
     pub(crate) fn wait_for(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
-        let begun = Instant::now();
-        while !is_so(self) {
-            if begun.elapsed() > GIVE_UP {
-                let moves = self.ask("moves");
-                let whys = moves.as_array().map_or(0, Vec::len);
-                let whys: String = (1..=whys)
-                    .map(|i| self.words(&format!("why {i}")))
-                    .collect();
-                panic!("{what}\n{moves:#}\n{whys}\n{}", self.log());
-            }
-            std::thread::sleep(POLL);
-        }
+        let say = || {
+            let moves = self.ask("moves");
+            let count = moves.as_array().map_or(0, Vec::len);
+            let whys = (1..=count).map(|i| self.words(&format!("why {i}")));
+            let whys: String = whys.collect();
+            format!("{what}\n{moves:#}\n{whys}\n{}", self.log())
+        };
+        wait_or(|| is_so(self), say);
     }
 }
 
