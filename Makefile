@@ -69,8 +69,8 @@ unit: ## all tests that need neither root nor virtual machines
 	env -u FORESTALL_LAB_TESTS $(CARGO) test --release --workspace
 
 # `--workspace` here too: with `-p forestall` cargo would choose other features and build dependencies anew.
-end-to-end: ## tests on real QEMU, snmpd and video (root)
-	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(CARGO) test --release --workspace --test lab --test tshark -- --test-threads=1 --nocapture
+end-to-end: ## tests on real QEMU, libvirt, snmpd and video (root)
+	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(CARGO) test --release --workspace --test lab --test tshark --test libvirt -- --test-threads=1 --nocapture
 
 test-long: build ## the long search for a broken promise, and the comparison on made load
 	$(FORESTALL) sim sweep --seeds 10000 scenarios/faults

@@ -33,6 +33,7 @@ PATH=$PATH:/usr/sbin:/sbin
 program() { command -v "$1" > /dev/null 2>&1; }
 library() { program pkg-config && pkg-config --exists "$1" 2> /dev/null; }
 gst() { program gst-inspect-1.0 && gst-inspect-1.0 --exists "$1" > /dev/null 2>&1; }
+libvirt_qemu() { compgen -G '/usr/lib/*/libvirt/connection-driver/libvirt_driver_qemu.so' > /dev/null; }
 libclang() {
     [ -n "${LIBCLANG_PATH:-}" ] || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' > /dev/null
 }
@@ -84,6 +85,9 @@ if [ "$tests" = yes ]; then
     need tesseract-ocr  "reads the clock's digits, beside the code strip's reader" program tesseract
     need chromium       "plays the browser page"              program chromium
     need chromium-driver "drives it"                          program chromedriver
+    need libvirt-daemon  "moves virtual machines between two of it"  program libvirtd
+    need libvirt-daemon-driver-qemu "its QEMU"                libvirt_qemu
+    need libvirt-clients "asks it"                            program virsh
 fi
 
 # The lab downloads the guest's kernel by apt, without installing it: apt has to know of it.

@@ -5,7 +5,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod driver;
+pub mod libvirt;
 pub mod qemu;
 
 pub use driver::{Driver, DriverError, Figures, Plan};
+pub use libvirt::Libvirt;
 pub use qemu::Qemu;

@@ -107,7 +107,7 @@ fn what_others_did_is_noticed() {
     site.start();
     site.wait_for("a look", |site| site.where_is() == HOSTS[1]);
     assert_eq!(site.runners(), [HOSTS[1]]);
-    site.kill_qemu(HOSTS[1]);
+    site.crash(HOSTS[1]);
     site.wait_for("another look", |site| {
         site.ask("functions")[0]["seen"]["residency"] == "absent"
     });

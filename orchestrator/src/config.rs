@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use control::Settings;
+use drivers::libvirt::LibvirtConfig;
 use drivers::qemu::QemuConfig;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,8 @@ pub struct Config {
 pub enum Engine {
     /// QEMU, by its own monitor.
     Qemu(QemuConfig),
+    /// libvirt, by `virsh`.
+    Libvirt(LibvirtConfig),
 }
 
 /// Where an orchestrator answers.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::{Controller, Input, View};
-use drivers::{Driver, Qemu};
+use drivers::{Driver, Libvirt, Qemu};
 use record::{Decision, Event, Timestamp, VmName};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -99,6 +99,7 @@ pub struct Site {
 pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), OrchestratorError> {
     match config.engine.clone() {
         Engine::Qemu(engine) => run_with(Qemu::new(engine), config, stop).await,
+        Engine::Libvirt(engine) => run_with(Libvirt::new(engine), config, stop).await,
     }
 }
 

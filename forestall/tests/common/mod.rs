@@ -2,6 +2,8 @@
 #![allow(dead_code)] // Each test binary uses its part.
 
 pub(crate) mod browser;
+pub(crate) mod libvirtd;
+pub(crate) mod machines;
 pub(crate) mod site;
 
 use std::fs;

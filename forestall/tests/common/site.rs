@@ -1,4 +1,4 @@
-//! A site on loopback: simulated agents, real QEMU processes with nothing but a BIOS in them, a real orchestrator.
+//! A site on loopback: simulated agents, real virtual machines, a real orchestrator.
 
 use std::fs;
 use std::net::UdpSocket;
@@ -15,13 +15,14 @@ use orchestrator::snmp::{Access, Secret};
 use scenario::{PolicyName, Scenario};
 use serde_json::{Value, json};
 
+use super::machines::{Machines, Qemus};
 use super::{free_tcp_port, wait_for, wait_or};
 
 const COMMUNITY: &str = "site-test";
 /// The two edge servers of the shipped scenario.
 pub(crate) const HOSTS: [&str; 2] = ["edge-robot", "edge-user"];
 pub(crate) const FUNCTION: &str = "text-insertion";
-/// Memory of a machine in which nothing runs is copied in milliseconds.
+/// Rate in bytes per second: memory of a machine in which nothing runs is copied in milliseconds.
 pub(crate) const FAST: u64 = 100 << 20;
 /// Its BIOS then takes some seconds.
 pub(crate) const SLOW: u64 = 40_000;
@@ -32,14 +33,19 @@ pub(crate) struct Site {
     pub(crate) orchestrator: Option<Child>,
     ends: Arc<AtomicBool>,
     agents: Option<JoinHandle<()>>,
-    monitors: [u16; 2],
+    machines: Box<dyn Machines>,
     /// Where its orchestrator answers.
     api: String,
 }
 
 impl Site {
-    /// Agents answer, and the function's QEMU runs on a host; no orchestrator yet.
+    /// A site whose function is a QEMU process.
     pub(crate) fn new(runs_on: &str, bytes_per_s: u64, trust: Trust) -> Self {
+        Self::of(Box::new(Qemus::new(bytes_per_s)), runs_on, trust)
+    }
+
+    /// Agents answer, and the function's machine runs on a host; no orchestrator yet.
+    pub(crate) fn of(machines: Box<dyn Machines>, runs_on: &str, trust: Trust) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (sockets, ends) = (
             HOSTS.map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()),
@@ -52,40 +58,17 @@ impl Site {
             orchestrator: None,
             ends,
             agents: Some(agents),
-            monitors: HOSTS.map(|_| free_tcp_port()),
+            machines,
             api: String::new(),
             folder,
         };
         site.api = format!("unix:{}", site.socket().display());
-        site.configure(&addresses, bytes_per_s, trust);
-        let host = HOSTS.iter().position(|name| *name == runs_on).unwrap();
-        let mut launch = site.launch(host);
-        let held = launch.iter().position(|word| word == "-S").unwrap();
-        launch.drain(held..held + 3);
-        let status = Command::new(&launch[0])
-            .args(&launch[1..])
-            .status()
-            .expect("qemu-system-x86_64 is not installed: scripts/setup.sh");
-        assert!(status.success());
+        site.configure(&addresses, trust);
+        site.machines.begin(host(runs_on));
         site
     }
 
-    fn pid_file(&self, host: usize) -> PathBuf {
-        self.folder.path().join(format!("{}.pid", HOSTS[host]))
-    }
-
-    fn launch(&self, host: usize) -> Vec<String> {
-        // An odd number of pages (ARCHITECTURE.md, "The guest's memory").
-        let text = format!(
-            "qemu-system-x86_64 -machine pc,accel=tcg -m size=16392k -nodefaults -display none -S -incoming defer \
-             -qmp tcp:127.0.0.1:{},server=on,wait=off -daemonize -pidfile {}",
-            self.monitors[host],
-            self.pid_file(host).display()
-        );
-        text.split_whitespace().map(str::to_owned).collect()
-    }
-
-    fn configure(&self, agents: &[std::net::SocketAddr; 2], bytes_per_s: u64, trust: Trust) {
+    fn configure(&self, agents: &[std::net::SocketAddr; 2], trust: Trust) {
         let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/reallocation");
         let scenario = Scenario::read(Path::new(shipped)).unwrap();
         let mut control =
@@ -94,13 +77,6 @@ impl Site {
         control.limits.cooldown_ms = 500.0;
         // The simulated agents say 60 %.
         control.functions[0].load = record::Utilization::new(0.1).unwrap();
-        let end = |host: usize| {
-            json!({
-                "monitor": format!("127.0.0.1:{}", self.monitors[host]),
-                "incoming": format!("127.0.0.1:{}", free_tcp_port()),
-                "launch": self.launch(host),
-            })
-        };
         let config = json!({
             "schema": orchestrator::config::SCHEMA,
             "journal": self.folder.path().join("journal.db"),
@@ -110,10 +86,7 @@ impl Site {
                 "agents": { HOSTS[0]: agents[0].to_string(), HOSTS[1]: agents[1].to_string() },
             },
             "control": control,
-            "engine": { "qemu": {
-                "downtime_limit_ms": 300, "bandwidth_bytes_per_s": bytes_per_s,
-                "vms": { FUNCTION: { HOSTS[0]: end(0), HOSTS[1]: end(1) } },
-            } },
+            "engine": self.machines.engine(),
         });
         fs::write(
             self.config(),
@@ -214,16 +187,15 @@ impl Site {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// Hosts on which a QEMU of the function says that the guest runs.
+    /// Hosts on which the engine says that the guest runs.
     pub(crate) fn runners(&self) -> Vec<&'static str> {
-        let runs = |host: &usize| qmp(self.monitors[*host], "query-status")["running"] == true;
+        let runs = |host: &usize| self.machines.runs(*host);
         (0..2).filter(runs).map(|host| HOSTS[host]).collect()
     }
 
-    /// Ends the QEMU on a host as a crash would.
-    pub(crate) fn kill_qemu(&self, host: &str) {
-        let host = HOSTS.iter().position(|name| *name == host).unwrap();
-        kill(&self.pid_file(host));
+    /// Ends the machine on a host as a crash would.
+    pub(crate) fn crash(&self, on: &str) {
+        self.machines.crash(host(on));
     }
 
     pub(crate) fn where_is(&self) -> String {
@@ -249,9 +221,6 @@ impl Drop for Site {
             drop(orchestrator.kill());
             drop(orchestrator.wait());
         }
-        for host in 0..2 {
-            kill(&self.pid_file(host));
-        }
         self.ends.store(true, Ordering::Relaxed);
         if let Some(agents) = self.agents.take() {
             drop(agents.join());
@@ -259,44 +228,8 @@ impl Drop for Site {
     }
 }
 
-fn kill(pid_file: &Path) {
-    let pid = fs::read_to_string(pid_file).ok();
-    if let Some(pid) = pid.and_then(|text| text.trim().parse().ok()) {
-        let pid = nix::unistd::Pid::from_raw(pid);
-        // QEMU takes its file away when it ends by itself: what stands in it is its own.
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
-        drop(fs::remove_file(pid_file));
-    }
-}
-
-/// One command to a QEMU; null where there is none, or none that answers.
-fn qmp(port: u16, command: &str) -> Value {
-    use std::io::{BufRead, BufReader, Write};
-    let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else {
-        return Value::Null;
-    };
-    stream
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .unwrap();
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-    drop(lines.next());
-    for command in ["qmp_capabilities", command] {
-        let asked = json!({ "execute": command }).to_string() + "\n";
-        if stream.write_all(asked.as_bytes()).is_err() {
-            return Value::Null;
-        }
-        for line in lines.by_ref() {
-            let Ok(line) = line else { return Value::Null };
-            let answer: Value = serde_json::from_str(&line).unwrap();
-            if answer.get("return").is_some() {
-                if command != "qmp_capabilities" {
-                    return answer["return"].clone();
-                }
-                break;
-            }
-        }
-    }
-    Value::Null
+fn host(name: &str) -> usize {
+    HOSTS.iter().position(|host| *host == name).unwrap()
 }
 
 /// The agents, until the site ends.

@@ -1,0 +1,241 @@
+//! The [`Driver`] of libvirt.
+
+use std::time::Duration;
+
+use control::HandOver;
+use record::decision::{End, Mode};
+use record::{HostName, Residency, VmName};
+use tokio::time::{Instant, sleep};
+
+use super::config::{LibvirtConfig, LibvirtHost};
+use super::virsh::{Virsh, raw_figure};
+use crate::driver::{Driver, DriverError, Figures, Plan};
+
+/// A target whose migration was aborted is cleared away by libvirt within this.
+const CLEARED_WITHIN: Duration = Duration::from_secs(10);
+/// How often is looked whether it is.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Moves domains from libvirtd to libvirtd.
+#[derive(Debug)]
+pub struct Libvirt {
+    config: LibvirtConfig,
+}
+
+impl Libvirt {
+    /// A driver with these settings.
+    #[must_use]
+    pub const fn new(config: LibvirtConfig) -> Self {
+        Self { config }
+    }
+
+    fn host(&self, host: &HostName) -> Result<&LibvirtHost, DriverError> {
+        self.config
+            .hosts
+            .get(host)
+            .ok_or_else(|| DriverError::Refused {
+                what: format!("reach libvirt on {host}"),
+                why: "the configuration of the libvirt driver names no such host".into(),
+            })
+    }
+
+    fn virsh(&self, host: &HostName) -> Result<Virsh<'_>, DriverError> {
+        self.host(host).map(|host| Virsh(&host.uri))
+    }
+
+    /// Words of the `virsh migrate` that makes a move.
+    fn migrate(&self, plan: &Plan, persistent: bool) -> Result<Vec<String>, DriverError> {
+        let Mode::PreCopy = plan.mode;
+        let target = self.host(&plan.target)?;
+        let peer = target.peer_uri.as_ref().unwrap_or(&target.uri);
+        let mut words = vec!["migrate", "--live", "--p2p"];
+        if persistent {
+            words.extend(["--persistent", "--undefinesource"]);
+        }
+        let config = &self.config;
+        let options = [
+            (config.auto_converge, "--auto-converge"),
+            (config.tls, "--tls"),
+            (config.copy_disks, "--copy-storage-all"),
+        ];
+        words.extend(options.iter().filter(|(on, _)| *on).map(|(_, word)| *word));
+        let mut words: Vec<String> = words.into_iter().map(str::to_owned).collect();
+        words.extend(["--bandwidth".into(), config.bandwidth_mib_per_s.to_string()]);
+        if let Some(after) = config.post_copy_after_s {
+            let after = after.to_string();
+            words.extend(
+                ["--postcopy", "--timeout-postcopy", "--timeout", &after].map(str::to_owned),
+            );
+        }
+        let domain = config.domain(&plan.vm);
+        words.extend(["--domain", domain, "--desturi", peer].map(str::to_owned));
+        if let Some(uri) = &target.migration_uri {
+            words.extend(["--migrateuri".into(), uri.clone()]);
+        }
+        Ok(words)
+    }
+
+    /// Waits until a host holds no guest of this name any more; what a state means for that is told by `clear`.
+    async fn cleared(&self, plan: &Plan, end: End) -> Result<(), String> {
+        let begun = Instant::now();
+        loop {
+            match self.residency(&plan.vm, plan.host(end)).await {
+                Residency::Absent => return Ok(()),
+                seen if begun.elapsed() >= CLEARED_WITHIN => {
+                    return Err(format!(
+                        "after {} s it is {seen:?} there still",
+                        CLEARED_WITHIN.as_secs()
+                    ));
+                }
+                _ => sleep(LOOK_EVERY).await,
+            }
+        }
+    }
+
+    async fn clear(&self, plan: &Plan, end: End) -> Result<(), String> {
+        let domain = self.config.domain(&plan.vm);
+        let at = |end| {
+            self.virsh(plan.host(end))
+                .map_err(|error| error.to_string())
+        };
+        let (here, source) = (at(end)?, at(End::Source)?);
+        let Some(state) = here.state(domain).await? else {
+            return Ok(());
+        };
+        match (end, state.residency()) {
+            (_, Residency::Absent) => Ok(()),
+            (End::Source, Residency::Paused) => {
+                if state.feeds_post_copy() || here.has_job(domain).await? {
+                    return Err("the target still needs it".into());
+                }
+                here.ask(&["destroy", "--domain", domain]).await?;
+                self.cleared(plan, end).await
+            }
+            // What comes in is never destroyed here: when its migration is aborted libvirt clears it away.
+            (End::Target, Residency::Paused) => {
+                if source.has_job(domain).await? {
+                    source.ask(&["domjobabort", "--domain", domain]).await?;
+                }
+                self.cleared(plan, end).await
+            }
+            (_, seen) => Err(format!("it is {seen:?} there")),
+        }
+    }
+}
+
+impl Driver for Libvirt {
+    fn hand_over(&self) -> HandOver {
+        HandOver::ByEngine
+    }
+
+    async fn copy(&self, plan: &Plan, copying: impl FnOnce() + Send) -> Result<(), DriverError> {
+        let what = format!(
+            "migrate {} from {} to {}",
+            plan.vm, plan.source, plan.target
+        );
+        let refused = |why: String| DriverError::Refused {
+            what: what.clone(),
+            why,
+        };
+        let domain = self.config.domain(&plan.vm);
+        let (source, target) = (self.virsh(&plan.source)?, self.virsh(&plan.target)?);
+        let here = source.state(domain).await.map_err(refused)?;
+        if here.map(super::virsh::State::residency) != Some(Residency::Running) {
+            return Err(refused(format!("{domain} does not run on {}", plan.source)));
+        }
+        let there = target.state(domain).await.map_err(refused)?;
+        if there.is_some_and(|state| state.residency() != Residency::Absent) {
+            return Err(refused(format!("{domain} is on {} already", plan.target)));
+        }
+        let said = source.ask(&["dominfo", "--domain", domain]).await;
+        let persistent = said.map_err(refused)?.lines().any(|line| {
+            line.strip_prefix("Persistent:")
+                .is_some_and(|word| word.trim() == "yes")
+        });
+        let downtime = self.config.downtime_limit_ms.to_string();
+        source
+            .ask(&[
+                "migrate-setmaxdowntime",
+                "--domain",
+                domain,
+                "--downtime",
+                &downtime,
+            ])
+            .await
+            .map_err(refused)?;
+        let words = self.migrate(plan, persistent)?;
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        copying();
+        let migrated = source.wait(&words).await;
+        migrated
+            .map(drop)
+            .map_err(|why| DriverError::Uncertain { what, why })
+    }
+
+    async fn figures(&self, plan: &Plan) -> Figures {
+        let domain = self.config.domain(&plan.vm);
+        let Ok(target) = self.virsh(&plan.target) else {
+            return Figures::default();
+        };
+        let words = [
+            "domjobinfo",
+            "--completed",
+            "--rawstats",
+            "--domain",
+            domain,
+        ];
+        // A move does not fail for want of them.
+        let said = target.ask(&words).await.unwrap_or_default();
+        Figures {
+            total_ms: raw_figure(&said, "time_elapsed"),
+            downtime_ms: raw_figure(&said, "downtime"),
+        }
+    }
+
+    async fn residency(&self, vm: &VmName, host: &HostName) -> Residency {
+        let Ok(virsh) = self.virsh(host) else {
+            return Residency::Unreachable;
+        };
+        match virsh.state(self.config.domain(vm)).await {
+            Ok(Some(state)) => state.residency(),
+            Ok(None) => Residency::Absent,
+            Err(_) => Residency::Unreachable,
+        }
+    }
+
+    async fn run(&self, plan: &Plan, end: End) -> Result<(), DriverError> {
+        let host = plan.host(end);
+        let domain = self.config.domain(&plan.vm);
+        let virsh = self.virsh(host)?;
+        virsh
+            .ask(&["resume", "--domain", domain])
+            .await
+            .map(drop)
+            .map_err(|why| DriverError::Uncertain {
+                what: format!("run {} on {host}", plan.vm),
+                why,
+            })
+    }
+
+    async fn discard(&self, plan: &Plan, end: End) -> Result<(), DriverError> {
+        self.clear(plan, end)
+            .await
+            .map_err(|why| DriverError::Uncertain {
+                what: format!("clear {} away on {}", plan.vm, plan.host(end)),
+                why,
+            })
+    }
+
+    async fn cancel(&self, plan: &Plan) -> Result<(), DriverError> {
+        let domain = self.config.domain(&plan.vm);
+        let source = self.virsh(&plan.source)?;
+        source
+            .ask(&["domjobabort", "--domain", domain])
+            .await
+            .map(drop)
+            .map_err(|why| DriverError::Uncertain {
+                what: format!("cancel the migration of {}", plan.vm),
+                why,
+            })
+    }
+}

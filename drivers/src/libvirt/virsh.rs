@@ -1,0 +1,182 @@
+//! `virsh`: one process a question, ended when it takes too long.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use record::Residency;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+/// A libvirtd that has not answered a question after this does not answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Of what `virsh` says of a failure, so much is kept.
+const WORDS_MAX: usize = 500;
+
+/// A connection that `virsh` makes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Virsh<'a>(pub(super) &'a str);
+
+impl Virsh<'_> {
+    fn command(self, words: &[&str]) -> Command {
+        let mut command = Command::new("virsh");
+        command
+            .args(["--quiet", "--connect", self.0])
+            .args(words)
+            // Its words are read here.
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Asks, and waits for the answer for as long as a libvirtd that works needs.
+    pub(super) async fn ask(self, words: &[&str]) -> Result<String, String> {
+        match timeout(ANSWER_WITHIN, self.wait(words)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(format!(
+                "{} has not answered after {} s",
+                self.0,
+                ANSWER_WITHIN.as_secs()
+            )),
+        }
+    }
+
+    /// Asks, and waits for the answer.
+    pub(super) async fn wait(self, words: &[&str]) -> Result<String, String> {
+        let output = match self.command(words).output().await {
+            Ok(output) => output,
+            Err(error) => {
+                return Err(format!(
+                    "cannot run virsh: {error}. It is in Debian's package libvirt-clients"
+                ));
+            }
+        };
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = said.lines().map(|line| line.trim_start_matches("error: "));
+        let said = said.collect::<Vec<_>>().join("; ");
+        Err(said.trim().chars().take(WORDS_MAX).collect())
+    }
+
+    /// How a domain is; `None` when the host knows none of this name.
+    pub(super) async fn state(self, domain: &str) -> Result<Option<State>, String> {
+        // All of them: of one that is not there virsh says no more than that it "failed to get" it, as it does when the
+        // connection breaks. With --nowait a domain that is busy is told, too.
+        self.ask(&["domstats", "--state", "--nowait"])
+            .await
+            .map(|said| state_of(&said, domain))
+    }
+
+    /// Whether a job (a migration, a save) is under way.
+    pub(super) async fn has_job(self, domain: &str) -> Result<bool, String> {
+        let said = self.ask(&["domjobinfo", "--domain", domain]).await?;
+        // "Job type:         None"
+        Ok(!said.lines().any(|line| {
+            line.strip_prefix("Job type:")
+                .is_some_and(|kind| kind.trim() == "None")
+        }))
+    }
+}
+
+/// A domain's state and why it is in it, by libvirt's numbers: `virDomainState` and the enumerations of its reasons
+/// (include/libvirt/libvirt-domain.h), which are part of its ABI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct State {
+    state: u8,
+    reason: u8,
+}
+
+const RUNNING: u8 = 1;
+const BLOCKED: u8 = 2;
+const PAUSED: u8 = 3;
+const SHUTDOWN: u8 = 4;
+const SHUTOFF: u8 = 5;
+const CRASHED: u8 = 6;
+const SUSPENDED: u8 = 7;
+const NOT_UNDERSTOOD: u8 = u8::MAX;
+/// Reasons of [`PAUSED`].
+const PAUSED_FOR_POST_COPY: u8 = 12;
+const POST_COPY_FAILED: u8 = 13;
+
+impl State {
+    pub(super) const fn residency(self) -> Residency {
+        match self.state {
+            // Blocked on a resource of its own: it runs.
+            RUNNING | BLOCKED => Residency::Running,
+            // A target that still receives is paused, too. Nobody runs it but libvirt.
+            PAUSED | SHUTDOWN | SUSPENDED | CRASHED => Residency::Paused,
+            SHUTOFF => Residency::Absent,
+            // "No state", or one that this program does not know: claim nothing.
+            _ => Residency::Unreachable,
+        }
+    }
+
+    /// The target runs it already and still needs what is here.
+    pub(super) const fn feeds_post_copy(self) -> bool {
+        self.state == PAUSED && matches!(self.reason, PAUSED_FOR_POST_COPY | POST_COPY_FAILED)
+    }
+}
+
+/// What `virsh domstats --state` says of one domain; `None` when it is not among them.
+fn state_of(said: &str, domain: &str) -> Option<State> {
+    let heading = format!("Domain: '{domain}'");
+    let mut lines = said.lines().skip_while(|line| *line != heading);
+    lines.next()?;
+    let mut figure = |key: &str| {
+        let line = lines.next()?.trim().strip_prefix(key)?;
+        line.strip_prefix('=')?.parse().ok()
+    };
+    Some(State {
+        state: figure("state.state").unwrap_or(NOT_UNDERSTOOD),
+        reason: figure("state.reason").unwrap_or(NOT_UNDERSTOOD),
+    })
+}
+
+/// A figure of `virsh domjobinfo --rawstats`.
+pub(super) fn raw_figure(said: &str, key: &str) -> Option<f64> {
+    said.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        (name.trim() == key).then(|| value.trim().parse().ok())?
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_among_others() {
+        let said = "Domain: 'a'\n  state.state=5\n  state.reason=2\n\nDomain: 'ab'\n  state.state=3\n  state.reason=12\n\n";
+        let state = |domain| state_of(said, domain);
+        assert_eq!(state("a").map(State::residency), Some(Residency::Absent));
+        assert_eq!(state("ab").map(State::residency), Some(Residency::Paused));
+        assert!(state("ab").unwrap().feeds_post_copy());
+        assert_eq!(state("b"), None);
+        assert_eq!(state_of("", "a"), None);
+    }
+
+    #[test]
+    fn what_is_not_understood_claims_nothing() {
+        for said in [
+            "Domain: 'a'",
+            "Domain: 'a'\n  state.state=x\n  state.reason=1",
+            "Domain: 'a'\n  state.state=99\n  state.reason=1",
+            "Domain: 'a'\n  state.state=900\n",
+        ] {
+            let state = state_of(said, "a").unwrap();
+            assert_eq!(state.residency(), Residency::Unreachable, "{said}");
+        }
+    }
+
+    #[test]
+    fn figures_of_a_completed_job() {
+        let said = "  operation: 5\n  time_elapsed: 2204\n  downtime: 12\n";
+        assert_eq!(raw_figure(said, "time_elapsed"), Some(2204.0));
+        assert_eq!(raw_figure(said, "downtime"), Some(12.0));
+        assert_eq!(raw_figure(said, "time"), None);
+    }
+}

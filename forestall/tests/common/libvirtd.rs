@@ -1,0 +1,306 @@
+//! Two real libvirtd on one machine, each in namespaces of its own.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use drivers::libvirt::{LibvirtConfig, LibvirtHost};
+use record::HostName;
+use serde_json::{Value, json};
+
+use super::machines::Machines;
+use super::site::{FUNCTION, HOSTS};
+use super::{free_tcp_port, wait_or};
+
+/// Copying of the little guest below is over in a moment.
+pub(crate) const FAST: u64 = 1000;
+/// It writes as fast as that, so that copying hardly comes to an end by itself.
+pub(crate) const SLOW: u64 = 1;
+
+/// A boot sector that writes to each page of half a MiB for ever.
+const BOOT: [u8; 22] = [
+    0xBB, 0x00, 0x10, // mov bx, 0x1000
+    0x8E, 0xC3, // next: mov es, bx
+    0x26, 0xFF, 0x06, 0x00, 0x00, // inc word [es:0]
+    0x81, 0xC3, 0x00, 0x01, // add bx, 0x100
+    0x81, 0xFB, 0x00, 0x90, // cmp bx, 0x9000
+    0x72, 0xEF, // jb next
+    0xEB, 0xEA, // jmp 0
+];
+
+/// What a libvirtd needs of its own, so that it leaves the machine's one alone and can be killed with all that it started:
+/// its folders, a host name (libvirt refuses to migrate to the same), the user that it wants to exist. The shell stays as
+/// process 1 and reaps: with a libvirtd there, each end of a QEMU would cost libvirt's 40 s of waiting for it.
+const NAMESPACE: &str = r#"
+set -e
+hostname "$NAME"
+mount --make-rprivate /
+for file in hosts resolv.conf passwd group; do mount --bind "$DIR/etc/$file" /etc/$file; done
+for folder in /etc/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
+    mkdir -p $folder "$DIR$folder"
+    mount --bind "$DIR$folder" $folder
+done
+mount --bind "$DIR/run" /run
+libvirtd --listen --config "$DIR/libvirtd.conf" --pid-file "$DIR/libvirtd.pid" > "$DIR/log" 2>&1
+exit
+"#;
+
+/// A libvirtd, and all that it started, until it goes out of scope.
+pub(crate) struct Libvirtd {
+    folder: tempfile::TempDir,
+    port: u16,
+    namespace: Child,
+}
+
+impl Libvirtd {
+    /// One that answers.
+    pub(crate) fn start(name: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (dir, port) = (folder.path(), free_tcp_port());
+        // libvirt's QEMU has to come by.
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
+        for made in ["etc/libvirt", "run"] {
+            fs::create_dir_all(dir.join(made)).unwrap();
+        }
+        let system = |file: &str| fs::read_to_string(Path::new("/etc").join(file)).unwrap();
+        let user = "libvirt-qemu:x:64055:64055::/nonexistent:/usr/sbin/nologin\n";
+        // Ports in which a target takes a guest: not the other's.
+        let first = if name == HOSTS[0] { 49_152 } else { 49_216 };
+        let files = [
+            ("etc/hosts", format!("127.0.0.1 localhost {name}\n")),
+            ("etc/resolv.conf", String::new()),
+            ("etc/passwd", system("passwd") + user),
+            (
+                "etc/group",
+                system("group") + "libvirt-qemu:x:64055:\nlibvirt:x:64056:\n",
+            ),
+            (
+                "libvirtd.conf",
+                format!(
+                    "listen_tls = 0\nlisten_tcp = 1\ntcp_port = \"{port}\"\nlisten_addr = \"127.0.0.1\"\nauth_tcp = \"none\"\n\
+                 auth_unix_rw = \"none\"\nauth_unix_ro = \"none\"\nhost_uuid = \"00000000-0000-4000-8000-{port:012}\"\n"
+                ),
+            ),
+            (
+                "etc/libvirt/qemu.conf",
+                format!(
+                    "security_driver = \"none\"\nuser = \"root\"\ngroup = \"root\"\ncgroup_controllers = []\nnamespaces = []\n\
+                 stdio_handler = \"file\"\ndynamic_ownership = 0\nremember_owner = 0\nmigration_port_min = {first}\n\
+                 migration_port_max = {}\n",
+                    first + 63
+                ),
+            ),
+            ("boot.img", String::new()),
+        ];
+        for (file, text) in files {
+            let file = dir.join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        }
+        // libvirtd looks for its settings of QEMU where they always are.
+        fs::create_dir_all(dir.join("etc/libvirt")).unwrap();
+        let namespace = Command::new("unshare")
+            .args([
+                "--uts",
+                "--mount",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--mount-proc",
+            ])
+            .args(["bash", "-c", NAMESPACE])
+            .env("NAME", name)
+            .env("DIR", dir)
+            .stdin(Stdio::null())
+            .stderr(fs::File::create(dir.join("shell")).unwrap())
+            .spawn()
+            .unwrap();
+        let libvirtd = Self {
+            folder,
+            port,
+            namespace,
+        };
+        wait_or(
+            || libvirtd.virsh(&["version"]).status.success(),
+            || {
+                let said = |file| {
+                    fs::read_to_string(libvirtd.folder.path().join(file)).unwrap_or_default()
+                };
+                format!(
+                    "libvirtd does not answer\n{}\n{}",
+                    said("shell"),
+                    said("log")
+                )
+            },
+        );
+        libvirtd
+    }
+
+    fn uri(&self) -> String {
+        let socket = self.folder.path().join("run/libvirt/libvirt-sock");
+        format!("qemu+unix:///system?socket={}", socket.display())
+    }
+
+    /// How a driver reaches it.
+    pub(crate) fn host(&self) -> LibvirtHost {
+        LibvirtHost {
+            uri: self.uri(),
+            peer_uri: Some(format!("qemu+tcp://127.0.0.1:{}/system", self.port)),
+            migration_uri: Some("tcp://127.0.0.1".into()),
+        }
+    }
+
+    pub(crate) fn virsh(&self, words: &[&str]) -> Output {
+        Command::new("virsh")
+            .args(["--quiet", "--connect", &self.uri()])
+            .args(words)
+            .env("LC_ALL", "C")
+            .output()
+            .expect("virsh is not installed: scripts/setup.sh --tests")
+    }
+
+    /// What it says, which has to be good.
+    pub(crate) fn say(&self, words: &[&str]) -> String {
+        let output = self.virsh(words);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words:?}: {said}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Has the little guest run here; `persistent` when libvirt is to know it when it does not run, too.
+    pub(crate) fn begin(&self, persistent: bool) {
+        let file = |name| -> PathBuf { self.folder.path().join(name) };
+        let mut boot = BOOT.to_vec();
+        boot.resize(510, 0);
+        boot.extend([0x55, 0xAA]);
+        boot.resize(1_474_560, 0);
+        fs::write(file("boot.img"), boot).unwrap();
+        let xml = format!(
+            "<domain type='qemu'><name>{FUNCTION}</name><memory unit='MiB'>32</memory><vcpu>1</vcpu>\
+             <os><type arch='x86_64' machine='pc'>hvm</type><boot dev='fd'/></os>\
+             <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>\
+             <disk type='file' device='floppy'><driver name='qemu' type='raw' cache='none'/><source file='{}'/><target dev='fda' bus='fdc'/><readonly/></disk>\
+             <controller type='usb' model='none'/><memballoon model='none'/></devices></domain>",
+            file("boot.img").display()
+        );
+        fs::write(file("domain.xml"), xml).unwrap();
+        let xml = file("domain.xml");
+        let xml = xml.to_str().unwrap();
+        if persistent {
+            self.say(&["define", xml]);
+            self.say(&["start", FUNCTION]);
+        } else {
+            self.say(&["create", xml]);
+        }
+    }
+
+    /// Whether it knows the guest at all, running or not.
+    pub(crate) fn knows(&self) -> bool {
+        self.say(&["list", "--all", "--name"])
+            .lines()
+            .any(|name| name == FUNCTION)
+    }
+
+    pub(crate) fn runs(&self) -> bool {
+        self.virsh(&["domstate", FUNCTION])
+            .stdout
+            .starts_with(b"running")
+    }
+
+    /// Its own process, as this side's /proc has it.
+    fn signal(&self, signal: nix::sys::signal::Signal) {
+        let inside = fs::read_to_string(self.folder.path().join("libvirtd.pid")).unwrap();
+        let children = format!("/proc/{0}/task/{0}/children", self.namespace.id());
+        let shell: u32 = fs::read_to_string(children)
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap();
+        let children = fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap();
+        let is_it = |pid: &&str| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let line = status.lines().find(|line| line.starts_with("NSpid:"));
+            line.is_some_and(|line| line.split_whitespace().last() == Some(inside.trim()))
+        };
+        let pid = children
+            .split_whitespace()
+            .find(is_it)
+            .unwrap()
+            .parse()
+            .unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
+    }
+
+    /// It answers nothing any more; its guests go on.
+    pub(crate) fn freeze(&self) {
+        self.signal(nix::sys::signal::Signal::SIGSTOP);
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.signal(nix::sys::signal::Signal::SIGCONT);
+    }
+}
+
+impl Drop for Libvirtd {
+    fn drop(&mut self) {
+        // `--kill-child`: process 1 of its namespace goes with it, and so does all in it.
+        drop(self.namespace.kill());
+        drop(self.namespace.wait());
+    }
+}
+
+/// A site's machines under libvirt.
+pub(crate) struct Libvirts {
+    pub(crate) hosts: [Libvirtd; 2],
+    bandwidth_mib_per_s: u64,
+}
+
+impl Libvirts {
+    pub(crate) fn new(bandwidth_mib_per_s: u64) -> Self {
+        Self {
+            hosts: HOSTS.map(Libvirtd::start),
+            bandwidth_mib_per_s,
+        }
+    }
+
+    /// What a driver of them has to be told.
+    pub(crate) fn config(&self) -> LibvirtConfig {
+        let name = |host: usize| HostName::new(HOSTS[host]).unwrap();
+        LibvirtConfig {
+            // Hardly anything is left to copy when so little time is allowed.
+            downtime_limit_ms: if self.bandwidth_mib_per_s == SLOW {
+                1
+            } else {
+                300
+            },
+            bandwidth_mib_per_s: self.bandwidth_mib_per_s,
+            post_copy_after_s: None,
+            auto_converge: false,
+            tls: false,
+            copy_disks: false,
+            hosts: [0, 1]
+                .map(|host| (name(host), self.hosts[host].host()))
+                .into(),
+            domains: [].into(),
+        }
+    }
+}
+
+impl Machines for Libvirts {
+    fn engine(&self) -> Value {
+        json!({ "libvirt": self.config() })
+    }
+
+    fn begin(&self, host: usize) {
+        self.hosts[host].begin(false);
+    }
+
+    fn runs(&self, host: usize) -> bool {
+        self.hosts[host].runs()
+    }
+
+    fn crash(&self, host: usize) {
+        self.hosts[host].say(&["destroy", FUNCTION]);
+    }
+}

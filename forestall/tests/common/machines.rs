@@ -1,0 +1,141 @@
+//! The virtual machines of a site, on each of its two hosts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::free_tcp_port;
+use super::site::{FUNCTION, HOSTS};
+
+/// An engine with one function and two hosts. What it started ends with it.
+pub(crate) trait Machines {
+    /// The table `engine` of a configuration.
+    fn engine(&self) -> Value;
+
+    /// Has the function run on a host.
+    fn begin(&self, host: usize);
+
+    /// Whether the engine says that the guest runs there.
+    fn runs(&self, host: usize) -> bool;
+
+    /// Ends the machine there as a crash would.
+    fn crash(&self, host: usize);
+}
+
+/// QEMU processes with nothing but a BIOS in them.
+pub(crate) struct Qemus {
+    folder: tempfile::TempDir,
+    monitors: [u16; 2],
+    bytes_per_s: u64,
+}
+
+impl Qemus {
+    pub(crate) fn new(bytes_per_s: u64) -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            monitors: HOSTS.map(|_| free_tcp_port()),
+            bytes_per_s,
+        }
+    }
+
+    fn pid_file(&self, host: usize) -> PathBuf {
+        self.folder.path().join(format!("{}.pid", HOSTS[host]))
+    }
+
+    fn launch(&self, host: usize) -> Vec<String> {
+        // An odd number of pages (ARCHITECTURE.md, "The guest's memory").
+        let text = format!(
+            "qemu-system-x86_64 -machine pc,accel=tcg -m size=16392k -nodefaults -display none -S -incoming defer \
+             -qmp tcp:127.0.0.1:{},server=on,wait=off -daemonize -pidfile {}",
+            self.monitors[host],
+            self.pid_file(host).display()
+        );
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+}
+
+impl Machines for Qemus {
+    fn engine(&self) -> Value {
+        let end = |host: usize| {
+            json!({
+                "monitor": format!("127.0.0.1:{}", self.monitors[host]),
+                "incoming": format!("127.0.0.1:{}", free_tcp_port()),
+                "launch": self.launch(host),
+            })
+        };
+        json!({ "qemu": {
+            "downtime_limit_ms": 300, "bandwidth_bytes_per_s": self.bytes_per_s,
+            "vms": { FUNCTION: { HOSTS[0]: end(0), HOSTS[1]: end(1) } },
+        } })
+    }
+
+    fn begin(&self, host: usize) {
+        let mut launch = self.launch(host);
+        let held = launch.iter().position(|word| word == "-S").unwrap();
+        launch.drain(held..held + 3);
+        let status = Command::new(&launch[0])
+            .args(&launch[1..])
+            .status()
+            .expect("qemu-system-x86_64 is not installed: scripts/setup.sh");
+        assert!(status.success());
+    }
+
+    fn runs(&self, host: usize) -> bool {
+        qmp(self.monitors[host], "query-status")["running"] == true
+    }
+
+    fn crash(&self, host: usize) {
+        kill(&self.pid_file(host));
+    }
+}
+
+impl Drop for Qemus {
+    fn drop(&mut self) {
+        for host in 0..2 {
+            kill(&self.pid_file(host));
+        }
+    }
+}
+
+fn kill(pid_file: &Path) {
+    let pid = fs::read_to_string(pid_file).ok();
+    if let Some(pid) = pid.and_then(|text| text.trim().parse().ok()) {
+        let pid = nix::unistd::Pid::from_raw(pid);
+        // QEMU takes its file away when it ends by itself: what stands in it is its own.
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        drop(fs::remove_file(pid_file));
+    }
+}
+
+/// One command to a QEMU; null where there is none, or none that answers.
+fn qmp(port: u16, command: &str) -> Value {
+    use std::io::{BufRead, BufReader, Write};
+    let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else {
+        return Value::Null;
+    };
+    stream
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    drop(lines.next());
+    for command in ["qmp_capabilities", command] {
+        let asked = json!({ "execute": command }).to_string() + "\n";
+        if stream.write_all(asked.as_bytes()).is_err() {
+            return Value::Null;
+        }
+        for line in lines.by_ref() {
+            let Ok(line) = line else { return Value::Null };
+            let answer: Value = serde_json::from_str(&line).unwrap();
+            if answer.get("return").is_some() {
+                if command != "qmp_capabilities" {
+                    return answer["return"].clone();
+                }
+                break;
+            }
+        }
+    }
+    Value::Null
+}

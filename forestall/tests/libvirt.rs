@@ -1,0 +1,213 @@
+//! The libvirt driver on two real libvirtd. Needs root and the packages that `make test` installs; it runs when
+//! `FORESTALL_LAB_TESTS` is set, as `make test` does.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::libvirtd::{FAST, Libvirts, SLOW};
+use common::site::{FUNCTION, HOSTS, Site};
+use common::wait_or;
+use control::Trust;
+use drivers::{Driver, DriverError, Libvirt, Plan};
+use record::decision::{End, Mode};
+use record::{HostName, Residency, VmName};
+
+fn plan(from: usize, to: usize) -> Plan {
+    let host = |host: usize| HostName::new(HOSTS[host]).unwrap();
+    Plan {
+        migration: 1,
+        vm: VmName::new(FUNCTION).unwrap(),
+        source: host(from),
+        target: host(to),
+        mode: Mode::PreCopy,
+    }
+}
+
+/// Whether these tests may run; says how when not.
+fn enabled() -> bool {
+    let enabled = std::env::var_os("FORESTALL_LAB_TESTS").is_some();
+    if !enabled {
+        println!("skipped: needs root and libvirt; `make test` installs it and runs this");
+    }
+    enabled
+}
+
+fn wait_for_job(site: &Libvirts, host: usize) {
+    wait_or(
+        || {
+            !site.hosts[host]
+                .say(&["domjobinfo", FUNCTION])
+                .contains("None")
+        },
+        || "no job began".into(),
+    );
+}
+
+const AT_TARGET: (Residency, Residency) = (Residency::Running, Residency::Absent);
+const AT_SOURCE: (Residency, Residency) = (Residency::Absent, Residency::Running);
+
+#[tokio::test]
+async fn a_domain_moves_there_and_back() {
+    if !enabled() {
+        return;
+    }
+    for persistent in [false, true] {
+        let site = Libvirts::new(FAST);
+        site.hosts[0].begin(persistent);
+        let driver = Libvirt::new(site.config());
+        for plan in [plan(0, 1), plan(1, 0)] {
+            assert_eq!(driver.inspect(&plan).await, AT_SOURCE);
+            let mut began = false;
+            driver.copy(&plan, || began = true).await.unwrap();
+            assert!(began);
+            assert_eq!(driver.inspect(&plan).await, AT_TARGET);
+            let figures = driver.figures(&plan).await;
+            assert!(
+                figures.total_ms.unwrap() >= figures.downtime_ms.unwrap(),
+                "{figures:?}"
+            );
+            driver.discard(&plan, End::Source).await.unwrap();
+        }
+        // A definition that stayed behind could be started, and the guest would run twice.
+        assert!(
+            site.hosts[0].knows() && !site.hosts[1].knows(),
+            "{persistent}"
+        );
+        // Whatever is asked for, a guest that runs is not cleared away.
+        let refused = driver.discard(&plan(0, 1), End::Source).await.unwrap_err();
+        assert!(refused.to_string().contains("Running"), "{refused}");
+        assert!(site.hosts[0].runs());
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_begin_is_refused_and_nothing_happens() {
+    if !enabled() {
+        return;
+    }
+    let site = Libvirts::new(FAST);
+    let driver = Libvirt::new(site.config());
+    let refused = driver.copy(&plan(0, 1), || ()).await.unwrap_err();
+    assert!(matches!(refused, DriverError::Refused { .. }), "{refused}");
+    assert!(refused.to_string().contains("does not run on"), "{refused}");
+    assert_eq!(
+        driver.inspect(&plan(0, 1)).await,
+        (Residency::Absent, Residency::Absent)
+    );
+    site.hosts.iter().for_each(|host| host.begin(false));
+    let refused = driver.copy(&plan(0, 1), || ()).await.unwrap_err();
+    assert!(refused.to_string().contains("already"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_move_leaves_the_guest_where_it_was() {
+    if !enabled() {
+        return;
+    }
+    let site = Libvirts::new(SLOW);
+    site.hosts[0].begin(false);
+    let driver = Arc::new(Libvirt::new(site.config()));
+    let copying = Arc::clone(&driver);
+    let copy = tokio::spawn(async move { copying.copy(&plan(0, 1), || ()).await });
+    wait_for_job(&site, 0);
+    driver.cancel(&plan(0, 1)).await.unwrap();
+    let ended = copy.await.unwrap().unwrap_err();
+    assert!(matches!(ended, DriverError::Uncertain { .. }), "{ended}");
+    assert_eq!(driver.inspect(&plan(0, 1)).await.1, Residency::Running);
+    driver.discard(&plan(0, 1), End::Target).await.unwrap();
+    assert_eq!(driver.inspect(&plan(0, 1)).await, AT_SOURCE);
+    // Nothing is left of it that could keep the next one.
+    let fast = Libvirt::new(drivers::libvirt::LibvirtConfig {
+        bandwidth_mib_per_s: FAST,
+        downtime_limit_ms: 300,
+        ..site.config()
+    });
+    fast.copy(&plan(0, 1), || ()).await.unwrap();
+    assert_eq!(fast.inspect(&plan(0, 1)).await, AT_TARGET);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_comes_in_is_cleared_away_by_ending_its_migration() {
+    if !enabled() {
+        return;
+    }
+    let site = Libvirts::new(SLOW);
+    site.hosts[0].begin(false);
+    let driver = Arc::new(Libvirt::new(site.config()));
+    let copying = Arc::clone(&driver);
+    let copy = tokio::spawn(async move { copying.copy(&plan(0, 1), || ()).await });
+    wait_for_job(&site, 0);
+    // As after a restart: the orchestrator knows of the move, and not of its client.
+    driver.discard(&plan(0, 1), End::Target).await.unwrap();
+    copy.await.unwrap().unwrap_err();
+    assert_eq!(driver.inspect(&plan(0, 1)).await, AT_SOURCE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn post_copy_ends_what_pre_copy_does_not() {
+    if !enabled() {
+        return;
+    }
+    let site = Libvirts::new(SLOW);
+    site.hosts[0].begin(false);
+    let driver = Libvirt::new(drivers::libvirt::LibvirtConfig {
+        post_copy_after_s: Some(1),
+        ..site.config()
+    });
+    driver.copy(&plan(0, 1), || ()).await.unwrap();
+    assert_eq!(driver.inspect(&plan(0, 1)).await, AT_TARGET);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_libvirtd_that_does_not_answer_nothing_is_claimed() {
+    if !enabled() {
+        return;
+    }
+    let site = Libvirts::new(FAST);
+    site.hosts[0].begin(false);
+    let driver = Libvirt::new(site.config());
+    site.hosts[1].freeze();
+    assert_eq!(
+        driver.inspect(&plan(0, 1)).await,
+        (Residency::Unreachable, Residency::Running)
+    );
+    let refused = driver.copy(&plan(0, 1), || ()).await.unwrap_err();
+    assert!(matches!(refused, DriverError::Refused { .. }), "{refused}");
+    site.hosts[1].thaw();
+    driver.copy(&plan(0, 1), || ()).await.unwrap();
+    assert_eq!(driver.inspect(&plan(0, 1)).await, AT_TARGET);
+}
+
+#[test]
+fn an_operator_moves_a_domain_and_its_orchestrator_is_killed_in_between() {
+    if !enabled() {
+        return;
+    }
+    let mut site = Site::of(Box::new(Libvirts::new(FAST)), HOSTS[0], Trust::Automatic);
+    site.start_and_hear();
+    site.words(&format!("move {FUNCTION} {}", HOSTS[1]));
+    site.wait_for("the move", |site| site.where_is() == HOSTS[1]);
+    assert_eq!(site.runners(), [HOSTS[1]]);
+    let moved = &site.ask("moves")[0];
+    assert_eq!(moved["verdict"], "moved", "{moved}");
+    drop(site);
+
+    let mut site = Site::of(Box::new(Libvirts::new(SLOW)), HOSTS[0], Trust::Automatic);
+    site.start_and_hear();
+    site.words(&format!("move {FUNCTION} {}", HOSTS[1]));
+    site.wait_for("copying", |site| {
+        site.ask("status")["moves"][0]["stage"] == "copying"
+    });
+    std::thread::sleep(Duration::from_millis(500));
+    site.kill();
+    site.start();
+    site.wait_for("a verdict", |site| {
+        site.ask("moves")[0]["verdict"].is_string()
+    });
+    let runners = site.runners();
+    assert_eq!(runners.len(), 1, "{runners:?} {}", site.log());
+    assert_eq!(site.where_is(), runners[0]);
+}
