@@ -96,9 +96,18 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Lets the held guest run at one end. The caller has seen that the other does not run it.
     ///
+    /// An engine that hands over by itself is never asked to.
+    ///
     /// # Errors
     /// When the engine does not say that it runs.
-    fn run(&self, plan: &Plan, end: End) -> impl Future<Output = Result<(), DriverError>> + Send;
+    fn run(&self, plan: &Plan, end: End) -> impl Future<Output = Result<(), DriverError>> + Send {
+        async move {
+            Err(DriverError::Refused {
+                what: format!("run {} on {}", plan.vm, plan.host(end)),
+                why: "this engine does so by itself".into(),
+            })
+        }
+    }
 
     /// Clears away what is left of the guest at one end. The caller has seen that it does not run there.
     ///

@@ -6,8 +6,10 @@
 
 pub mod driver;
 pub mod libvirt;
+pub mod nova;
 pub mod qemu;
 
 pub use driver::{Driver, DriverError, Figures, Plan};
 pub use libvirt::Libvirt;
+pub use nova::Nova;
 pub use qemu::Qemu;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use control::Settings;
 use drivers::libvirt::LibvirtConfig;
+use drivers::nova::NovaConfig;
 use drivers::qemu::QemuConfig;
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +50,8 @@ pub enum Engine {
     Qemu(QemuConfig),
     /// libvirt, by `virsh`.
     Libvirt(LibvirtConfig),
+    /// OpenStack Nova, by its REST API.
+    Nova(NovaConfig),
 }
 
 /// Where an orchestrator answers.

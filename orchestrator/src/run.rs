@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::{Controller, Input, View};
-use drivers::{Driver, Libvirt, Qemu};
+use drivers::nova::CredentialsError;
+use drivers::{Driver, Libvirt, Nova, Qemu};
 use record::{Decision, Event, Timestamp, VmName};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -63,6 +64,9 @@ pub enum OrchestratorError {
         /// To where.
         target: record::HostName,
     },
+    /// It is not known who Forestall is to the cloud.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
     /// The agents cannot be asked.
     #[error(transparent)]
     Snmp(#[from] SnmpError),
@@ -100,6 +104,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), O
     match config.engine.clone() {
         Engine::Qemu(engine) => run_with(Qemu::new(engine), config, stop).await,
         Engine::Libvirt(engine) => run_with(Libvirt::new(engine), config, stop).await,
+        Engine::Nova(engine) => run_with(Nova::new(engine)?, config, stop).await,
     }
 }
 

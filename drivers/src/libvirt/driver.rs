@@ -75,7 +75,7 @@ impl Libvirt {
         Ok(words)
     }
 
-    /// Waits until a host holds no guest of this name any more; what a state means for that is told by `clear`.
+    /// Waits until a host holds no guest of this name any more.
     async fn cleared(&self, plan: &Plan, end: End) -> Result<(), String> {
         let begun = Instant::now();
         loop {
@@ -201,20 +201,6 @@ impl Driver for Libvirt {
             Ok(None) => Residency::Absent,
             Err(_) => Residency::Unreachable,
         }
-    }
-
-    async fn run(&self, plan: &Plan, end: End) -> Result<(), DriverError> {
-        let host = plan.host(end);
-        let domain = self.config.domain(&plan.vm);
-        let virsh = self.virsh(host)?;
-        virsh
-            .ask(&["resume", "--domain", domain])
-            .await
-            .map(drop)
-            .map_err(|why| DriverError::Uncertain {
-                what: format!("run {} on {host}", plan.vm),
-                why,
-            })
     }
 
     async fn discard(&self, plan: &Plan, end: End) -> Result<(), DriverError> {

@@ -58,6 +58,7 @@ impl Arguments {
                     kind: match error {
                         OrchestratorError::Settings(_)
                         | OrchestratorError::Snmp(_)
+                        | OrchestratorError::Credentials(_)
                         | OrchestratorError::OpenMove { .. } => FailureKind::Configuration,
                         OrchestratorError::Journal(_)
                         | OrchestratorError::Recording { .. }

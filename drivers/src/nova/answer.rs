@@ -1,0 +1,188 @@
+//! What Nova answers, as far as it is read. Microversion 2.84 (Ussuri) tells why an action failed.
+
+use record::Residency;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The API's version that is spoken.
+pub(super) const MICROVERSION: &str = "compute 2.84";
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ServerAnswer {
+    pub(super) server: Server,
+}
+
+/// `GET /servers/ID`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Server {
+    #[serde(rename = "OS-EXT-SRV-ATTR:host")]
+    pub(super) host: Option<String>,
+    #[serde(rename = "OS-EXT-STS:vm_state")]
+    vm_state: String,
+    #[serde(rename = "OS-EXT-STS:task_state")]
+    pub(super) task_state: Option<String>,
+    #[serde(rename = "OS-EXT-STS:power_state")]
+    power_state: i64,
+}
+
+/// `nova/objects/fields.py`, `InstancePowerState`.
+const POWER_RUNNING: i64 = 1;
+const POWER_PAUSED: i64 = 3;
+const POWER_SHUT_DOWN: i64 = 4;
+const POWER_CRASHED: i64 = 6;
+const POWER_SUSPENDED: i64 = 7;
+
+impl Server {
+    /// What its own host says of it.
+    pub(super) fn residency(&self) -> Residency {
+        match (self.vm_state.as_str(), self.power_state) {
+            ("stopped" | "deleted" | "soft-delete" | "shelved" | "shelved_offloaded", _) => {
+                Residency::Absent
+            }
+            ("paused" | "suspended", _) => Residency::Paused,
+            // A server may be in `error` and run: its last action failed.
+            (_, POWER_RUNNING) => Residency::Running,
+            (_, POWER_PAUSED | POWER_SUSPENDED) => Residency::Paused,
+            (_, POWER_SHUT_DOWN | POWER_CRASHED) => Residency::Absent,
+            _ => Residency::Unreachable,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ServicesAnswer {
+    pub(super) services: Vec<Service>,
+}
+
+/// `GET /os-services`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Service {
+    pub(super) state: String,
+    pub(super) status: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct MigrationsAnswer {
+    pub(super) migrations: Vec<Migration>,
+}
+
+/// `GET /os-migrations`.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Migration {
+    pub(super) id: u64,
+    pub(super) status: String,
+    created_at: Option<String>,
+    updated_at: Option<String>,
+}
+
+/// What a migration's status means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Nothing is copied yet.
+    Prepares,
+    Copies,
+    Completed,
+    Failed,
+}
+
+impl Migration {
+    /// From `nova/objects/migration.py` and the life of a live migration in `nova/compute/manager.py`.
+    pub(super) fn progress(&self) -> Progress {
+        match self.status.as_str() {
+            "accepted" | "queued" | "preparing" => Progress::Prepares,
+            "completed" => Progress::Completed,
+            "error" | "failed" | "cancelled" => Progress::Failed,
+            // "running", "post-migrating"; one that this program does not know is not over.
+            _ => Progress::Copies,
+        }
+    }
+
+    /// From Nova's record, to the second.
+    pub(super) fn took_ms(&self) -> Option<f64> {
+        let at = |text: &Option<String>| text.as_ref()?.parse::<jiff::civil::DateTime>().ok();
+        let (begun, ended) = (at(&self.created_at)?, at(&self.updated_at)?);
+        let took = ended.duration_since(begun);
+        (took.is_positive()).then(|| took.as_secs_f64() * 1e3)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ActionAnswer {
+    #[serde(rename = "instanceAction")]
+    pub(super) action: Action,
+}
+
+/// `GET /servers/ID/os-instance-actions/REQUEST`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Action {
+    message: Option<String>,
+    #[serde(default)]
+    events: Vec<ActionEvent>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ActionEvent {
+    event: String,
+    result: Option<String>,
+    details: Option<String>,
+}
+
+impl Action {
+    /// Why it failed, if it has.
+    pub(super) fn failure(&self) -> Option<String> {
+        let failed = |event: &&ActionEvent| event.result.as_deref() == Some("Error");
+        let event = self.events.iter().find(failed);
+        match (event, self.message.as_deref()) {
+            (Some(event), _) => Some(format!(
+                "{}: {}",
+                event.event,
+                event.details.as_deref().unwrap_or("Nova gives no reason")
+            )),
+            (None, Some("Error")) => Some("Nova gives no reason".into()),
+            (None, _) => None,
+        }
+    }
+}
+
+/// The message in an error's body, which every service of OpenStack wraps in one more name.
+pub(super) fn message(body: &[u8]) -> Option<String> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let wrapped = body.as_object()?.values().next()?;
+    Some(wrapped.get("message")?.as_str()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn residencies() {
+        for (vm_state, power_state, expected) in [
+            ("active", 1, Residency::Running),
+            ("active", 3, Residency::Paused),
+            ("active", 0, Residency::Unreachable),
+            ("paused", 3, Residency::Paused),
+            ("stopped", 4, Residency::Absent),
+            ("error", 1, Residency::Running),
+            ("error", 0, Residency::Unreachable),
+            ("building", 0, Residency::Unreachable),
+        ] {
+            let server = Server {
+                host: None,
+                vm_state: vm_state.into(),
+                task_state: None,
+                power_state,
+            };
+            assert_eq!(server.residency(), expected, "{vm_state} {power_state}");
+        }
+    }
+
+    #[test]
+    fn messages() {
+        let body = br#"{"badRequest": {"code": 400, "message": "Compute host x not found."}}"#;
+        assert_eq!(message(body).as_deref(), Some("Compute host x not found."));
+        for other in [&b"<html>"[..], b"[]", b"{}", br#"{"a": 1}"#] {
+            assert_eq!(message(other), None);
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The [`Driver`] of Nova.
+
+use std::time::Duration;
+
+use control::HandOver;
+use record::decision::{End, Mode};
+use record::{HostName, Residency, VmName};
+use reqwest::Method;
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use super::answer::{
+    ActionAnswer, Migration, MigrationsAnswer, Progress, Server, ServerAnswer, Service,
+    ServicesAnswer,
+};
+use super::cloud::{Cloud, CloudError};
+use super::config::NovaConfig;
+use super::credentials::{Credentials, CredentialsError};
+use crate::driver::{Driver, DriverError, Figures, Plan};
+
+/// How often Nova is asked how far a migration is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+/// A migration that was aborted is over within this, most of the time.
+const OVER_WITHIN: Duration = Duration::from_secs(20);
+
+/// Moves servers of an OpenStack cloud.
+#[derive(Debug)]
+pub struct Nova {
+    config: NovaConfig,
+    cloud: Cloud,
+}
+
+impl Nova {
+    /// A driver with these settings. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// When it is not known who Forestall is, or a server's id is none.
+    pub fn new(config: NovaConfig) -> Result<Self, CredentialsError> {
+        let is_id = |id: &str| {
+            !id.is_empty()
+                && id
+                    .chars()
+                    .all(|letter| letter.is_ascii_alphanumeric() || letter == '-')
+        };
+        if let Some(id) = config.servers.values().find(|id| !is_id(id)) {
+            return Err(CredentialsError::ServerId(id.clone()));
+        }
+        let cloud = Cloud::new(Credentials::find(config.cloud.as_deref())?)?;
+        Ok(Self { config, cloud })
+    }
+
+    fn server_id(&self, vm: &VmName) -> Result<&str, DriverError> {
+        let id = self.config.servers.get(vm).map(String::as_str);
+        id.ok_or_else(|| DriverError::Refused {
+            what: format!("find the server of {vm}"),
+            why: "the configuration of the Nova driver names none".into(),
+        })
+    }
+
+    async fn server(&self, id: &str) -> Result<Server, CloudError> {
+        let answer: ServerAnswer = self.cloud.get(&format!("/servers/{id}"), &[]).await?;
+        Ok(answer.server)
+    }
+
+    /// The `nova-compute` of a host.
+    async fn service(&self, host: &HostName) -> Result<Option<Service>, CloudError> {
+        let query = [("binary", "nova-compute"), ("host", self.config.host(host))];
+        let answer: ServicesAnswer = self.cloud.get("/os-services", &query).await?;
+        Ok(answer.services.into_iter().next())
+    }
+
+    /// A server's last live migration.
+    async fn last_migration(&self, id: &str) -> Result<Option<Migration>, CloudError> {
+        let query = [("instance_uuid", id), ("migration_type", "live-migration")];
+        let answer: MigrationsAnswer = self.cloud.get("/os-migrations", &query).await?;
+        Ok(answer
+            .migrations
+            .into_iter()
+            .max_by_key(|migration| migration.id))
+    }
+
+    /// Number of the migration that is under way, if one is.
+    async fn under_way(&self, id: &str) -> Result<Option<u64>, CloudError> {
+        let last = self.last_migration(id).await?;
+        let is_over = |migration: &Migration| {
+            matches!(migration.progress(), Progress::Completed | Progress::Failed)
+        };
+        Ok(last.filter(|last| !is_over(last)).map(|last| last.id))
+    }
+
+    async fn abort(&self, id: &str, migration: u64) -> Result<(), CloudError> {
+        let path = format!("/servers/{id}/migrations/{migration}");
+        match self.cloud.request(Method::DELETE, &path, None).await {
+            // It has ended in between.
+            Err(error) if error.is_not_found() => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Waits for the end of the migration that a request asked for; `Err` with Nova's reason.
+    async fn end_of(
+        &self,
+        id: &str,
+        before: u64,
+        request: Option<&str>,
+        copying: impl FnOnce(),
+    ) -> Result<(), String> {
+        let begun = Instant::now();
+        let force_after = self.config.force_complete_after_s.map(Duration::from_secs);
+        let mut copying = Some(copying);
+        let mut forced = false;
+        loop {
+            sleep(PROGRESS_EVERY).await;
+            let last = match self.last_migration(id).await {
+                Ok(last) => last.filter(|last| last.id > before),
+                Err(error @ CloudError::Refused { .. }) => return Err(error.to_string()),
+                // It goes on whether Nova's API answers or not. How long is waited is the controller's to say.
+                Err(CloudError::NoAnswer(_)) => continue,
+            };
+            match last.as_ref().map(Migration::progress) {
+                Some(Progress::Completed) => return Ok(()),
+                Some(Progress::Failed) => {
+                    let why = self.failure(id, request).await;
+                    let status = last.map_or(String::new(), |last| last.status);
+                    return Err(why.map_or(status.clone(), |why| format!("{status}: {why}")));
+                }
+                Some(Progress::Copies) => {
+                    if let Some(copying) = copying.take() {
+                        copying();
+                    }
+                    if let (false, Some(after), Some(last)) = (forced, force_after, &last)
+                        && begun.elapsed() >= after
+                    {
+                        forced = true;
+                        self.force(id, last.id).await;
+                    }
+                }
+                Some(Progress::Prepares) => {}
+                // No record: it may have failed before one was made.
+                None => {
+                    if let Some(why) = self.failure(id, request).await {
+                        return Err(why);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn force(&self, id: &str, migration: u64) {
+        let path = format!("/servers/{id}/migrations/{migration}/action");
+        let body = json!({ "force_complete": null });
+        if let Err(error) = self.cloud.request(Method::POST, &path, Some(&body)).await {
+            // The migration goes on, and may well end by itself.
+            eprintln!("nova: migration {migration} of {id} cannot be forced to its end: {error}");
+        }
+    }
+
+    /// Why a request came to nothing, when that is known.
+    async fn failure(&self, id: &str, request: Option<&str>) -> Option<String> {
+        let path = format!("/servers/{id}/os-instance-actions/{}", request?);
+        let answer: ActionAnswer = self.cloud.get(&path, &[]).await.ok()?;
+        answer.action.failure()
+    }
+
+    async fn settle(&self, vm: &VmName, end: End) -> Result<(), String> {
+        let id = self.server_id(vm).map_err(|error| error.to_string())?;
+        let begun = Instant::now();
+        let mut aborted = false;
+        loop {
+            let under_way = self
+                .under_way(id)
+                .await
+                .map_err(|error| error.to_string())?;
+            let Some(migration) = under_way else {
+                return Ok(());
+            };
+            if begun.elapsed() >= OVER_WITHIN {
+                return Err(format!(
+                    "migration {migration} is under way still after {} s",
+                    OVER_WITHIN.as_secs()
+                ));
+            }
+            if end == End::Target && !aborted {
+                aborted = true;
+                self.abort(id, migration)
+                    .await
+                    .map_err(|error| error.to_string())?;
+            }
+            sleep(PROGRESS_EVERY).await;
+        }
+    }
+
+    async fn residency_of(&self, vm: &VmName, host: &HostName) -> Result<Residency, CloudError> {
+        let Ok(id) = self.server_id(vm) else {
+            return Ok(Residency::Unreachable);
+        };
+        let server = match self.server(id).await {
+            Err(error) if error.is_not_found() => return Ok(Residency::Absent),
+            server => server?,
+        };
+        if server.host.as_deref() != Some(self.config.host(host)) {
+            return Ok(Residency::Absent);
+        }
+        let service = self.service(host).await?;
+        let up = service.is_some_and(|service| service.state == "up");
+        Ok(if up {
+            server.residency()
+        } else {
+            Residency::Unreachable
+        })
+    }
+}
+
+impl Driver for Nova {
+    fn hand_over(&self) -> HandOver {
+        HandOver::ByEngine
+    }
+
+    async fn copy(&self, plan: &Plan, copying: impl FnOnce() + Send) -> Result<(), DriverError> {
+        let Mode::PreCopy = plan.mode;
+        let what = format!(
+            "migrate {} from {} to {}",
+            plan.vm, plan.source, plan.target
+        );
+        let refused = |why: String| DriverError::Refused {
+            what: what.clone(),
+            why,
+        };
+        let uncertain = |why: String| DriverError::Uncertain {
+            what: what.clone(),
+            why,
+        };
+        let failed = |error: CloudError| refused(error.to_string());
+        let id = self.server_id(&plan.vm)?;
+        let server = self.server(id).await.map_err(failed)?;
+        if server.host.as_deref() != Some(self.config.host(&plan.source)) {
+            return Err(refused(format!(
+                "the server is on {}",
+                server.host.as_deref().unwrap_or("no host")
+            )));
+        }
+        if let Some(task) = &server.task_state {
+            return Err(refused(format!("the server is busy: {task}")));
+        }
+        match self.service(&plan.target).await.map_err(failed)? {
+            Some(service) if service.state == "up" && service.status == "enabled" => {}
+            Some(service) => {
+                return Err(refused(format!(
+                    "nova-compute on {} is {} and {}",
+                    plan.target, service.state, service.status
+                )));
+            }
+            None => {
+                return Err(refused(format!(
+                    "Nova knows no compute host {}",
+                    self.config.host(&plan.target)
+                )));
+            }
+        }
+        let before = self.last_migration(id).await.map_err(failed)?;
+        let body = json!({ "os-migrateLive": {
+            "host": self.config.host(&plan.target), "block_migration": "auto",
+        } });
+        let path = format!("/servers/{id}/action");
+        let answer = match self.cloud.request(Method::POST, &path, Some(&body)).await {
+            Ok(answer) => answer,
+            Err(error @ CloudError::Refused { .. }) => return Err(refused(error.to_string())),
+            Err(CloudError::NoAnswer(why)) => return Err(uncertain(why)),
+        };
+        let before = before.map_or(0, |migration| migration.id);
+        self.end_of(id, before, answer.request_id.as_deref(), copying)
+            .await
+            .map_err(uncertain)
+    }
+
+    async fn figures(&self, plan: &Plan) -> Figures {
+        let last = match self.server_id(&plan.vm) {
+            Ok(id) => self.last_migration(id).await.ok().flatten(),
+            Err(_) => None,
+        };
+        Figures {
+            total_ms: last.and_then(|last| last.took_ms()),
+            downtime_ms: None,
+        }
+    }
+
+    async fn residency(&self, vm: &VmName, host: &HostName) -> Residency {
+        self.residency_of(vm, host)
+            .await
+            .unwrap_or(Residency::Unreachable)
+    }
+
+    /// Nova clears up by itself, when the migration is over. One that is not is aborted when the target is to be cleared.
+    async fn discard(&self, plan: &Plan, end: End) -> Result<(), DriverError> {
+        self.settle(&plan.vm, end)
+            .await
+            .map_err(|why| DriverError::Uncertain {
+                what: format!("clear {} away on {}", plan.vm, plan.host(end)),
+                why,
+            })
+    }
+
+    async fn cancel(&self, plan: &Plan) -> Result<(), DriverError> {
+        let uncertain = |error: CloudError| DriverError::Uncertain {
+            what: format!("cancel the migration of {}", plan.vm),
+            why: error.to_string(),
+        };
+        let id = self.server_id(&plan.vm)?;
+        match self.under_way(id).await.map_err(uncertain)? {
+            Some(migration) => self.abort(id, migration).await.map_err(uncertain),
+            None => Ok(()),
+        }
+    }
+}
