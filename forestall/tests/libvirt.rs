@@ -9,22 +9,11 @@ use std::time::Duration;
 
 use common::libvirtd::{FAST, Libvirts, SLOW};
 use common::site::{FUNCTION, HOSTS, Site};
-use common::wait_or;
+use common::{plan, wait_or};
 use control::Trust;
-use drivers::{Driver, DriverError, Libvirt, Plan};
-use record::decision::{End, Mode};
-use record::{HostName, Residency, VmName};
-
-fn plan(from: usize, to: usize) -> Plan {
-    let host = |host: usize| HostName::new(HOSTS[host]).unwrap();
-    Plan {
-        migration: 1,
-        vm: VmName::new(FUNCTION).unwrap(),
-        source: host(from),
-        target: host(to),
-        mode: Mode::PreCopy,
-    }
-}
+use drivers::{Driver, DriverError, Libvirt};
+use record::Residency;
+use record::decision::End;
 
 /// Whether these tests may run; says how when not.
 fn enabled() -> bool {

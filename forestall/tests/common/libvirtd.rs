@@ -29,6 +29,15 @@ const BOOT: [u8; 22] = [
     0xEB, 0xEA, // jmp 0
 ];
 
+/// A disk that boots into that.
+pub(crate) fn boot_image() -> Vec<u8> {
+    let mut image = BOOT.to_vec();
+    image.resize(510, 0);
+    image.extend([0x55, 0xAA]);
+    image.resize(1_474_560, 0);
+    image
+}
+
 /// What a libvirtd needs of its own, so that it leaves the machine's one alone and can be killed with all that it started:
 /// its folders, a host name (libvirt refuses to migrate to the same), the user that it wants to exist. The shell stays as
 /// process 1 and reaps: with a libvirtd there, each end of a QEMU would cost libvirt's 40 s of waiting for it.
@@ -171,11 +180,7 @@ impl Libvirtd {
     /// Has the little guest run here; `persistent` when libvirt is to know it when it does not run, too.
     pub(crate) fn begin(&self, persistent: bool) {
         let file = |name| -> PathBuf { self.folder.path().join(name) };
-        let mut boot = BOOT.to_vec();
-        boot.resize(510, 0);
-        boot.extend([0x55, 0xAA]);
-        boot.resize(1_474_560, 0);
-        fs::write(file("boot.img"), boot).unwrap();
+        fs::write(file("boot.img"), boot_image()).unwrap();
         let xml = format!(
             "<domain type='qemu'><name>{FUNCTION}</name><memory unit='MiB'>32</memory><vcpu>1</vcpu>\
              <os><type arch='x86_64' machine='pc'>hvm</type><boot dev='fd'/></os>\

@@ -4,6 +4,7 @@
 pub(crate) mod browser;
 pub(crate) mod libvirtd;
 pub(crate) mod machines;
+pub(crate) mod openstack;
 pub(crate) mod site;
 
 use std::fs;
@@ -15,7 +16,10 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use drivers::Plan;
+use record::decision::Mode;
 use record::raw::{FrameRow, FrameStatus};
+use record::{HostName, VmName};
 use socket2::{Domain, Socket, Type};
 use wire::mpegts::{UnitKind, VideoCodec, Writer};
 
@@ -92,6 +96,18 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// A move of the site's function between its hosts, for a driver alone.
+pub(crate) fn plan(from: usize, to: usize) -> Plan {
+    let host = |host: usize| HostName::new(site::HOSTS[host]).unwrap();
+    Plan {
+        migration: 1,
+        vm: VmName::new(site::FUNCTION).unwrap(),
+        source: host(from),
+        target: host(to),
+        mode: Mode::PreCopy,
     }
 }
 
