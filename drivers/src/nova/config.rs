@@ -1,6 +1,7 @@
 //! What the Nova driver has to be told.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use record::{HostName, VmName};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,9 @@ pub struct NovaConfig {
     /// The cloud's name in `clouds.yaml`; the variables `OS_*` say who it is where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud: Option<String>,
+    /// The `clouds.yaml`, where it is none of those that OpenStack's own clients read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clouds_file: Option<PathBuf>,
     /// Asks Nova to force a migration to its end (post-copy where Nova permits it, else the guest is paused) that is not at
     /// its end after this. Never, where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]

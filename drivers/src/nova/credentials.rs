@@ -90,11 +90,12 @@ struct Clouds {
 
 impl Credentials {
     /// Those of a cloud in `clouds.yaml`, or of the environment.
-    pub(super) fn find(cloud: Option<&str>) -> Result<Self, CredentialsError> {
+    pub(super) fn find(cloud: Option<&str>, file: Option<&Path>) -> Result<Self, CredentialsError> {
         let Some(cloud) = cloud else {
             return of("the environment (OS_*)", from_environment(std::env::vars()));
         };
-        let path = clouds_file().ok_or(CredentialsError::NoFile)?;
+        let path = file.map(Path::to_owned).or_else(clouds_file);
+        let path = path.ok_or(CredentialsError::NoFile)?;
         let mut said = read(&path, cloud)?;
         // Passwords may stand in a file beside it.
         let secure = path.with_file_name("secure.yaml");

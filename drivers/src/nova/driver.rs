@@ -20,6 +20,8 @@ use crate::driver::{Driver, DriverError, Figures, Plan};
 
 /// How often Nova is asked how far a migration is.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+/// Nova makes a record of a migration that it has taken within this.
+const RECORD_WITHIN: Duration = Duration::from_secs(60);
 /// A migration that was aborted is over within this, most of the time.
 const OVER_WITHIN: Duration = Duration::from_secs(20);
 
@@ -45,7 +47,9 @@ impl Nova {
         if let Some(id) = config.servers.values().find(|id| !is_id(id)) {
             return Err(CredentialsError::ServerId(id.clone()));
         }
-        let cloud = Cloud::new(Credentials::find(config.cloud.as_deref())?)?;
+        let credentials =
+            Credentials::find(config.cloud.as_deref(), config.clouds_file.as_deref())?;
+        let cloud = Cloud::new(credentials)?;
         Ok(Self { config, cloud })
     }
 
@@ -140,6 +144,12 @@ impl Nova {
                 None => {
                     if let Some(why) = self.failure(id, request).await {
                         return Err(why);
+                    }
+                    if begun.elapsed() >= RECORD_WITHIN {
+                        return Err(format!(
+                            "Nova has taken it, and has no record of it after {} s",
+                            RECORD_WITHIN.as_secs()
+                        ));
                     }
                 }
             }

@@ -165,6 +165,7 @@ impl OpenStack {
         };
         NovaConfig {
             cloud: None,
+            clouds_file: None,
             force_complete_after_s: None,
             servers: [(VmName::new(FUNCTION).unwrap(), self.server.clone())].into(),
             hosts: [0, 1].map(host).into(),

@@ -1,0 +1,357 @@
+//! The Nova driver against answers that a real OpenStack (Zed, `scripts/openstack/testbed.sh`) gave, one after the other, and
+//! against the ways in which its API fails. `make test-openstack` has the cloud itself.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use forestall_drivers::nova::NovaConfig;
+use forestall_drivers::{Driver, DriverError, Nova, Plan};
+use record::decision::{End, Mode};
+use record::{HostName, Residency, VmName};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+const SERVER: &str = "092deb2f-7186-41e6-b662-bf0ce61456cb";
+/// Where the recorded cloud had its Nova.
+const RECORDED_NOVA: &str = "http://10.77.0.1:8774/v2.1";
+const PASSWORD: &str = "canary-of-the-cloud";
+
+/// Answers to a request, each given once, the last for ever. A name is that of a recording; `503` and `nonsense` are what
+/// a cloud in trouble says.
+type Script = BTreeMap<&'static str, Vec<&'static str>>;
+
+struct Cloud {
+    recorded: Value,
+    script: Mutex<Script>,
+    /// Method, path, body.
+    asked: Mutex<Vec<(String, String)>>,
+    address: String,
+}
+
+fn answer(cloud: &Cloud, name: &str) -> Response {
+    match name {
+        "503" => return (StatusCode::SERVICE_UNAVAILABLE, "<html>").into_response(),
+        "nonsense" => return (StatusCode::OK, "{\"server\": [").into_response(),
+        _ => {}
+    }
+    let recorded = &cloud.recorded[name];
+    let status = StatusCode::from_u16(recorded["status"].as_u64().unwrap() as u16).unwrap();
+    let mut headers = HeaderMap::new();
+    if let Some(id) = recorded["request_id"].as_str() {
+        headers.insert("x-openstack-request-id", id.parse().unwrap());
+    }
+    if name == "token" {
+        headers.insert("x-subject-token", "a-token".parse().unwrap());
+    }
+    let body = match &recorded["body"] {
+        Value::Null => String::new(),
+        body => body
+            .to_string()
+            .replace(RECORDED_NOVA, &format!("{}/v2.1", cloud.address)),
+    };
+    (status, headers, body).into_response()
+}
+
+async fn handle(State(cloud): State<Arc<Cloud>>, request: Request) -> Response {
+    let asked = format!("{} {}", request.method(), request.uri().path());
+    let body = axum::body::to_bytes(request.into_body(), 1 << 20)
+        .await
+        .unwrap();
+    cloud
+        .asked
+        .lock()
+        .unwrap()
+        .push((asked.clone(), String::from_utf8(body.to_vec()).unwrap()));
+    let mut script = cloud.script.lock().unwrap();
+    let names = script
+        .iter_mut()
+        .find(|(end, _)| asked.ends_with(*end))
+        .unwrap_or_else(|| panic!("nobody expected {asked}"))
+        .1;
+    let name = if names.len() > 1 {
+        names.remove(0)
+    } else {
+        names[0]
+    };
+    drop(script);
+    answer(&cloud, name)
+}
+
+struct Site {
+    cloud: Arc<Cloud>,
+    driver: Nova,
+    _folder: tempfile::TempDir,
+}
+
+/// A cloud that answers as the script says, and for the rest as one in which all is well.
+async fn site(script: &[(&'static str, &[&'static str])]) -> Site {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let well: [(&str, &[&str]); 3] = [
+        ("POST /v3/auth/tokens", &["token"]),
+        ("/os-services", &["services-hostb"]),
+        (SERVER, &["server-at-source"]),
+    ];
+    let script = well
+        .iter()
+        .chain(script)
+        .map(|(end, names)| (*end, names.to_vec()))
+        .collect();
+    let recorded = serde_json::from_str(include_str!("nova/recorded.json")).unwrap();
+    let cloud = Arc::new(Cloud {
+        recorded,
+        script: Mutex::new(script),
+        asked: Mutex::default(),
+        address: address.clone(),
+    });
+    let router = Router::new()
+        .fallback(handle)
+        .with_state(Arc::clone(&cloud));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("clouds.yaml");
+    let clouds = format!(
+        "clouds:\n  edge:\n    auth: {{ auth_url: '{address}', username: admin, password: {PASSWORD}, project_name: admin }}\n"
+    );
+    std::fs::write(&file, clouds).unwrap();
+    let host = |here: &str, there: &str| (HostName::new(here).unwrap(), there.to_owned());
+    let config = NovaConfig {
+        cloud: Some("edge".into()),
+        clouds_file: Some(file),
+        force_complete_after_s: None,
+        servers: [(VmName::new("f").unwrap(), SERVER.to_owned())].into(),
+        hosts: [host("a", "hosta"), host("b", "hostb")].into(),
+    };
+    Site {
+        cloud,
+        driver: Nova::new(config).unwrap(),
+        _folder: folder,
+    }
+}
+
+impl Site {
+    fn asked(&self, what: &str) -> Vec<String> {
+        let asked = self.cloud.asked.lock().unwrap();
+        let these = asked.iter().filter(|(request, _)| request.ends_with(what));
+        these.map(|(_, body)| body.clone()).collect()
+    }
+}
+
+fn plan() -> Plan {
+    Plan {
+        migration: 1,
+        vm: VmName::new("f").unwrap(),
+        source: HostName::new("a").unwrap(),
+        target: HostName::new("b").unwrap(),
+        mode: Mode::PreCopy,
+    }
+}
+
+#[tokio::test]
+async fn a_move_is_over_when_its_record_says_so() {
+    let site = site(&[
+        (
+            "/os-migrations",
+            &[
+                "migrations-none",
+                "migrations-accepted",
+                "503",
+                "migrations-running",
+                "migrations-completed",
+            ],
+        ),
+        ("/action", &["accepted"]),
+    ])
+    .await;
+    let mut begun = 0;
+    site.driver.copy(&plan(), || begun += 1).await.unwrap();
+    assert_eq!(begun, 1);
+    let [asked] = &site.asked("/action")[..] else {
+        panic!()
+    };
+    let asked: Value = serde_json::from_str(asked).unwrap();
+    assert_eq!(
+        asked,
+        json!({ "os-migrateLive": { "host": "hostb", "block_migration": "auto" } })
+    );
+    assert_eq!(site.driver.figures(&plan()).await.total_ms, Some(4000.0));
+}
+
+#[tokio::test]
+async fn where_a_server_is() {
+    use Residency::{Absent, Running, Unreachable};
+    for (server, seen) in [
+        ("server-at-source", (Absent, Running)),
+        ("server-running", (Absent, Running)),
+        ("server-at-target", (Running, Absent)),
+        ("notfound", (Absent, Absent)),
+        // Of a cloud in trouble nothing is believed.
+        ("503", (Unreachable, Unreachable)),
+        ("nonsense", (Unreachable, Unreachable)),
+    ] {
+        let site = site(&[(SERVER, &[server])]).await;
+        assert_eq!(site.driver.inspect(&plan()).await, seen, "{server}");
+    }
+    // Its record is a host's word only while the host's service is up.
+    let site = site(&[("/os-services", &["services-nowhere"])]).await;
+    assert_eq!(site.driver.inspect(&plan()).await, (Absent, Unreachable));
+}
+
+#[tokio::test]
+async fn what_is_refused_has_changed_nothing() {
+    for (script, reason) in [
+        (
+            ("/action", "conflict"),
+            "while it is in task_state migrating",
+        ),
+        (("/action", "refused-nowhere"), "could not be found"),
+        (
+            ("/os-services", "services-nowhere"),
+            "knows no compute host hostb",
+        ),
+        ((SERVER, "server-at-target"), "the server is on hostb"),
+        ((SERVER, "server-running"), "busy: migrating"),
+        ((SERVER, "notfound"), "404"),
+        ((SERVER, "503"), "503"),
+    ] {
+        let site = site(&[
+            ("/os-migrations", &["migrations-none"]),
+            (script.0, &[script.1]),
+        ])
+        .await;
+        let refused = site
+            .driver
+            .copy(&plan(), || panic!("it began"))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(refused, DriverError::Refused { .. }),
+            "{refused:?}"
+        );
+        assert!(refused.to_string().contains(reason), "{reason}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn what_fails_after_it_was_taken_is_uncertain_and_has_its_reason() {
+    for (migrations, action, reason) in [
+        // Nova's answer was 202: that no host can take it stands in its records alone.
+        (
+            &["migrations-none", "migrations-after-nohost"][..],
+            "accepted",
+            "No valid host was found",
+        ),
+        (
+            &["migrations-none", "migrations-none"],
+            "accepted",
+            "No valid host was found",
+        ),
+        (
+            &["migrations-none", "migrations-aborted"],
+            "accepted",
+            "cancelled",
+        ),
+        (&["migrations-none"], "503", "503"),
+    ] {
+        let site = site(&[("/os-migrations", migrations), ("/action", &[action])]).await;
+        // The number of a request ends in what cannot be foreseen.
+        let request = site.cloud.recorded["accepted"]["request_id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        site.cloud
+            .script
+            .lock()
+            .unwrap()
+            .insert(request.leak(), vec!["action-nohost"]);
+        let failed = site.driver.copy(&plan(), || ()).await.unwrap_err();
+        assert!(
+            matches!(failed, DriverError::Uncertain { .. }),
+            "{failed:?}"
+        );
+        assert!(failed.to_string().contains(reason), "{reason}: {failed}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_has_expired_is_renewed_once() {
+    let site_ = site(&[(SERVER, &["unauthorized", "server-at-source"])]).await;
+    let vm = VmName::new("f").unwrap();
+    assert_eq!(
+        site_.driver.residency(&vm, &plan().target).await,
+        Residency::Absent
+    );
+    assert_eq!(site_.asked("/auth/tokens").len(), 2);
+    // Who is refused with a new one, too, is refused.
+    let site_ = site(&[(SERVER, &["unauthorized"])]).await;
+    let refused = site_.driver.copy(&plan(), || ()).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("requires authentication"),
+        "{refused}"
+    );
+    assert_eq!(site_.asked("/auth/tokens").len(), 2);
+    // The password goes to Keystone and nowhere else.
+    let said = format!("{refused} {refused:?} {:?}", site_.driver);
+    assert!(
+        !said.contains(PASSWORD) && !said.contains("a-token"),
+        "{said}"
+    );
+    let asked = site_.cloud.asked.lock().unwrap();
+    assert!(
+        asked
+            .iter()
+            .all(|(request, body)| request.ends_with("/auth/tokens") || !body.contains(PASSWORD))
+    );
+}
+
+#[tokio::test]
+async fn a_move_that_is_under_way_is_aborted_before_its_target_is_called_clear() {
+    let running = &[
+        "migrations-running",
+        "migrations-running",
+        "migrations-aborted",
+    ];
+    let site_ = site(&[("/os-migrations", running), ("/migrations/14", &["abort"])]).await;
+    site_.driver.discard(&plan(), End::Target).await.unwrap();
+    assert_eq!(
+        site_
+            .asked("DELETE /v2.1/servers/092deb2f-7186-41e6-b662-bf0ce61456cb/migrations/14")
+            .len(),
+        1
+    );
+    // The source clears itself away.
+    let site_ = site(&[(
+        "/os-migrations",
+        &["migrations-running", "migrations-completed"],
+    )])
+    .await;
+    site_.driver.discard(&plan(), End::Source).await.unwrap();
+    // What is over needs no cancel.
+    let site_ = site(&[("/os-migrations", &["migrations-completed"])]).await;
+    site_.driver.cancel(&plan()).await.unwrap();
+    // One that ends in between is over, too.
+    let site_ = site(&[
+        ("/os-migrations", &["migrations-running"]),
+        ("/migrations/14", &["notfound"]),
+    ])
+    .await;
+    site_.driver.cancel(&plan()).await.unwrap();
+}
+
+#[test]
+fn an_id_that_is_none_is_refused() {
+    let config = NovaConfig {
+        cloud: None,
+        clouds_file: None,
+        force_complete_after_s: None,
+        servers: [(VmName::new("f").unwrap(), "../flavors".to_owned())].into(),
+        hosts: BTreeMap::new(),
+    };
+    let wrong = Nova::new(config).unwrap_err().to_string();
+    assert!(wrong.contains("../flavors"), "{wrong}");
+}
