@@ -19,12 +19,12 @@ else
   SUDO := $(shell command -v sudo)
   # cargo lets this program start the test's binary.
   TRIPLE := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
-  AS_ROOT := $(if $(SUDO),CARGO_TARGET_$(TRIPLE)_RUNNER="$(SUDO) env FORESTALL_LAB_TESTS=1",)
+  AS_ROOT = $(if $(SUDO),CARGO_TARGET_$(TRIPLE)_RUNNER="$(SUDO) env FORESTALL_LAB_TESTS=1 FORESTALL_RELIABILITY=$(FORESTALL_RELIABILITY)",)
 endif
 
 # Steps follow each other, whatever -j says.
 .NOTPARALLEL:
-.PHONY: help demo build test test-long setup setup-tests format lint without-media unit end-to-end test-openstack fuzz calibrate check
+.PHONY: help demo build test test-long setup setup-tests format lint without-media unit end-to-end test-openstack test-faults fuzz calibrate check
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 16
@@ -70,12 +70,16 @@ unit: ## all tests that need neither root nor virtual machines
 
 # `--workspace` here too: with `-p forestall` cargo would choose other features and build dependencies anew.
 end-to-end: ## tests on real QEMU, libvirt, snmpd and video (root)
-	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(CARGO) test --release --workspace --test lab --test tshark --test libvirt -- --test-threads=1 --nocapture
+	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(CARGO) test --release --workspace --test lab --test tshark --test libvirt --test reliability -- --test-threads=1 --nocapture
 
 # Not in `make test`: the packages are 160 MB, and it comes up in a minute or two.
 test-openstack: build ## the Nova driver on a real OpenStack with two compute hosts on this machine (root)
 	$(SUDO) scripts/openstack/testbed.sh --install
 	$(SUDO) scripts/openstack/testbed.sh target/openstack $(CARGO) test --release --workspace --test openstack -- --test-threads=1 --nocapture
+
+test-faults: export FORESTALL_RELIABILITY = docs/reliability.json
+test-faults: setup-tests ## faults in the middle of moves, as often as docs/reliability.json says, which it writes (root)
+	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(CARGO) test --release --workspace --test reliability -- --test-threads=1 --nocapture
 
 test-long: build ## the long search for a broken promise, and the comparison on made load
 	$(FORESTALL) sim sweep --seeds 10000 scenarios/faults

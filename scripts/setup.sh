@@ -85,6 +85,7 @@ if [ "$tests" = yes ]; then
     need tesseract-ocr  "reads the clock's digits, beside the code strip's reader" program tesseract
     need chromium       "plays the browser page"              program chromium
     need chromium-driver "drives it"                          program chromedriver
+    need iptables        "cuts the lines of networks that tests made"  program iptables
     need libvirt-daemon  "moves virtual machines between two of it"  program libvirtd
     need libvirt-daemon-driver-qemu "its QEMU"                libvirt_qemu
     need libvirt-clients "asks it"                            program virsh

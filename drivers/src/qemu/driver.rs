@@ -25,6 +25,8 @@ const MONITOR_WITHIN: Duration = Duration::from_secs(5);
 const MONITOR_RETRY: Duration = Duration::from_millis(20);
 /// Events tell of the end of copying at once; this catches one that was missed.
 const STATUS_EVERY: Duration = Duration::from_millis(250);
+/// A guest that was stopped for the last pages runs at the target within this, or goes on at the source.
+const SWITCH_WITHIN: Duration = Duration::from_secs(2);
 /// `total-time` may read 0 just after `completed`: ask again after this.
 const FIGURES_AGAIN: Duration = Duration::from_millis(100);
 /// A move is not kept from its end for its figures any longer.
@@ -185,12 +187,35 @@ async fn launch(argv: &[String]) -> Result<(), String> {
 
 /// Waits until the source says that copying has ended; `Ok` for `completed`.
 async fn copy_end(source: &mut Monitor, cancel: &Notify) -> Result<(), MonitorError> {
+    // The source stops the guest for the last pages, and lets it run again when they do not get through. It waits for a peer
+    // that says nothing as long as TCP does, which is minutes, and its main loop answers nobody meanwhile.
+    let mut stopped_at: Option<Instant> = None;
+    let mut yanked = false;
     loop {
         tokio::select! {
-            event = source.event(STATUS_EVERY) => drop(event?),
+            event = source.event(STATUS_EVERY) => {
+                let event = event?;
+                if event.is_some_and(|event| event.get("event").is_some_and(|name| name == "STOP")) {
+                    stopped_at = Some(Instant::now());
+                }
+            }
             () = cancel.notified() => drop(source.execute("migrate_cancel", json!({})).await?),
         }
-        let info = source.execute("query-migrate", json!({})).await?;
+        let held = stopped_at.filter(|_| !yanked);
+        if held.is_some_and(|at| at.elapsed() >= SWITCH_WITHIN) {
+            yanked = true;
+            source.yank_migration().await?;
+        }
+        let query = if held.is_some() {
+            let asked = source.execute_within("query-migrate", json!({}), STATUS_EVERY);
+            match asked.await {
+                Err(MonitorError::Unreachable { .. }) => continue,
+                answer => answer,
+            }
+        } else {
+            source.execute("query-migrate", json!({})).await
+        };
+        let info = query?;
         let status = info
             .get("status")
             .and_then(Value::as_str)
@@ -198,10 +223,11 @@ async fn copy_end(source: &mut Monitor, cancel: &Notify) -> Result<(), MonitorEr
         match status {
             "completed" => return Ok(()),
             "failed" | "cancelled" => {
-                let why = info
-                    .get("error-desc")
-                    .and_then(Value::as_str)
-                    .unwrap_or("QEMU gave no reason");
+                let why = match info.get("error-desc").and_then(Value::as_str) {
+                    _ if yanked => "the target did not take the last pages in time",
+                    Some(why) => why,
+                    None => "QEMU gave no reason",
+                };
                 return Err(MonitorError::Refused {
                     address: "the source".into(),
                     command: "migrate".into(),

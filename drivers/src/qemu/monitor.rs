@@ -15,6 +15,9 @@ use tokio::time::timeout;
 /// A monitor that has not answered after this is taken as unreachable. Long, since QEMU answers late on just the hosts that
 /// functions are moved away from.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// A connection that is not made after this is begun anew: TCP itself tries again after 1, 3 and 7 s, and a line that is
+/// whole again would be found late.
+const CONNECT_AGAIN: Duration = Duration::from_millis(1500);
 /// Longest line taken from a monitor.
 pub const LINE_BYTES_MAX: usize = 4 << 20;
 
@@ -82,12 +85,16 @@ impl Monitor {
     }
 
     async fn meet(address: &str) -> Result<Self, MonitorError> {
-        let stream = match TcpStream::connect(address).await {
-            Ok(stream) => stream,
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                return Err(MonitorError::NoProcess(address.to_owned()));
+        let stream = loop {
+            match timeout(CONNECT_AGAIN, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => break stream,
+                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    return Err(MonitorError::NoProcess(address.to_owned()));
+                }
+                Ok(Err(error)) => return Err(unreachable(address, &error.to_string())),
+                // `connect` ends it.
+                Err(_) => {}
             }
-            Err(error) => return Err(unreachable(address, &error.to_string())),
         };
         let (reader, writer) = stream.into_split();
         let reader = BufReader::new(reader);
@@ -103,7 +110,14 @@ impl Monitor {
         if greeting.get("QMP").is_none() {
             return Err(monitor.not_qmp(&greeting.to_string()));
         }
-        monitor.execute("qmp_capabilities", json!({})).await?;
+        // Commands out of band are taken even while QEMU's main loop waits for something.
+        let offered = greeting.pointer("/QMP/capabilities");
+        let offered = offered.and_then(Value::as_array);
+        let enable = match offered {
+            Some(offered) if offered.iter().any(|one| one == "oob") => json!({ "enable": ["oob"] }),
+            _ => json!({}),
+        };
+        monitor.execute("qmp_capabilities", enable).await?;
         Ok(monitor)
     }
 
@@ -116,9 +130,37 @@ impl Monitor {
         command: &str,
         arguments: Value,
     ) -> Result<Value, MonitorError> {
+        self.command(("execute", command), arguments, ANSWER_WITHIN)
+            .await
+    }
+
+    /// The same, for a shorter time.
+    pub(super) async fn execute_within(
+        &mut self,
+        command: &str,
+        arguments: Value,
+        within: Duration,
+    ) -> Result<Value, MonitorError> {
+        self.command(("execute", command), arguments, within).await
+    }
+
+    /// Cuts the connection over which the migration goes, though QEMU may be waiting for it: the migration fails.
+    pub(super) async fn yank_migration(&mut self) -> Result<(), MonitorError> {
+        let migration = json!({ "instances": [{ "type": "migration" }] });
+        self.command(("exec-oob", "yank"), migration, ANSWER_WITHIN)
+            .await
+            .map(drop)
+    }
+
+    async fn command(
+        &mut self,
+        (verb, command): (&str, &str),
+        arguments: Value,
+        within: Duration,
+    ) -> Result<Value, MonitorError> {
         self.next_id += 1;
         let id = self.next_id;
-        let mut line = json!({ "execute": command, "arguments": arguments, "id": id }).to_string();
+        let mut line = json!({ verb: command, "arguments": arguments, "id": id }).to_string();
         line.push('\n');
         let exchange = async {
             self.writer
@@ -136,7 +178,7 @@ impl Monitor {
                 }
             }
         };
-        let Ok(answer) = timeout(ANSWER_WITHIN, exchange).await else {
+        let Ok(answer) = timeout(within, exchange).await else {
             return Err(unreachable(
                 &self.address,
                 &format!("no answer to {command}"),

@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::free_tcp_port;
@@ -25,10 +27,35 @@ pub(crate) trait Machines {
     fn crash(&self, host: usize);
 }
 
+impl<M: Machines> Machines for Arc<M> {
+    fn engine(&self) -> Value {
+        self.as_ref().engine()
+    }
+
+    fn begin(&self, host: usize) {
+        self.as_ref().begin(host);
+    }
+
+    fn runs(&self, host: usize) -> bool {
+        self.as_ref().runs(host)
+    }
+
+    fn crash(&self, host: usize) {
+        self.as_ref().crash(host);
+    }
+}
+
+/// A TCP connection's state in /proc/net/tcp.
+const ESTABLISHED: &str = "01";
+
 /// QEMU processes with nothing but a BIOS in them.
 pub(crate) struct Qemus {
     folder: tempfile::TempDir,
+    /// Those of the orchestrator.
     monitors: [u16; 2],
+    /// A monitor serves one client at a time: these are the tests'.
+    watched: [u16; 2],
+    incoming: [u16; 2],
     bytes_per_s: u64,
 }
 
@@ -37,8 +64,37 @@ impl Qemus {
         Self {
             folder: tempfile::tempdir().unwrap(),
             monitors: HOSTS.map(|_| free_tcp_port()),
+            watched: HOSTS.map(|_| free_tcp_port()),
+            incoming: HOSTS.map(|_| free_tcp_port()),
             bytes_per_s,
         }
+    }
+
+    /// Where the orchestrator asks the QEMU of a host.
+    pub(crate) fn monitor_port(&self, host: usize) -> u16 {
+        self.monitors[host]
+    }
+
+    /// Where the QEMU of a host takes a guest.
+    pub(crate) fn incoming_port(&self, host: usize) -> u16 {
+        self.incoming[host]
+    }
+
+    /// Whether a guest's memory comes in at a host.
+    pub(crate) fn is_copied_to(&self, host: usize) -> bool {
+        // This thread's network, which may not be its process'.
+        let connections = fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
+        let port = format!(":{:04X}", self.incoming[host]);
+        connections.lines().any(|line| {
+            let mut words = line.split_whitespace().skip(1);
+            let here = words.next().is_some_and(|here| here.ends_with(&port));
+            here && words.nth(1) == Some(ESTABLISHED)
+        })
+    }
+
+    /// To the QEMU of a host; whether there was one.
+    pub(crate) fn signal(&self, host: usize, signal: Signal) -> bool {
+        send(&self.pid_file(host), signal)
     }
 
     fn pid_file(&self, host: usize) -> PathBuf {
@@ -49,8 +105,9 @@ impl Qemus {
         // An odd number of pages (ARCHITECTURE.md, "The guest's memory").
         let text = format!(
             "qemu-system-x86_64 -machine pc,accel=tcg -m size=16392k -nodefaults -display none -S -incoming defer \
-             -qmp tcp:127.0.0.1:{},server=on,wait=off -daemonize -pidfile {}",
+             -qmp tcp:127.0.0.1:{},server=on,wait=off -qmp tcp:127.0.0.1:{},server=on,wait=off -daemonize -pidfile {}",
             self.monitors[host],
+            self.watched[host],
             self.pid_file(host).display()
         );
         text.split_whitespace().map(str::to_owned).collect()
@@ -62,7 +119,7 @@ impl Machines for Qemus {
         let end = |host: usize| {
             json!({
                 "monitor": format!("127.0.0.1:{}", self.monitors[host]),
-                "incoming": format!("127.0.0.1:{}", free_tcp_port()),
+                "incoming": format!("127.0.0.1:{}", self.incoming[host]),
                 "launch": self.launch(host),
             })
         };
@@ -84,7 +141,7 @@ impl Machines for Qemus {
     }
 
     fn runs(&self, host: usize) -> bool {
-        qmp(self.monitors[host], "query-status")["running"] == true
+        qmp(self.watched[host], "query-status")["running"] == true
     }
 
     fn crash(&self, host: usize) {
@@ -100,12 +157,15 @@ impl Drop for Qemus {
     }
 }
 
-fn kill(pid_file: &Path) {
+fn send(pid_file: &Path, signal: Signal) -> bool {
     let pid = fs::read_to_string(pid_file).ok();
-    if let Some(pid) = pid.and_then(|text| text.trim().parse().ok()) {
-        let pid = nix::unistd::Pid::from_raw(pid);
-        // QEMU takes its file away when it ends by itself: what stands in it is its own.
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+    let pid = pid.and_then(|text| text.trim().parse().ok());
+    // QEMU takes its file away when it ends by itself: what stands in it is its own.
+    pid.is_some_and(|pid| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).is_ok())
+}
+
+fn kill(pid_file: &Path) {
+    if send(pid_file, Signal::SIGKILL) {
         drop(fs::remove_file(pid_file));
     }
 }

@@ -79,7 +79,7 @@ impl Site {
         control.functions[0].load = record::Utilization::new(0.1).unwrap();
         let config = json!({
             "schema": orchestrator::config::SCHEMA,
-            "journal": self.folder.path().join("journal.db"),
+            "journal": self.journal(),
             "api": { "listen": self.api },
             "snmp": {
                 "version": "v2c", "community": { "env": "FORESTALL_TEST_COMMUNITY" }, "poll_ms": 200,
@@ -101,6 +101,18 @@ impl Site {
 
     fn config(&self) -> PathBuf {
         self.folder.path().join("forestall.toml")
+    }
+
+    /// Changes a limit of the controller, for the next orchestrator.
+    pub(crate) fn set_limit(&self, name: &str, value: f64) {
+        let mut config: toml::Table = fs::read_to_string(self.config()).unwrap().parse().unwrap();
+        let limits = config["control"]["limits"].as_table_mut().unwrap();
+        assert!(limits.insert(name.into(), value.into()).is_some(), "{name}");
+        fs::write(self.config(), config.to_string()).unwrap();
+    }
+
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.folder.path().join("journal.db")
     }
 
     /// A browser speaks no unix sockets.

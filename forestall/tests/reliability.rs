@@ -1,0 +1,456 @@
+//! Faults in the middle of a move of real QEMU processes, again and again. In `make test` each a few times; `make test-faults`
+//! makes them as often as docs/reliability.json says, and writes it.
+//!
+//! Each test is in a network of its own, in which lines can be cut. Needs root; runs when `FORESTALL_LAB_TESTS` is set.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::machines::{Machines, Qemus};
+use common::site::{FAST, FUNCTION, HOSTS, SLOW, Site};
+use control::Trust;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
+
+/// A fault that was made again and again.
+#[derive(Serialize, Deserialize)]
+struct Row {
+    /// What is done to the site.
+    fault: String,
+    /// What has to hold each time.
+    promise: String,
+    tries: u32,
+    /// How often so many ends ran the guest, when all was over.
+    runners: BTreeMap<usize, u32>,
+    /// How often a move ended so.
+    verdict: BTreeMap<String, u32>,
+    /// Longest time that the promise speaks of.
+    seconds: f64,
+    engine: String,
+    commit: String,
+}
+
+impl Row {
+    fn new(fault: &str, promise: &str) -> Self {
+        let said = |program: &str, words: &[&str]| {
+            let output = Command::new(program).args(words).output().unwrap();
+            String::from_utf8(output.stdout)
+                .unwrap()
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        Self {
+            fault: fault.into(),
+            promise: promise.into(),
+            tries: 0,
+            runners: BTreeMap::new(),
+            verdict: BTreeMap::new(),
+            seconds: 0.0,
+            engine: said("qemu-system-x86_64", &["--version"]) + ", tcg",
+            commit: said("git", &["rev-parse", "--short", "HEAD"]),
+        }
+    }
+
+    fn add(&mut self, site: &Site, verdict: &str, took: Duration) {
+        self.tries += 1;
+        *self.runners.entry(site.runners().len()).or_default() += 1;
+        *self.verdict.entry(verdict.to_owned()).or_default() += 1;
+        self.seconds = self.seconds.max(took.as_secs_f64());
+    }
+
+    /// Into the file, if one is to be written, and onto the screen.
+    fn keep(self) {
+        println!("{}", serde_json::to_string(&self).unwrap());
+        let Some(file) = file() else { return };
+        let mut rows: Vec<Self> = match fs::read(&file) {
+            Ok(text) => serde_json::from_slice(&text).unwrap(),
+            Err(_) => Vec::new(),
+        };
+        rows.retain(|row| row.fault != self.fault);
+        rows.push(self);
+        fs::write(file, serde_json::to_string_pretty(&rows).unwrap() + "\n").unwrap();
+    }
+}
+
+/// A promise about time. `make test` may run on a machine that is busy: there only what is done is looked at.
+fn within(seconds: u64, took: Duration) {
+    let late = file().is_some() && took > Duration::from_secs(seconds);
+    assert!(!late, "{took:?} are more than {seconds} s");
+}
+
+fn file() -> Option<PathBuf> {
+    let file = std::env::var_os("FORESTALL_RELIABILITY").filter(|file| !file.is_empty())?;
+    Some(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).join(file))
+}
+
+/// How often a fault is made, in `make test-faults` and in `make test`; 0 where these tests may not run. Puts the test into a network of its own.
+fn tries(often: u32, seldom: u32) -> u32 {
+    if std::env::var_os("FORESTALL_LAB_TESTS").is_none() {
+        println!("skipped: needs root and QEMU; `make test` runs this");
+        return 0;
+    }
+    unshare(CloneFlags::CLONE_NEWNET).expect("a network of its own needs root");
+    run("ip", "link set lo up");
+    if file().is_some() { often } else { seldom }
+}
+
+fn run(program: &str, words: &str) {
+    let status = Command::new(program)
+        .args(words.split_whitespace())
+        .status();
+    let status =
+        status.unwrap_or_else(|error| panic!("{program}: {error}: scripts/setup.sh --tests"));
+    assert!(status.success(), "{program} {words}");
+}
+
+/// A machine that is copied at this rate in bytes per second, and an orchestrator, not begun yet.
+fn site(bytes_per_s: u64) -> (Site, Arc<Qemus>) {
+    let qemus = Arc::new(Qemus::new(bytes_per_s));
+    let site = Site::of(Box::new(Arc::clone(&qemus)), HOSTS[0], Trust::Automatic);
+    (site, qemus)
+}
+
+/// The same, where copying takes seconds, and the orchestrator has heard both hosts.
+fn slow_site() -> (Site, Arc<Qemus>) {
+    let (mut site, qemus) = site(SLOW);
+    site.start_and_hear();
+    (site, qemus)
+}
+
+/// The hosts that the function is on and is not on.
+fn ends(site: &Site) -> (usize, usize) {
+    if site.where_is() == HOSTS[0] {
+        (0, 1)
+    } else {
+        (1, 0)
+    }
+}
+
+/// Orders a move to the other host, and returns its number once the guest's memory goes there.
+fn begin_move(site: &Site, qemus: &Qemus) -> usize {
+    site.wait_for("samples", |site| site.ask("status")["hosts_fresh"] == 2);
+    let target = ends(site).1;
+    site.words(&format!("move {FUNCTION} {}", HOSTS[target]));
+    site.wait_for("copying", |_| qemus.is_copied_to(target));
+    site.ask("moves").as_array().unwrap().len()
+}
+
+fn verdict(site: &Site, number: usize) -> Option<String> {
+    let moves = site.ask("moves");
+    let all = moves.as_array().unwrap();
+    let this = all.iter().find(|one| one["migration"] == number)?;
+    this["verdict"].as_str().map(str::to_owned)
+}
+
+fn wait_for_verdict(site: &Site, number: usize) -> String {
+    site.wait_for("a verdict", |site| verdict(site, number).is_some());
+    verdict(site, number).unwrap()
+}
+
+/// Waits until the journal has so many records of a move, or no more come; returns how many.
+fn wait_for_records(journal: &Path, migration: u32, records: u32) -> u32 {
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let journal = rusqlite::Connection::open_with_flags(journal, flags).unwrap();
+    let count = "SELECT (SELECT count(*) FROM decision WHERE migration = ?1) + (SELECT count(*) FROM fact WHERE migration = ?1)";
+    let mut statement = journal.prepare(count).unwrap();
+    let (mut last, mut since) = (0, Instant::now());
+    loop {
+        let found: u32 = statement.query_row([migration], |row| row.get(0)).unwrap();
+        if found != last {
+            (last, since) = (found, Instant::now());
+        }
+        if found >= records || since.elapsed() > Duration::from_secs(10) {
+            return found;
+        }
+    }
+}
+
+/// Spread over the time that copying takes.
+fn moment(attempt: u32) {
+    thread::sleep(Duration::from_millis(u64::from(attempt) * 137 % 1500));
+}
+
+#[test]
+fn the_target_dies_while_copying() {
+    let tries = tries(20, 2);
+    if tries == 0 {
+        return;
+    }
+    let mut row = Row::new("target killed while copying", "the guest stays, 20 of 20");
+    let (site, qemus) = slow_site();
+    for attempt in 0..tries {
+        let number = begin_move(&site, &qemus);
+        moment(attempt);
+        let at = Instant::now();
+        site.crash(HOSTS[1]);
+        let ended = wait_for_verdict(&site, number);
+        row.add(&site, &ended, at.elapsed());
+        assert_eq!(
+            (ended.as_str(), site.runners()),
+            ("stayed", vec![HOSTS[0]]),
+            "{}",
+            site.log()
+        );
+    }
+    row.keep();
+}
+
+#[test]
+fn the_source_dies_while_copying() {
+    let tries = tries(10, 1);
+    let mut row = Row::new(
+        "source killed while copying",
+        "an alarm within 10 s, and nothing is started by itself",
+    );
+    for attempt in 0..tries {
+        let (site, qemus) = slow_site();
+        let number = begin_move(&site, &qemus);
+        moment(attempt);
+        let at = Instant::now();
+        site.crash(HOSTS[0]);
+        site.wait_for("an alarm", |site| {
+            let why = site.ask(&format!("why {number}"));
+            why["decisions"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|one| one["kind"] == "alarm")
+        });
+        row.add(&site, &wait_for_verdict(&site, number), at.elapsed());
+        within(10, at.elapsed());
+        assert!(site.runners().is_empty());
+    }
+    if tries > 0 {
+        row.keep();
+    }
+}
+
+#[test]
+fn the_target_freezes() {
+    let tries = tries(50, 3);
+    if tries == 0 {
+        return;
+    }
+    let mut row = Row::new(
+        "target frozen while copying or at the switchover",
+        "no split; the guest runs at the source all the time but 3 s",
+    );
+    let (mut site, qemus) = site(FAST / 400);
+    site.start_and_hear();
+    for attempt in 0..tries {
+        let number = begin_move(&site, &qemus);
+        let (source, target) = ends(&site);
+        thread::sleep(Duration::from_millis(u64::from(attempt) * 61 % 1300));
+        // It may have come to its end before.
+        let froze = qemus.signal(target, Signal::SIGSTOP);
+        let at = Instant::now();
+        if froze && verdict(&site, number).is_none() {
+            // While the target is frozen it is the source alone that can run; where the source was told already that the
+            // target has everything nothing can run until the target goes on.
+            while !qemus.runs(source) && at.elapsed() < Duration::from_secs(6) {
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
+        let took = at.elapsed();
+        qemus.signal(target, Signal::SIGCONT);
+        let ended = wait_for_verdict(&site, number);
+        row.add(
+            &site,
+            &ended,
+            if ended == "stayed" {
+                took
+            } else {
+                Duration::ZERO
+            },
+        );
+        assert_eq!(site.runners(), [site.where_is()], "{}", site.log());
+        if ended == "stayed" {
+            within(3, took);
+        }
+    }
+    row.keep();
+}
+
+#[test]
+fn a_peer_that_only_reads_is_never_taken_for_one_that_has_the_guest() {
+    let tries = tries(10, 1);
+    let mut row = Row::new(
+        "target's port is a peer that only reads",
+        "never moved; the source runs",
+    );
+    for _ in 0..tries {
+        let (mut site, qemus) = site(FAST);
+        let sink = TcpListener::bind("127.0.0.1:0").unwrap();
+        let rule = format!(
+            "OUTPUT -p tcp --dport {} -j REDIRECT --to-ports {}",
+            qemus.incoming_port(1),
+            sink.local_addr().unwrap().port()
+        );
+        run("iptables", &format!("-w -t nat -I {rule}"));
+        let reads = thread::spawn(move || {
+            let (mut peer, _) = sink.accept().unwrap();
+            std::io::copy(&mut peer, &mut std::io::sink()).unwrap_or_default()
+        });
+        site.start_and_hear();
+        let at = Instant::now();
+        site.words(&format!("move {FUNCTION} {}", HOSTS[1]));
+        let ended = wait_for_verdict(&site, 1);
+        row.add(&site, &ended, at.elapsed());
+        assert_eq!(
+            (ended.as_str(), site.runners()),
+            ("stayed", vec![HOSTS[0]]),
+            "{}",
+            site.log()
+        );
+        assert!(reads.join().unwrap() > 0, "the guest's memory went there");
+        run("iptables", &format!("-w -t nat -D {rule}"));
+    }
+    if tries > 0 {
+        row.keep();
+    }
+}
+
+#[test]
+fn a_move_is_given_up_at_any_time() {
+    let tries = tries(100, 2);
+    if tries == 0 {
+        return;
+    }
+    let mut row = Row::new(
+        "cancelled after each 50 ms of a migration",
+        "exactly one end runs, 100 of 100",
+    );
+    let (mut site, _) = site(FAST / 400);
+    for attempt in 1..=tries {
+        site.set_limit(
+            "migration_ms_max",
+            f64::from(attempt) * 50.0 % 2500.0 + 50.0,
+        );
+        site.start_and_hear();
+        let target = HOSTS[ends(&site).1];
+        let at = Instant::now();
+        site.words(&format!("move {FUNCTION} {target}"));
+        let ended = wait_for_verdict(&site, attempt as usize);
+        row.add(&site, &ended, at.elapsed());
+        assert_eq!(site.runners(), [site.where_is()], "{}", site.log());
+        site.kill();
+    }
+    row.keep();
+}
+
+#[test]
+fn the_orchestrator_dies_after_each_record() {
+    let tries = tries(24, 2);
+    if tries == 0 {
+        return;
+    }
+    let mut row = Row::new(
+        "orchestrator killed after each record of a move",
+        "exactly one end runs, verdict within 5 s of the restart",
+    );
+    let (mut site, _) = site(FAST / 100);
+    for attempt in 1..=tries {
+        site.start_and_hear();
+        let target = HOSTS[ends(&site).1];
+        let records = attempt % 8 + 1;
+        let journal = site.journal();
+        let killed_at = thread::scope(|scope| {
+            let watch = scope.spawn(|| wait_for_records(&journal, attempt, records));
+            site.words(&format!("move {FUNCTION} {target}"));
+            watch.join().unwrap()
+        });
+        site.kill();
+        site.start();
+        let at = Instant::now();
+        let ended = wait_for_verdict(&site, attempt as usize);
+        row.add(&site, &ended, at.elapsed());
+        within(5, at.elapsed());
+        assert_eq!(
+            site.runners(),
+            [site.where_is()],
+            "{killed_at} {}",
+            site.log()
+        );
+        site.kill();
+    }
+    row.keep();
+}
+
+#[test]
+fn the_management_link_is_cut() {
+    let tries = tries(4, 1);
+    for (cut, name) in [
+        (&[0][..], "source"),
+        (&[1][..], "target"),
+        (&[0, 1][..], "both"),
+    ] {
+        let mut row = Row::new(
+            &format!("management link to {name} cut while copying"),
+            "nothing is done while unknown, alarm within 30 s, right verdict within 5 s of healing",
+        );
+        for _ in 0..tries {
+            let (mut site, qemus) = site(FAST / 400);
+            site.start_and_hear();
+            let number = begin_move(&site, &qemus);
+            let at = Instant::now();
+            let rules: Vec<String> = cut
+                .iter()
+                .flat_map(|end| {
+                    let port = qemus.monitor_port(*end);
+                    ["dport", "sport"]
+                        .map(|side| format!("INPUT -i lo -p tcp --{side} {port} -j DROP"))
+                })
+                .collect();
+            rules
+                .iter()
+                .for_each(|rule| run("iptables", &format!("-w -I {rule}")));
+            site.wait_for("an alarm", |site| {
+                let why = site.ask(&format!("why {number}"));
+                why["decisions"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .any(|one| one["kind"] == "alarm")
+            });
+            within(30, at.elapsed());
+            let before = site.ask(&format!("why {number}"));
+            let kinds = |why: &serde_json::Value| -> Vec<String> {
+                let all = why["decisions"].as_array().unwrap();
+                all.iter()
+                    .map(|one| one["kind"].as_str().unwrap().to_owned())
+                    .collect()
+            };
+            for action in ["run", "discard"] {
+                assert!(
+                    !kinds(&before).iter().any(|kind| kind == action),
+                    "{before:#}"
+                );
+            }
+            rules
+                .iter()
+                .for_each(|rule| run("iptables", &format!("-w -D {rule}")));
+            let healed = Instant::now();
+            let ended = wait_for_verdict(&site, number);
+            row.add(&site, &ended, healed.elapsed());
+            // To both: a QEMU serves one client at a time, and hears late that the one before is gone. TCP doubles its
+            // pauses while a line is cut.
+            within(if cut.len() == 1 { 5 } else { 20 }, healed.elapsed());
+            assert_eq!(site.runners(), [site.where_is()], "{}", site.log());
+        }
+        if tries > 0 {
+            row.keep();
+        }
+    }
+}
