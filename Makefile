@@ -24,7 +24,7 @@ endif
 
 # Steps follow each other, whatever -j says.
 .NOTPARALLEL:
-.PHONY: help demo build test test-long setup setup-tests format lint without-media unit end-to-end test-openstack test-faults fuzz calibrate check
+.PHONY: help demo build test test-long setup setup-tests format lint without-media unit end-to-end test-openstack test-faults fuzz calibrate check deb
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 16
@@ -94,3 +94,18 @@ calibrate: setup build ## measure the knee and the time of a move again, into pr
 
 check: build ## say what this machine offers to the lab
 	$(SUDO) $(FORESTALL) lab check
+
+# Without the video stages, so that it needs none of FFmpeg's libraries. That program then lies in the place of the whole one,
+# until `make build`.
+deb: PACKAGE = $(dir $(FORESTALL))package
+deb: ## build a Debian package of the program without FFmpeg's libraries (needs cargo-deb)
+	@$(CARGO) deb --version > /dev/null 2>&1 || \
+	    { echo "cargo-deb is missing. Install it with: cargo install --locked cargo-deb" >&2; exit 3; }
+	$(MAKE) without-media
+	rm -rf $(PACKAGE)
+	$(FORESTALL) man $(PACKAGE)/man
+	gzip -9n $(PACKAGE)/man/*
+	$(FORESTALL) completions bash > $(PACKAGE)/forestall.bash
+	$(FORESTALL) completions zsh > $(PACKAGE)/_forestall
+	$(FORESTALL) completions fish > $(PACKAGE)/forestall.fish
+	$(CARGO) deb -p forestall --no-build --dbgsym

@@ -5,7 +5,9 @@ mod bench;
 mod bench_media;
 #[cfg(feature = "media")]
 mod capture;
+mod completions;
 mod lab;
+mod man;
 mod measure;
 mod operate;
 mod orchestrate;
@@ -65,6 +67,10 @@ pub(crate) enum Command {
     /// Be the screen: show video to nobody and measure how old it is
     #[cfg(feature = "media")]
     Play(play::Arguments),
+    /// Print what a shell needs to complete command lines of `forestall`
+    Completions(completions::Arguments),
+    /// Write manual pages, one for each command, into a folder
+    Man(man::Arguments),
 }
 
 impl Command {
@@ -85,6 +91,8 @@ impl Command {
             Self::Serve(arguments) => arguments.run(),
             #[cfg(feature = "media")]
             Self::Play(arguments) => arguments.run(),
+            Self::Completions(arguments) => arguments.run(),
+            Self::Man(arguments) => arguments.run(),
         }
     }
 }

@@ -176,3 +176,73 @@ fn functions(registry: &mut Registry, site: &Site) {
         viewers,
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use record::Timestamp;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Everything is known, so every metric has a series.
+    fn site() -> Site {
+        let view = json!({
+            "at_us": 0, "policy": "deadline", "trust": "observe", "armed": true, "moves": [],
+            "hosts": [{
+                "host": "a", "freshness": "fresh", "functions": ["f"], "draining": false, "holding": null,
+                "utilization": 0.5, "sample_age_ms": 1500.0,
+                "forecast": {
+                    "level": 0.6, "slope_per_s": 0.01, "residual": 0.01, "trusted": true, "sd": null, "knee_at_us": null,
+                },
+                "threshold": null, "knee": 0.95, "start_by_us": null,
+            }],
+            "functions": [{
+                "vm": "f", "host": "a", "viewers": 2, "load": 0.3, "mobility": "free", "migration_ms": 8000.0,
+                "gap_ms": 300.0, "migration": null, "cooldown_until_us": null, "failures_in_a_row": 0, "given_up": false,
+            }],
+        });
+        Site {
+            begun_at_us: Timestamp::from_secs_f64(0.0),
+            view: serde_json::from_value(view).unwrap(),
+            sightings: Default::default(),
+        }
+    }
+
+    /// Names of our metrics in a text.
+    fn names(text: &str) -> BTreeSet<&str> {
+        text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+            .filter(|word| word.starts_with("forestall_"))
+            .collect()
+    }
+
+    fn expressions(panels: &Value) -> Vec<&str> {
+        let targets = panels.as_array().unwrap().iter().map(|p| &p["targets"]);
+        targets
+            .flat_map(|targets| targets.as_array().unwrap())
+            .map(|target| target["expr"].as_str().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn the_dashboard_for_grafana_shows_every_metric_and_no_other() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../packaging/grafana/forestall.json"
+        );
+        let dashboard: Value =
+            serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let shown = expressions(&dashboard["panels"]).join("\n");
+        let text = text(&site()).unwrap();
+        let series = text.lines().filter(|line| !line.starts_with('#'));
+        let exported = series.collect::<Vec<_>>().join("\n");
+        assert_eq!(names(&shown), names(&exported));
+        // What may be chosen at its top.
+        for variable in dashboard["templating"]["list"].as_array().unwrap() {
+            for name in names(variable["query"].as_str().unwrap()) {
+                assert!(names(&exported).contains(name), "{variable}");
+            }
+        }
+    }
+}
