@@ -139,3 +139,28 @@ fn what_cannot_be_is_refused_with_its_reason() {
         "{said}"
     );
 }
+
+#[test]
+fn a_configuration_is_checked_before_it_is_used() {
+    let site = Site::new(HOSTS[0], FAST, Trust::Observe);
+    let (good, said) = site.check();
+    assert!(good, "{said}");
+    for words in [
+        "good   agent of edge-robot: its load is",
+        "good   function text-insertion: it runs on edge-robot",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    site.crash(HOSTS[0]);
+    site.stop_agents();
+    let (good, said) = site.check();
+    assert!(!good);
+    for words in [
+        "WRONG  agent of edge-user:",
+        "WRONG  function text-insertion: it runs on none of the hosts",
+        "3 of 4 are not as they have to be",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(!site.journal().exists(), "nothing is opened for it");
+}

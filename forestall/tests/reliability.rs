@@ -144,7 +144,14 @@ fn begin_move(site: &Site, qemus: &Qemus) -> usize {
     let target = ends(site).1;
     site.words(&format!("move {FUNCTION} {}", HOSTS[target]));
     site.wait_for("copying", |_| qemus.is_copied_to(target));
-    site.ask("moves").as_array().unwrap().len()
+    // The newest that are listed, which are not all.
+    let moves = site.ask("moves");
+    let numbers = moves
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["migration"].as_u64());
+    numbers.max().flatten().unwrap() as usize
 }
 
 fn verdict(site: &Site, number: usize) -> Option<String> {

@@ -157,6 +157,7 @@ fn start_orchestrator(world: &World<'_>, plan: &Plan<'_>) -> Result<Process, Lab
         api: Some(Api {
             listen: Listen::Unix(crate::site::API.into()),
         }),
+        alarms: None,
         snmp: Snmp {
             version: SnmpVersion::V3,
             user: Some(agent::USER.into()),

@@ -113,6 +113,13 @@ impl Watch {
         self.poller.totals()
     }
 
+    /// Why the last polls of a host came to nothing, if they did.
+    #[must_use]
+    pub fn failure(&self, host: &HostName) -> Option<&Failure> {
+        let host = self.hosts.iter().find(|known| known.name == *host);
+        host.and_then(|host| host.failure.as_ref())
+    }
+
     async fn send(&mut self, transmit: Transmit) {
         let socket = if transmit.to.is_ipv4() {
             &self.v4

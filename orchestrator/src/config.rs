@@ -8,6 +8,7 @@ use drivers::nova::NovaConfig;
 use drivers::qemu::QemuConfig;
 use serde::{Deserialize, Serialize};
 
+use crate::alarm::AlarmSettings;
 use crate::api::Listen;
 use crate::snmp::Snmp;
 
@@ -34,6 +35,9 @@ pub struct Config {
     /// Where it answers; nowhere where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<Api>,
+    /// Who is told of what a person has to look at, besides the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarms: Option<AlarmSettings>,
     /// Where load is read.
     pub snmp: Snmp,
     /// When and where to move.

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::agent::Watch;
+use crate::alarm::{AlarmError, Alarms};
 use crate::api::{self, ApiError};
 use crate::config::{Config, Engine};
 use crate::journal::{Journal, JournalError, Turn};
@@ -67,6 +68,9 @@ pub enum OrchestratorError {
     /// It is not known who Forestall is to the cloud.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
+    /// Nobody can be told of alarms.
+    #[error(transparent)]
+    Alarm(#[from] AlarmError),
     /// The agents cannot be asked.
     #[error(transparent)]
     Snmp(#[from] SnmpError),
@@ -163,6 +167,7 @@ struct Orchestrator<D> {
     driver: Arc<D>,
     mover: Mover<D>,
     learner: Learner,
+    alarms: Alarms,
     sightings: Sightings,
     survey: Survey,
     news: mpsc::Sender<News>,
@@ -229,6 +234,7 @@ impl<D: Driver> Orchestrator<D> {
             news,
             ending: false,
             learner,
+            alarms: Alarms::new(begun_at, config.alarms.as_ref())?,
         };
         let told = orchestrator.learner.inputs();
         let told = told.into_iter().chain(standing.inputs()).collect();
@@ -356,6 +362,11 @@ impl<D: Driver> Orchestrator<D> {
             learned: &learned,
         })?;
         for decision in &decisions {
+            let moving = match &decision.event {
+                Event::Settled { migration, .. } => self.mover.vm(*migration),
+                _ => None,
+            };
+            self.alarms.take(decision, moving);
             self.mover.act(&decision.event);
         }
         Ok(decisions)

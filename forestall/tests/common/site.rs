@@ -140,6 +140,14 @@ impl Site {
         command
     }
 
+    /// What `--check` says of its configuration, and whether all is well.
+    pub(crate) fn check(&self) -> (bool, String) {
+        let output = self.another().arg("--check").output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let words = String::from_utf8(output.stderr).unwrap();
+        (output.status.success(), said + &words)
+    }
+
     pub(crate) fn start(&mut self) {
         let log = fs::File::options()
             .create(true)
@@ -205,6 +213,11 @@ impl Site {
         (0..2).filter(runs).map(|host| HOSTS[host]).collect()
     }
 
+    /// No agent answers any more.
+    pub(crate) fn stop_agents(&self) {
+        self.ends.store(true, Ordering::Relaxed);
+    }
+
     /// Ends the machine on a host as a crash would.
     pub(crate) fn crash(&self, on: &str) {
         self.machines.crash(host(on));
@@ -233,7 +246,7 @@ impl Drop for Site {
             drop(orchestrator.kill());
             drop(orchestrator.wait());
         }
-        self.ends.store(true, Ordering::Relaxed);
+        self.stop_agents();
         if let Some(agents) = self.agents.take() {
             drop(agents.join());
         }

@@ -1,0 +1,172 @@
+//! Whether all that a configuration names is there: `forestall orchestrate --check`. Nothing is moved, and no journal is opened.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use control::Input;
+use drivers::{Driver, Libvirt, Nova, Qemu};
+use record::{HostName, Residency, VmName};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::agent::Watch;
+use crate::alarm::Alarms;
+use crate::config::{Config, Engine};
+use crate::run::OrchestratorError;
+
+/// An agent refreshes its counters every 5 s, and a load is the difference of two of them.
+pub const HEARD_WITHIN: Duration = Duration::from_secs(15);
+/// Samples that wait to be looked at.
+const SAMPLES_WAITING_MAX: usize = 1024;
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What.
+    pub what: String,
+    /// Whether it is as it has to be.
+    pub good: bool,
+    /// What was seen.
+    pub seen: String,
+}
+
+impl Finding {
+    fn new(what: String, seen: Result<String, String>) -> Self {
+        let good = seen.is_ok();
+        Self {
+            what,
+            good,
+            seen: seen.unwrap_or_else(|why| why),
+        }
+    }
+}
+
+/// Looks at all of it, which takes up to 15 s.
+///
+/// # Errors
+/// When a secret cannot be read, the settings contradict each other, or no sockets are to be had.
+pub async fn check(config: &Config) -> Result<Vec<Finding>, OrchestratorError> {
+    control::Controller::new(config.control.clone())?;
+    Alarms::new(record::Timestamp::now(), config.alarms.as_ref())?;
+    let watch = Watch::new(&config.snmp, &config.snmp.access()?)?;
+    let functions = async {
+        match config.engine.clone() {
+            Engine::Qemu(engine) => Ok(functions(config, Qemu::new(engine)).await),
+            Engine::Libvirt(engine) => Ok(functions(config, Libvirt::new(engine)).await),
+            Engine::Nova(engine) => Ok(functions(config, Nova::new(engine)?).await),
+        }
+    };
+    let (agents, functions) = tokio::join!(agents(watch, &config.control.hosts), functions);
+    let mut findings = vec![journal(config)];
+    findings.extend(agents);
+    findings.extend(functions.map_err(OrchestratorError::Credentials)?);
+    Ok(findings)
+}
+
+fn journal(config: &Config) -> Finding {
+    let folder = config.journal.parent();
+    let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
+    let is_there = folder.is_none_or(std::path::Path::is_dir);
+    let seen = if is_there {
+        Ok("its folder is there".into())
+    } else {
+        Err("its folder is not there: make it, and let the orchestrator's user write to it".into())
+    };
+    Finding::new(format!("journal {}", config.journal.display()), seen)
+}
+
+async fn agents(mut watch: Watch, hosts: &[HostName]) -> Vec<Finding> {
+    let (samples_in, mut samples) = mpsc::channel(SAMPLES_WAITING_MAX);
+    let mut heard = BTreeMap::new();
+    let all = async {
+        while heard.len() < hosts.len()
+            && let Some(input) = samples.recv().await
+        {
+            if let Input::Sample(sample) = input {
+                heard.insert(sample.host, sample.utilization);
+            }
+        }
+    };
+    let stop = async {
+        tokio::select! {
+            () = all => {}
+            () = sleep(HEARD_WITHIN) => {}
+        }
+    };
+    watch.run(&samples_in, stop).await;
+    let of = |host: &HostName| {
+        let seen = match (heard.get(host), watch.failure(host)) {
+            (Some(load), _) => Ok(format!("its load is {:.1} %", load.share() * 100.0)),
+            (None, Some(failure)) => Err(failure.to_string()),
+            (None, None) => Err(format!("no load after {} s", HEARD_WITHIN.as_secs())),
+        };
+        Finding::new(format!("agent of {host}"), seen)
+    };
+    hosts.iter().map(of).collect()
+}
+
+/// Where each function is, by the engine: on one host, and no host is silent.
+async fn functions<D: Driver>(config: &Config, driver: D) -> Vec<Finding> {
+    let driver = Arc::new(driver);
+    let mut looks = JoinSet::new();
+    for function in &config.control.functions {
+        for host in &config.control.hosts {
+            let (driver, vm, host) = (Arc::clone(&driver), function.vm.clone(), host.clone());
+            looks.spawn(async move {
+                let seen = driver.residency(&vm, &host).await;
+                (vm, host, seen)
+            });
+        }
+    }
+    let mut seen: BTreeMap<VmName, BTreeMap<HostName, Residency>> = BTreeMap::new();
+    for (vm, host, residency) in looks.join_all().await {
+        seen.entry(vm).or_default().insert(host, residency);
+    }
+    let finding = |(vm, hosts): (VmName, BTreeMap<HostName, Residency>)| {
+        Finding::new(format!("function {vm}"), of_function(&hosts))
+    };
+    seen.into_iter().map(finding).collect()
+}
+
+fn of_function(hosts: &BTreeMap<HostName, Residency>) -> Result<String, String> {
+    let which = |residency: Residency| {
+        let these = hosts.iter().filter(|(_, seen)| **seen == residency);
+        these.map(|(host, _)| host.to_string()).collect::<Vec<_>>()
+    };
+    let silent = which(Residency::Unreachable);
+    if !silent.is_empty() {
+        return Err(format!(
+            "the engine does not answer for {}",
+            silent.join(", ")
+        ));
+    }
+    match &which(Residency::Running)[..] {
+        [host] => Ok(format!("it runs on {host}")),
+        [] => Err("it runs on none of the hosts".into()),
+        several => Err(format!("it runs on {}", several.join(" and "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_runs_once_and_all_hosts_answer() {
+        use Residency::{Absent, Paused, Running, Unreachable};
+        for (a, b, good) in [
+            (Running, Absent, true),
+            (Paused, Running, true),
+            (Running, Running, false),
+            (Absent, Paused, false),
+            (Running, Unreachable, false),
+        ] {
+            let hosts =
+                [("a", a), ("b", b)].map(|(host, seen)| (HostName::new(host).unwrap(), seen));
+            assert_eq!(of_function(&hosts.into()).is_ok(), good, "{a:?} {b:?}");
+        }
+    }
+}
