@@ -1,12 +1,11 @@
 //! Transport packets -> coded pictures, each as soon as it is whole.
 
 use super::packets::{Fields, Splitter, packet_pid, starts_unit};
+use super::recent::Recent;
 use super::{PACKET_BYTES, PID_PAT, SYNC_BYTE, VideoCodec, psi::Section};
 
 /// A longer coded picture is given up: 2 MiB is a second of 16 Mbit/s.
 const UNIT_BYTES_MAX: usize = 2 << 20;
-/// The continuity counter has four bits: the last packets are remembered by it, to know a duplicate when it comes.
-const COUNTER_VALUES: usize = 16;
 const PES_START: [u8; 3] = [0, 0, 1];
 /// PES header up to and including its own length.
 const PES_FIXED_BYTES: usize = 9;
@@ -45,7 +44,7 @@ pub struct Counters {
     pub units_begun: u64,
 }
 
-/// Reads the first video stream of the first programme. It holds one unfinished picture (at most 2 MiB) and the last 16
+/// Reads the first video stream of the first programme. It holds one unfinished picture (at most 2 MiB) and the last 64
 /// packets.
 #[derive(Debug)]
 pub struct Reader {
@@ -55,7 +54,7 @@ pub struct Reader {
     last_counter: Option<u8>,
     /// Packets were lost since the last unit was handed over or given up.
     lost: bool,
-    recent: Box<[[u8; PACKET_BYTES]; COUNTER_VALUES]>,
+    recent: Recent,
     unit: Option<Pending>,
     counters: Counters,
 }
@@ -87,7 +86,7 @@ impl Reader {
             video: None,
             last_counter: None,
             lost: false,
-            recent: Box::new([[0; PACKET_BYTES]; COUNTER_VALUES]),
+            recent: Recent::default(),
             unit: None,
             counters: Counters::default(),
         }
@@ -187,15 +186,13 @@ impl Reader {
             }
             return;
         }
-        let is_gap = self
-            .last_counter
-            .is_some_and(|last| (last + 1) & 0x0f != counter)
-            && !fields.discontinuity;
-        if is_gap {
-            if self.recent[usize::from(counter)] == *packet {
-                self.counters.duplicates += 1;
-                return;
-            }
+        let last = self.last_counter.filter(|_| !fields.discontinuity);
+        // Also where its counter is the one that is due: of those that come late, a sixteenth have it.
+        if last.is_some_and(|last| self.recent.has_come(last, packet)) {
+            self.counters.duplicates += 1;
+            return;
+        }
+        if last.is_some_and(|last| (last + 1) & 0x0f != counter) {
             self.counters.continuity_errors += 1;
             self.lost = true;
             if let Some(unit) = &mut self.unit {
@@ -203,7 +200,7 @@ impl Reader {
             }
         }
         self.last_counter = Some(counter);
-        self.recent[usize::from(counter)] = *packet;
+        self.recent.push(packet);
 
         if starts_unit(packet) {
             self.end_unit(units);
