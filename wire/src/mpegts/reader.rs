@@ -157,6 +157,10 @@ impl Reader {
                 Section::parse(fields.payload).and_then(|section| section.map_pid())
             {
                 self.map_pid = Some(map_pid);
+                // Where the video was, its map is now: it says where the video is.
+                if self.video.is_some_and(|(video, _)| video == map_pid) {
+                    self.video = None;
+                }
             }
         } else if Some(pid) == self.map_pid && starts_unit(packet) {
             let video = Section::parse(fields.payload).and_then(|section| section.video());
