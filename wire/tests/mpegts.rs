@@ -32,6 +32,7 @@ fn write(units: &[(Vec<u8>, u64, UnitKind)]) -> Vec<Vec<u8>> {
 fn whole((number, (data, pts, kind)): (usize, &(Vec<u8>, u64, UnitKind))) -> AccessUnit {
     AccessUnit {
         data: data.clone(),
+        codec: VideoCodec::Mpeg2,
         pts: Some(*pts),
         random_access: *kind == UnitKind::Key || data.starts_with(&[0, 0, 1, 0xb3]),
         damaged: false,
@@ -250,6 +251,17 @@ fn sign(table: &mut [u8]) {
         })
     });
     table[length - 4..length].copy_from_slice(&crc.to_be_bytes());
+}
+
+#[test]
+fn a_picture_has_the_codec_of_its_tables_when_another_follows_in_the_same_piece() {
+    let mut stream = Vec::new();
+    for codec in [VideoCodec::Mpeg2, VideoCodec::H264] {
+        Writer::new(codec).write(&[7; 500], 0, UnitKind::Key, &mut stream);
+    }
+    let units = Reader::new().push(&stream);
+    let codecs: Vec<VideoCodec> = units.iter().map(|unit| unit.codec).collect();
+    assert_eq!(codecs, [VideoCodec::Mpeg2, VideoCodec::H264]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Transport packets -> coded pictures, each as soon as it is whole.
 
 use super::packets::{Fields, Splitter, packet_pid, starts_unit};
+use super::picture::stands_alone;
 use super::recent::Recent;
 use super::{PACKET_BYTES, PID_PAT, SYNC_BYTE, VideoCodec, psi::Section};
 
@@ -9,13 +10,14 @@ const UNIT_BYTES_MAX: usize = 2 << 20;
 const PES_START: [u8; 3] = [0, 0, 1];
 /// PES header up to and including its own length.
 const PES_FIXED_BYTES: usize = 9;
-const MPEG2_SEQUENCE_HEADER: [u8; 4] = [0, 0, 1, 0xb3];
 
 /// A coded picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessUnit {
     /// The coded picture, without any MPEG-TS.
     pub data: Vec<u8>,
+    /// What it is coded with, by the tables that were in force when it began.
+    pub codec: VideoCodec,
     /// Presentation time in ticks of [`CLOCK_HZ`](super::CLOCK_HZ), if there was one.
     pub pts: Option<u64>,
     /// A decoder can begin here.
@@ -64,6 +66,7 @@ pub struct Reader {
 struct Pending {
     /// PES header and what came of the picture.
     bytes: Vec<u8>,
+    codec: VideoCodec,
     random_access: bool,
     damaged: bool,
     lost_before: bool,
@@ -150,8 +153,8 @@ impl Reader {
             return;
         };
         let pid = packet_pid(packet);
-        if self.video.is_some_and(|(video, _)| video == pid) {
-            self.video_packet(packet, &fields, units);
+        if let Some((_, codec)) = self.video.filter(|(video, _)| *video == pid) {
+            self.video_packet(packet, &fields, codec, units);
         } else if pid == PID_PAT && starts_unit(packet) {
             if let Some(map_pid) =
                 Section::parse(fields.payload).and_then(|section| section.map_pid())
@@ -176,6 +179,7 @@ impl Reader {
         &mut self,
         packet: &[u8; PACKET_BYTES],
         fields: &Fields<'_>,
+        codec: VideoCodec,
         units: &mut Vec<AccessUnit>,
     ) {
         let counter = packet[3] & 0x0f;
@@ -210,6 +214,7 @@ impl Reader {
             self.end_unit(units);
             self.unit = Some(Pending {
                 bytes: Vec::with_capacity(8 * PACKET_BYTES),
+                codec,
                 random_access: fields.random_access,
                 damaged: false,
                 lost_before: std::mem::take(&mut self.lost),
@@ -296,8 +301,10 @@ impl Pending {
         }
         self.bytes.drain(..header_bytes);
         Some(AccessUnit {
-            random_access: self.random_access || self.bytes.starts_with(&MPEG2_SEQUENCE_HEADER),
+            // Not every multiplexer marks key pictures.
+            random_access: self.random_access || stands_alone(self.codec, &self.bytes),
             data: self.bytes,
+            codec: self.codec,
             pts,
             damaged: self.damaged,
             lost_before: self.lost_before,
