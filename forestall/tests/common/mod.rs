@@ -2,6 +2,7 @@
 #![allow(dead_code)] // Each test binary uses its part.
 
 pub(crate) mod browser;
+pub(crate) mod network;
 pub(crate) mod site;
 
 use std::fs;
@@ -144,7 +145,7 @@ pub(crate) fn are_in_a_row(frames: &[FrameRow]) -> bool {
 pub(crate) struct Server {
     pub(crate) process: Running,
     pub(crate) port: u16,
-    _stderr: BufReader<ChildStderr>,
+    stderr: BufReader<ChildStderr>,
 }
 
 pub(crate) const TOKEN: &str = "0123456789abcdef";
@@ -165,12 +166,20 @@ impl Server {
         Self {
             port: port.unwrap().parse().unwrap_or_else(|_| panic!("{line}")),
             process,
-            _stderr: stderr,
+            stderr,
         }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Tells it to end in order; returns its exit code and what it said.
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
+        let code = self.process.end();
+        let mut said = String::new();
+        self.stderr.read_to_string(&mut said).unwrap();
+        (code, said)
     }
 
     /// Sends a request and gives the connection back, with a limit to all waiting.
