@@ -17,6 +17,21 @@ const BUFFER_FRAMES: u32 = 4;
 /// The buffer is written in the stream in these steps (ISO/IEC 13818-2, `vbv_buffer_size`).
 const BUFFER_STEP_BITS: u32 = 16 * 1024;
 
+/// Frame rates of MPEG-2 (ISO/IEC 13818-2, table 6-4), which may be multiplied and divided by whole numbers up to these
+/// (6.3.3).
+const MPEG2_RATES: [(u32, u32); 8] = [
+    (24_000, 1001),
+    (24, 1),
+    (25, 1),
+    (30_000, 1001),
+    (30, 1),
+    (50, 1),
+    (60_000, 1001),
+    (60, 1),
+];
+const MPEG2_RATE_TIMES: u32 = 4;
+const MPEG2_RATE_PARTS: u32 = 32;
+
 /// Why a codec refused.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
@@ -105,10 +120,7 @@ impl Encoder {
         context.set_flags(codec::Flags::LOW_DELAY | codec::Flags::CLOSED_GOP);
         context.set_threading(single_thread());
         let mut video = context.encoder().video().map_err(failed)?;
-        let (fps, per) = (
-            config.fps.0.clamp(1, 1 << 16) as i32,
-            config.fps.1.clamp(1, 1 << 16) as i32,
-        );
+        let (fps, per) = rate(config.codec, config.fps);
         video.set_width(config.width);
         video.set_height(config.height);
         video.set_format(format::Pixel::YUV420P);
@@ -118,9 +130,10 @@ impl Encoder {
         video.set_max_bit_rate(config.bitrate as usize);
         video.set_gop(config.gop);
         video.set_max_b_frames(0);
-        let buffer =
-            (u64::from(config.bitrate) * u64::from(BUFFER_FRAMES) * per as u64 / fps as u64) as u32;
-        let buffer = buffer.div_ceil(BUFFER_STEP_BITS).max(1) * BUFFER_STEP_BITS;
+        let buffer = u64::from(config.bitrate) * u64::from(BUFFER_FRAMES) * per as u64 / fps as u64;
+        let steps = buffer.div_ceil(BUFFER_STEP_BITS.into());
+        let steps = steps.clamp(1, u64::from(i32::MAX as u32 / BUFFER_STEP_BITS)) as u32;
+        let buffer = steps * BUFFER_STEP_BITS;
         let options: Dictionary = [("bufsize", buffer.to_string().as_str())]
             .into_iter()
             .chain(options(config.codec).iter().copied())
@@ -167,6 +180,27 @@ impl Encoder {
             },
         })
     }
+}
+
+/// The frame rate that is announced. A stream's is what its sender says, and need not be sensible: MPEG-2 gets the nearest
+/// that it has. It is for the encoder's arithmetic; pictures come when they come.
+fn rate(codec: VideoCodec, (fps, per): (u32, u32)) -> (i32, i32) {
+    let (fps, per) = (fps.clamp(1, 1 << 16), per.clamp(1, 1 << 16));
+    let wanted = f64::from(fps) / f64::from(per);
+    let distance =
+        |(fps, per): &(u32, u32)| (f64::from(*fps) / f64::from(*per) / wanted).ln().abs();
+    let nearest = match codec {
+        VideoCodec::H264 => None,
+        VideoCodec::Mpeg2 => MPEG2_RATES
+            .into_iter()
+            .flat_map(|(fps, per)| {
+                let times = move |n| (1..=MPEG2_RATE_PARTS).map(move |d| (fps * n, per * d));
+                (1..=MPEG2_RATE_TIMES).flat_map(times)
+            })
+            .min_by(|a, b| distance(a).total_cmp(&distance(b))),
+    };
+    let (fps, per) = nearest.unwrap_or((fps, per));
+    (fps as i32, per as i32)
 }
 
 /// What makes an encoder give each picture back at once, and key pictures only when they are due.
@@ -309,4 +343,50 @@ fn single_thread() -> threading::Config {
 
 fn is_again(error: ffmpeg::Error) -> bool {
     matches!(error, ffmpeg::Error::Other { errno } if errno == EAGAIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_encoder_takes_any_frame_rate() {
+        let rates = [
+            (30, 1),
+            (7, 1),
+            (1, 1),
+            (120, 1),
+            (0, 0),
+            (1, u32::MAX),
+            (u32::MAX, 1),
+            (30_000, 1001),
+        ];
+        for codec in [VideoCodec::Mpeg2, VideoCodec::H264] {
+            for fps in rates {
+                for bitrate in [10_000, 100_000_000] {
+                    let config = EncoderConfig {
+                        codec,
+                        width: 160,
+                        height: 120,
+                        fps,
+                        bitrate,
+                        gop: 30,
+                    };
+                    let mut encoder = Encoder::open(&config).unwrap();
+                    let mut picture = Picture::new(160, 120).unwrap();
+                    encoder.encode(&mut picture, UnitKind::Key).unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rates_that_mpeg2_has_stay() {
+        for fps in [(30, 1), (25, 1), (30_000, 1001), (15, 1), (10, 1), (120, 1)] {
+            let (is, per) = rate(VideoCodec::Mpeg2, fps);
+            assert_eq!(u64::from(fps.0) * per as u64, u64::from(fps.1) * is as u64);
+        }
+        let (fps, per) = rate(VideoCodec::Mpeg2, (7, 1));
+        assert!((f64::from(fps) / f64::from(per) - 7.0).abs() < 0.1);
+    }
 }

@@ -76,8 +76,7 @@ pub fn run(config: &OverlayConfig, stop: &AtomicBool) -> Result<Totals, MediaErr
     {
         for chunk in input.receive()? {
             for unit in reader.push(chunk.bytes) {
-                let codec = reader.video().map_or(VideoCodec::Mpeg2, |(_, codec)| codec);
-                stage.unit(&unit, codec, chunk.received, &mut meter)?;
+                stage.unit(&unit, chunk.received, &mut meter)?;
             }
         }
         meter.follow(&input, stage.output.refused(), Timestamp::now());
@@ -97,6 +96,11 @@ impl Damage {
         let is_fresh = unit.random_access && !unit.damaged;
         self.is_damaged = !is_fresh && (self.is_damaged || unit.damaged || unit.lost_before);
         self.is_damaged
+    }
+
+    /// Nothing could be made of the last picture: there is a hole where it was.
+    pub(crate) fn undecoded(&mut self) {
+        self.is_damaged = true;
     }
 }
 
@@ -149,23 +153,26 @@ impl<'a> Stage<'a> {
     fn unit(
         &mut self,
         unit: &AccessUnit,
-        codec: VideoCodec,
         received: Timestamp,
         meter: &mut Meter,
     ) -> Result<(), MediaError> {
         meter.totals.frames_in += 1;
         let is_damaged = self.damage.follow(unit);
         let decoder = match &mut self.decoder {
-            Some((opened, decoder)) if *opened == codec => decoder,
+            Some((opened, decoder)) if *opened == unit.codec => decoder,
             // Nothing can be made of predicted pictures before the first key picture.
             _ if !unit.random_access => {
                 meter.totals.frames_dropped += 1;
                 return Ok(());
             }
-            none_or_other => &mut none_or_other.insert((codec, Decoder::open(codec)?)).1,
+            none_or_other => {
+                let decoder = Decoder::open(unit.codec)?;
+                &mut none_or_other.insert((unit.codec, decoder)).1
+            }
         };
         // An error is lost data too: go on with the next.
         let Ok(Some(decoded)) = decoder.decode(&unit.data) else {
+            self.damage.undecoded();
             meter.totals.frames_dropped += 1;
             return Ok(());
         };
@@ -267,6 +274,25 @@ mod tests {
 
     use super::*;
     use crate::text::DEFAULT_FONT;
+
+    #[test]
+    fn a_picture_that_cannot_be_decoded_is_a_hole_until_a_key_picture() {
+        let mut damage = Damage::default();
+        let mut unit = AccessUnit {
+            data: vec![1],
+            codec: VideoCodec::Mpeg2,
+            pts: None,
+            random_access: false,
+            damaged: false,
+            lost_before: false,
+            number: 0,
+        };
+        assert!(!damage.follow(&unit));
+        damage.undecoded();
+        assert!(damage.follow(&unit) && damage.follow(&unit));
+        unit.random_access = true;
+        assert!(!damage.follow(&unit));
+    }
 
     #[test]
     fn the_next_picture_shows_a_change_and_a_bad_one_changes_nothing() {

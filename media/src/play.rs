@@ -91,6 +91,7 @@ fn built_in(
     stop: &AtomicBool,
 ) -> Result<(), MediaError> {
     let mut decoder: Option<(VideoCodec, Decoder)> = None;
+    let mut damage = Damage::default();
     let mut playout = config.playout.map(Playout::new);
     let mut waiting = Waiting::new();
     while !stop.load(Ordering::Relaxed) && !input.is_over() {
@@ -101,20 +102,21 @@ fn built_in(
         for unit in units {
             screen.meter.totals.frames_in += 1;
             screen.meter.bytes += unit.unit.data.len() as u64;
+            let is_damaged = damage.follow(&unit.unit);
             let decoder = match &mut decoder {
-                Some((opened, decoder)) if *opened == unit.codec => decoder,
+                Some((opened, decoder)) if *opened == unit.unit.codec => decoder,
                 // Nothing can be shown of predicted pictures before the first key picture.
                 _ if !unit.unit.random_access => {
                     screen.meter.totals.frames_dropped += 1;
                     continue;
                 }
                 none_or_other => {
-                    &mut none_or_other
-                        .insert((unit.codec, Decoder::open(unit.codec)?))
-                        .1
+                    let codec = unit.unit.codec;
+                    &mut none_or_other.insert((codec, Decoder::open(codec)?)).1
                 }
             };
             let Ok(Some(decoded)) = decoder.decode(&unit.unit.data) else {
+                damage.undecoded();
                 screen.meter.totals.frames_dropped += 1;
                 continue;
             };
@@ -122,9 +124,9 @@ fn built_in(
             match playout.as_mut().zip(unit.unit.pts) {
                 Some((playout, pts)) => {
                     let due = playout.due(pts, received);
-                    waiting.push(decoded.picture, unit.is_damaged, received, due)?;
+                    waiting.push(decoded.picture, is_damaged, received, due)?;
                 }
-                None => screen.show(decoded.picture, unit.is_damaged, now, Some(received))?,
+                None => screen.show(decoded.picture, is_damaged, now, Some(received))?,
             }
         }
         show_due(&mut waiting, screen)?;
@@ -155,7 +157,6 @@ fn show_due(waiting: &mut Waiting, screen: &mut Screen) -> Result<(), MediaError
 struct Input {
     network: net::Input,
     reader: Reader,
-    damage: Damage,
     packets: Option<Table>,
     start: Timestamp,
     duration: Option<Duration>,
@@ -164,8 +165,6 @@ struct Input {
 /// A coded picture that came in.
 struct Received {
     unit: wire::mpegts::AccessUnit,
-    codec: VideoCodec,
-    is_damaged: bool,
     received: Timestamp,
 }
 
@@ -174,7 +173,6 @@ impl Input {
         Ok(Self {
             network: net::Input::open(&config.input)?,
             reader: Reader::new(),
-            damage: Damage::default(),
             packets: config
                 .packets_csv
                 .as_deref()
@@ -206,12 +204,8 @@ impl Input {
                     frame_starts: video.map_or(0, |(pid, _)| unit_starts(chunk.bytes, pid)),
                 })?;
             }
-            let codec = video.map_or(VideoCodec::Mpeg2, |(_, codec)| codec);
-            let damage = &mut self.damage;
             let units = units.into_iter().map(|unit| Received {
-                is_damaged: damage.follow(&unit),
                 unit,
-                codec,
                 received: chunk.received,
             });
             take(chunk, units.collect());

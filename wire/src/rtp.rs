@@ -8,6 +8,8 @@ pub const HEADER_BYTES: usize = 12;
 pub const HELD_MAX: usize = 16;
 /// A jump beyond this is a sender that began anew, not loss (RFC 3550, `MAX_DROPOUT`).
 const JUMP_MAX: i16 = 3000;
+/// So many datagrams in a row that are too late are not late: one with a wrong number was believed.
+const LATE_MAX: u32 = 16;
 const VERSION: u8 = 2;
 
 /// Why a datagram is not RTP with MPEG-TS.
@@ -107,6 +109,8 @@ pub struct Reorderer<T> {
     /// Sequence number that is due.
     next: u16,
     held: Vec<(u16, T)>,
+    /// Datagrams in a row that came too late.
+    late: u32,
     counters: SequenceCounters,
 }
 
@@ -116,6 +120,7 @@ impl<T> Default for Reorderer<T> {
             source: None,
             next: 0,
             held: Vec::with_capacity(HELD_MAX + 1),
+            late: 0,
             counters: SequenceCounters::default(),
         }
     }
@@ -125,11 +130,14 @@ impl<T> Reorderer<T> {
     /// Takes a datagram; what is in order now goes to `out`.
     pub fn push(&mut self, source: u32, sequence: u16, item: T, out: &mut Vec<T>) {
         let ahead = sequence.wrapping_sub(self.next) as i16;
-        if self.source != Some(source) || !(-JUMP_MAX..=JUMP_MAX).contains(&ahead) {
+        let is_jump = !(-JUMP_MAX..=JUMP_MAX).contains(&ahead);
+        self.late = if ahead < 0 { self.late + 1 } else { 0 };
+        if self.source != Some(source) || is_jump || self.late > LATE_MAX {
             // Another sender, or this one anew: what is held belongs to the past.
             self.give_up(out);
             self.source = Some(source);
             self.next = sequence;
+            self.late = 0;
         }
         let ahead = sequence.wrapping_sub(self.next) as i16;
         if ahead < 0 || self.held.iter().any(|(held, _)| *held == sequence) {
@@ -286,5 +294,25 @@ mod tests {
         }
         assert_eq!(out, [10, 30_000, 5, 6]);
         assert_eq!(reorderer.counters(), SequenceCounters::default());
+    }
+
+    #[test]
+    fn a_wrong_number_is_not_believed_for_long() {
+        let mut sequences: Vec<u16> = (0..100).collect();
+        sequences[10] += 1024;
+        let (mut reorderer, mut out) = (Reorderer::default(), Vec::new());
+        for &sequence in &sequences {
+            reorderer.push(1, sequence, sequence, &mut out);
+            // Whoever waits for what is missing gives up after a while.
+            if reorderer.is_holding() && sequence < 1000 {
+                reorderer.give_up(&mut out);
+            }
+        }
+        let from = 11 + LATE_MAX as u16;
+        let after: Vec<u16> = out.iter().copied().skip_while(|at| *at < from).collect();
+        assert!(
+            after.ends_with(&(from + 2..100).collect::<Vec<_>>()),
+            "{out:?}"
+        );
     }
 }

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use forestall_wire::mpegts::{
-    AccessUnit, CLOCK_WRAP, DATAGRAM_BYTES_MAX, PACKET_BYTES, Reader, UnitKind, VideoCodec, Writer,
-    ticks_from_micros, unit_starts,
+    AccessUnit, CLOCK_WRAP, DATAGRAM_BYTES_MAX, PACKET_BYTES, Reader, Scanner, Start, UnitKind,
+    VideoCodec, Writer, ticks_from_micros, unit_starts,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -32,6 +32,7 @@ fn write(units: &[(Vec<u8>, u64, UnitKind)]) -> Vec<Vec<u8>> {
 fn whole((number, (data, pts, kind)): (usize, &(Vec<u8>, u64, UnitKind))) -> AccessUnit {
     AccessUnit {
         data: data.clone(),
+        codec: VideoCodec::Mpeg2,
         pts: Some(*pts),
         random_access: *kind == UnitKind::Key || data.starts_with(&[0, 0, 1, 0xb3]),
         damaged: false,
@@ -70,12 +71,16 @@ proptest! {
     }
 
     #[test]
-    fn duplicated_datagrams_change_nothing(units in units(), twice in vec(any::<bool>(), 200)) {
+    fn duplicated_datagrams_change_nothing(units in units(), later in vec(proptest::option::of(0..4usize), 200)) {
         let stream = write(&units).concat();
         let (mut reader, mut found) = (Reader::new(), Vec::new());
-        for (datagram, twice) in stream.chunks(DATAGRAM_BYTES_MAX).zip(twice.into_iter().chain(std::iter::repeat(false))) {
-            for _ in 0..=u8::from(twice) {
-                found.extend(reader.push(datagram));
+        let datagrams: Vec<&[u8]> = stream.chunks(DATAGRAM_BYTES_MAX).collect();
+        for (at, datagram) in datagrams.iter().enumerate() {
+            found.extend(reader.push(datagram));
+            for before in 0..=at.min(3) {
+                if later.get(at - before) == Some(&Some(before)) {
+                    found.extend(reader.push(datagrams[at - before]));
+                }
             }
         }
         prop_assert_eq!(found, units.iter().enumerate().map(whole).collect::<Vec<_>>());
@@ -219,4 +224,65 @@ fn an_endless_unit_is_given_up() {
 fn ticks_wrap() {
     assert_eq!(ticks_from_micros(1_000_000), 90_000);
     assert!(ticks_from_micros(u64::MAX) < CLOCK_WRAP);
+}
+
+/// Tables and a key picture with these PIDs.
+fn renumbered(map: u16, video: u16) -> Vec<u8> {
+    let mut stream = write(&[(vec![7; 100], 0, UnitKind::Key)]).concat();
+    let set = |at: &mut [u8], pid: u16| at.copy_from_slice(&(pid | 0xe000).to_be_bytes());
+    set(&mut stream[15..17], map);
+    sign(&mut stream[5..]);
+    let (_, pmt) = stream.split_at_mut(PACKET_BYTES);
+    set(&mut pmt[13..15], video);
+    set(&mut pmt[18..20], video);
+    sign(&mut pmt[5..]);
+    for (packet, pid) in stream.chunks_mut(PACKET_BYTES).zip([0, map, video]) {
+        packet[1..3].copy_from_slice(&(pid | 0x4000).to_be_bytes());
+    }
+    stream
+}
+
+/// Writes the CRC of a table anew.
+fn sign(table: &mut [u8]) {
+    let length = 3 + usize::from(table[2]);
+    let crc = table[..length - 4].iter().fold(u32::MAX, |crc, &byte| {
+        (0..8).fold(crc ^ (u32::from(byte) << 24), |crc, _| {
+            (crc << 1) ^ if crc >> 31 == 1 { 0x04c1_1db7 } else { 0 }
+        })
+    });
+    table[length - 4..length].copy_from_slice(&crc.to_be_bytes());
+}
+
+#[test]
+fn a_picture_has_the_codec_of_its_tables_when_another_follows_in_the_same_piece() {
+    let mut stream = Vec::new();
+    for codec in [VideoCodec::Mpeg2, VideoCodec::H264] {
+        Writer::new(codec).write(&[7; 500], 0, UnitKind::Key, &mut stream);
+    }
+    let units = Reader::new().push(&stream);
+    let codecs: Vec<VideoCodec> = units.iter().map(|unit| unit.codec).collect();
+    assert_eq!(codecs, [VideoCodec::Mpeg2, VideoCodec::H264]);
+}
+
+#[test]
+fn map_and_video_change_places() {
+    let (mut reader, mut scanner) = (Reader::new(), Scanner::default());
+    for (map, video) in [
+        (0x1000, 0x100),
+        (0x100, 0x1000),
+        (0x1000, 0x200),
+        (0x20, 0x21),
+    ] {
+        let stream = renumbered(map, video);
+        let units = reader.push(&stream);
+        assert_eq!(units.len(), 1, "{video:x}");
+        assert_eq!(reader.video(), Some((video, VideoCodec::Mpeg2)));
+        let (packets, _) = stream.as_chunks::<PACKET_BYTES>();
+        let starts: Vec<Start> = packets
+            .iter()
+            .map(|packet| scanner.packet(packet))
+            .collect();
+        assert_eq!(starts, [Start::Nothing, Start::Nothing, Start::Key]);
+        assert_eq!(scanner.lead_pid(), Some(video));
+    }
 }

@@ -4,6 +4,7 @@
 pub(crate) mod browser;
 pub(crate) mod libvirtd;
 pub(crate) mod machines;
+pub(crate) mod network;
 pub(crate) mod openstack;
 pub(crate) mod site;
 
@@ -162,7 +163,7 @@ pub(crate) fn are_in_a_row(frames: &[FrameRow]) -> bool {
 pub(crate) struct Server {
     pub(crate) process: Running,
     pub(crate) port: u16,
-    _stderr: BufReader<ChildStderr>,
+    stderr: BufReader<ChildStderr>,
 }
 
 pub(crate) const TOKEN: &str = "0123456789abcdef";
@@ -183,12 +184,20 @@ impl Server {
         Self {
             port: port.unwrap().parse().unwrap_or_else(|_| panic!("{line}")),
             process,
-            _stderr: stderr,
+            stderr,
         }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Tells it to end in order; returns its exit code and what it said.
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
+        let code = self.process.end();
+        let mut said = String::new();
+        self.stderr.read_to_string(&mut said).unwrap();
+        (code, said)
     }
 
     /// Sends a request and gives the connection back, with a limit to all waiting.

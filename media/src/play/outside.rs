@@ -10,6 +10,7 @@ use record::Timestamp;
 use super::{Input, Screen};
 use crate::MediaError;
 use crate::net::RECEIVE_WAIT;
+use crate::overlay::Damage;
 use crate::picture::Picture;
 use crate::program::{Output, Program, is_broken_pipe};
 
@@ -87,14 +88,16 @@ fn receive(
     shared: &Shared,
     stop: impl Fn() -> bool,
 ) -> Result<(), MediaError> {
+    let mut damage = Damage::default();
     while !stop() && !input.is_over() {
         let mut written = Ok(());
         input.receive(RECEIVE_WAIT, |datagram, units| {
             shared
                 .frames_in
                 .fetch_add(units.len() as u64, Ordering::Relaxed);
-            if let Some(last) = units.last() {
-                shared.is_damaged.store(last.is_damaged, Ordering::Relaxed);
+            for unit in &units {
+                let is_damaged = damage.follow(&unit.unit);
+                shared.is_damaged.store(is_damaged, Ordering::Relaxed);
             }
             if written.is_ok() {
                 written = stdin.write_all(datagram.bytes);

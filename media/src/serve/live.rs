@@ -130,15 +130,15 @@ impl Feed {
     fn messages(&mut self, bytes: &[u8], now: Timestamp) -> Vec<Message> {
         let mut messages = Vec::new();
         for unit in self.reader.push(bytes) {
-            match self.reader.video() {
-                Some((_, VideoCodec::Mpeg2)) => {
+            match unit.codec {
+                VideoCodec::Mpeg2 => {
                     let codec = "MPEG-2";
                     if self.codec.as_deref() != Some(codec) {
                         messages.extend(text_message(&Said::Unsupported { codec }));
                         self.codec = Some(codec.to_owned());
                     }
                 }
-                Some((_, VideoCodec::H264)) => {
+                VideoCodec::H264 => {
                     if let Some(codec) = codec_string(&unit.data) {
                         // Said before every key picture of another kind: of another publisher, or another size.
                         if self.codec.as_ref() != Some(&codec) {
@@ -148,7 +148,6 @@ impl Feed {
                     }
                     messages.push(picture(&unit, now));
                 }
-                None => {}
             }
         }
         messages

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::packets::{Fields, packet_pid};
+use super::recent::Recent;
 use super::{PACKET_BYTES, SYNC_BYTE};
 
 const PIDS: usize = 1 << 13;
@@ -10,12 +11,15 @@ const PIDS: usize = 1 << 13;
 const PID_NULL: u16 = 0x1fff;
 /// Of a PID that has not come yet; a counter has four bits.
 const UNSEEN: u8 = 0xff;
+/// The last packets of so many PIDs are remembered: a stream has few, noise has all.
+const REMEMBERED_PIDS_MAX: usize = 32;
 
 /// Follows the continuity counter of each PID. Four bits count the packets: of a longer gap only the remainder is seen, so
 /// what it counts is the least that was lost.
 #[derive(Debug)]
 pub struct Continuity {
     last: Box<[u8]>,
+    recent: BTreeMap<u16, Recent>,
     lost_by_pid: BTreeMap<u16, u64>,
     lost: u64,
     duplicates: u64,
@@ -25,6 +29,7 @@ impl Default for Continuity {
     fn default() -> Self {
         Self {
             last: vec![UNSEEN; PIDS].into_boxed_slice(),
+            recent: BTreeMap::new(),
             lost_by_pid: BTreeMap::new(),
             lost: 0,
             duplicates: 0,
@@ -56,18 +61,25 @@ impl Continuity {
         if fields.payload.is_empty() && !fields.discontinuity {
             return;
         }
-        self.last[usize::from(pid)] = counter;
-        if last == UNSEEN || fields.discontinuity {
-            return;
-        }
-        if counter == last {
+        let is_known = last != UNSEEN && !fields.discontinuity;
+        let missing = u64::from(counter.wrapping_sub(last.wrapping_add(1)) & 0x0f);
+        let recent = self.recent.get(&pid);
+        let has_come = || recent.is_some_and(|recent| recent.has_come(last, packet));
+        if is_known && (counter == last || has_come()) {
             self.duplicates += 1;
             return;
         }
-        let missing = u64::from(counter.wrapping_sub(last + 1) & 0x0f);
-        if missing > 0 {
+        self.last[usize::from(pid)] = counter;
+        self.remember(pid, packet);
+        if is_known && missing > 0 {
             self.lost += missing;
             *self.lost_by_pid.entry(pid).or_default() += missing;
+        }
+    }
+
+    fn remember(&mut self, pid: u16, packet: &[u8; PACKET_BYTES]) {
+        if self.recent.len() < REMEMBERED_PIDS_MAX || self.recent.contains_key(&pid) {
+            self.recent.entry(pid).or_default().push(packet);
         }
     }
 
@@ -116,6 +128,34 @@ mod tests {
             seen.lost_by_pid().iter().collect::<Vec<_>>(),
             [(&0x100, &2), (&0x101, &2)]
         );
+    }
+
+    #[test]
+    fn a_datagram_that_comes_twice_is_no_loss() {
+        let mut seen = Continuity::default();
+        let numbered = |number: u8| {
+            let mut packet = packet(0x100, number & 0x0f);
+            packet[100] = number + 1;
+            packet
+        };
+        let datagrams =
+            [0, 7, 14].map(|first| (first..first + 7).map(numbered).collect::<Vec<_>>());
+        for at in [0, 0, 1, 0, 1, 2] {
+            seen.follow(&datagrams[at].concat());
+        }
+        assert_eq!((seen.lost(), seen.duplicates()), (0, 21));
+        // The counter is one that was there, and the packet is another.
+        seen.follow(&numbered(18 + 16));
+        assert_eq!((seen.lost(), seen.duplicates()), (13, 21));
+    }
+
+    #[test]
+    fn a_table_that_is_lost_has_not_come_twice() {
+        let mut seen = Continuity::default();
+        for counter in (0..40).filter(|counter| *counter != 30) {
+            seen.follow(&packet(0x1000, counter & 0x0f));
+        }
+        assert_eq!((seen.lost(), seen.duplicates()), (1, 0));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod packets;
 mod picture;
 mod psi;
 mod reader;
+mod recent;
 mod scanner;
 mod writer;
 

@@ -4,6 +4,7 @@ use super::VideoCodec;
 
 /// A start code is looked for within so many bytes: before the first slice lie headers of some hundred bytes.
 const SEARCH_BYTES_MAX: usize = 4 << 10;
+const MPEG2_SEQUENCE_HEADER: [u8; 4] = [0, 0, 1, 0xb3];
 const MPEG2_PICTURE_HEADER: u8 = 0x00;
 /// NAL unit types of H.264 (ITU-T H.264, table 7-1) that begin with a slice header.
 const H264_SLICE: u8 = 1;
@@ -48,6 +49,19 @@ impl PictureKind {
             }
         }
         None
+    }
+}
+
+/// Whether a decoder can begin with a coded picture: it comes with a sequence header (MPEG-2), or clears the decoder (H.264).
+pub(super) fn stands_alone(codec: VideoCodec, unit: &[u8]) -> bool {
+    match codec {
+        VideoCodec::Mpeg2 => unit.starts_with(&MPEG2_SEQUENCE_HEADER),
+        VideoCodec::H264 => {
+            let head = &unit[..unit.len().min(SEARCH_BYTES_MAX)];
+            head.windows(4).any(|code| {
+                code.starts_with(&[0, 0, 1]) && code[3] & 0x1f == H264_SLICE_OF_KEY_PICTURE
+            })
+        }
     }
 }
 
@@ -116,6 +130,19 @@ mod tests {
         check(VideoCodec::Mpeg2, &[0, 0, 1, 0, 0xff], None);
         check(VideoCodec::Mpeg2, &sequence_header, None);
         check(VideoCodec::Mpeg2, &[], None);
+    }
+
+    #[test]
+    fn a_picture_of_h264_that_clears_the_decoder_stands_alone() {
+        let delimiter = [0, 0, 0, 1, 0x09, 0x10];
+        for (header, expected) in [(0x65, true), (0x25, true), (0x41, false), (0x67, false)] {
+            let unit = [&delimiter[..], &[0, 0, 1, header, 0x88]].concat();
+            assert_eq!(
+                stands_alone(VideoCodec::H264, &unit),
+                expected,
+                "{header:x}"
+            );
+        }
     }
 
     #[test]

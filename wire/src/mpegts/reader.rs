@@ -1,22 +1,23 @@
 //! Transport packets -> coded pictures, each as soon as it is whole.
 
 use super::packets::{Fields, Splitter, packet_pid, starts_unit};
+use super::picture::stands_alone;
+use super::recent::Recent;
 use super::{PACKET_BYTES, PID_PAT, SYNC_BYTE, VideoCodec, psi::Section};
 
 /// A longer coded picture is given up: 2 MiB is a second of 16 Mbit/s.
 const UNIT_BYTES_MAX: usize = 2 << 20;
-/// The continuity counter has four bits: the last packets are remembered by it, to know a duplicate when it comes.
-const COUNTER_VALUES: usize = 16;
 const PES_START: [u8; 3] = [0, 0, 1];
 /// PES header up to and including its own length.
 const PES_FIXED_BYTES: usize = 9;
-const MPEG2_SEQUENCE_HEADER: [u8; 4] = [0, 0, 1, 0xb3];
 
 /// A coded picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessUnit {
     /// The coded picture, without any MPEG-TS.
     pub data: Vec<u8>,
+    /// What it is coded with, by the tables that were in force when it began.
+    pub codec: VideoCodec,
     /// Presentation time in ticks of [`CLOCK_HZ`](super::CLOCK_HZ), if there was one.
     pub pts: Option<u64>,
     /// A decoder can begin here.
@@ -45,7 +46,7 @@ pub struct Counters {
     pub units_begun: u64,
 }
 
-/// Reads the first video stream of the first programme. It holds one unfinished picture (at most 2 MiB) and the last 16
+/// Reads the first video stream of the first programme. It holds one unfinished picture (at most 2 MiB) and the last 64
 /// packets.
 #[derive(Debug)]
 pub struct Reader {
@@ -55,7 +56,7 @@ pub struct Reader {
     last_counter: Option<u8>,
     /// Packets were lost since the last unit was handed over or given up.
     lost: bool,
-    recent: Box<[[u8; PACKET_BYTES]; COUNTER_VALUES]>,
+    recent: Recent,
     unit: Option<Pending>,
     counters: Counters,
 }
@@ -65,6 +66,7 @@ pub struct Reader {
 struct Pending {
     /// PES header and what came of the picture.
     bytes: Vec<u8>,
+    codec: VideoCodec,
     random_access: bool,
     damaged: bool,
     lost_before: bool,
@@ -87,7 +89,7 @@ impl Reader {
             video: None,
             last_counter: None,
             lost: false,
-            recent: Box::new([[0; PACKET_BYTES]; COUNTER_VALUES]),
+            recent: Recent::default(),
             unit: None,
             counters: Counters::default(),
         }
@@ -151,13 +153,17 @@ impl Reader {
             return;
         };
         let pid = packet_pid(packet);
-        if self.video.is_some_and(|(video, _)| video == pid) {
-            self.video_packet(packet, &fields, units);
+        if let Some((_, codec)) = self.video.filter(|(video, _)| *video == pid) {
+            self.video_packet(packet, &fields, codec, units);
         } else if pid == PID_PAT && starts_unit(packet) {
             if let Some(map_pid) =
                 Section::parse(fields.payload).and_then(|section| section.map_pid())
             {
                 self.map_pid = Some(map_pid);
+                // Where the video was, its map is now: it says where the video is.
+                if self.video.is_some_and(|(video, _)| video == map_pid) {
+                    self.video = None;
+                }
             }
         } else if Some(pid) == self.map_pid && starts_unit(packet) {
             let video = Section::parse(fields.payload).and_then(|section| section.video());
@@ -173,6 +179,7 @@ impl Reader {
         &mut self,
         packet: &[u8; PACKET_BYTES],
         fields: &Fields<'_>,
+        codec: VideoCodec,
         units: &mut Vec<AccessUnit>,
     ) {
         let counter = packet[3] & 0x0f;
@@ -187,15 +194,13 @@ impl Reader {
             }
             return;
         }
-        let is_gap = self
-            .last_counter
-            .is_some_and(|last| (last + 1) & 0x0f != counter)
-            && !fields.discontinuity;
-        if is_gap {
-            if self.recent[usize::from(counter)] == *packet {
-                self.counters.duplicates += 1;
-                return;
-            }
+        let last = self.last_counter.filter(|_| !fields.discontinuity);
+        // Also where its counter is the one that is due: of those that come late, a sixteenth have it.
+        if last.is_some_and(|last| self.recent.has_come(last, packet)) {
+            self.counters.duplicates += 1;
+            return;
+        }
+        if last.is_some_and(|last| (last + 1) & 0x0f != counter) {
             self.counters.continuity_errors += 1;
             self.lost = true;
             if let Some(unit) = &mut self.unit {
@@ -203,12 +208,13 @@ impl Reader {
             }
         }
         self.last_counter = Some(counter);
-        self.recent[usize::from(counter)] = *packet;
+        self.recent.push(packet);
 
         if starts_unit(packet) {
             self.end_unit(units);
             self.unit = Some(Pending {
                 bytes: Vec::with_capacity(8 * PACKET_BYTES),
+                codec,
                 random_access: fields.random_access,
                 damaged: false,
                 lost_before: std::mem::take(&mut self.lost),
@@ -295,8 +301,10 @@ impl Pending {
         }
         self.bytes.drain(..header_bytes);
         Some(AccessUnit {
-            random_access: self.random_access || self.bytes.starts_with(&MPEG2_SEQUENCE_HEADER),
+            // Not every multiplexer marks key pictures.
+            random_access: self.random_access || stands_alone(self.codec, &self.bytes),
             data: self.bytes,
+            codec: self.codec,
             pts,
             damaged: self.damaged,
             lost_before: self.lost_before,

@@ -80,6 +80,8 @@ impl Scanner {
             if self.map_pid != Some(map_pid) {
                 self.map_pid = Some(map_pid);
                 self.pmt = None;
+                // Where the leading stream was, the map is now: it says where the stream is.
+                self.lead = self.lead.filter(|(lead, _)| *lead != map_pid);
             }
             self.pat = Some(*packet);
         }
