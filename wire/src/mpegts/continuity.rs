@@ -70,6 +70,11 @@ impl Continuity {
             return;
         }
         self.last[usize::from(pid)] = counter;
+        if fields.discontinuity
+            && let Some(recent) = self.recent.get_mut(&pid)
+        {
+            recent.clear();
+        }
         self.remember(pid, packet);
         if is_known && missing > 0 {
             self.lost += missing;
@@ -165,5 +170,16 @@ mod tests {
         seen.follow(&discontinuity(0x100, 12));
         seen.follow(&packet(0x100, 12));
         assert_eq!(seen.lost(), 0);
+        // What comes after it may be what came before.
+        let again = [12, 13, 14].map(|number| {
+            let mut packet = packet(0x100, number);
+            packet[100] = number;
+            packet
+        });
+        for _ in 0..2 {
+            seen.follow(&discontinuity(0x100, 12));
+            seen.follow(&again.concat());
+        }
+        assert_eq!((seen.lost(), seen.duplicates()), (0, 0));
     }
 }

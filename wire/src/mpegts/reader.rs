@@ -170,6 +170,7 @@ impl Reader {
             if video.is_some() && video != self.video {
                 self.video = video;
                 self.last_counter = None;
+                self.recent.clear();
                 self.unit = None;
             }
         }
@@ -183,6 +184,9 @@ impl Reader {
         units: &mut Vec<AccessUnit>,
     ) {
         let counter = packet[3] & 0x0f;
+        if fields.discontinuity {
+            self.recent.clear();
+        }
         if fields.payload.is_empty() {
             // A clock alone: the counter stands still. A jump is announced: it counts on from there.
             if fields.discontinuity && self.last_counter != Some(counter) {

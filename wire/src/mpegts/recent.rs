@@ -32,6 +32,11 @@ impl Recent {
         newest == packet || !is_stuffing && newest[HEADER_BYTES..] != *payload
     }
 
+    /// The counter jumps, or the stream is another one: what comes now may be as what came, and is not it again.
+    pub(super) fn clear(&mut self) {
+        self.0.as_flattened_mut().fill([0; PACKET_BYTES]);
+    }
+
     pub(super) fn push(&mut self, packet: &[u8; PACKET_BYTES]) {
         let generations = &mut self.0[counter(packet)];
         generations.rotate_right(1);
