@@ -54,6 +54,18 @@ impl Stage {
         }
     }
 
+    /// Resident memory; a stage that has ended says why instead.
+    fn memory_kib(&mut self) -> u64 {
+        let ended = self.process.0.try_wait().unwrap();
+        let said = fs::read_to_string(&self.said).unwrap();
+        assert!(
+            ended.is_none(),
+            "{} has ended, {ended:?}: {said}",
+            self.name
+        );
+        self.process.memory_kib()
+    }
+
     /// Ends it in order. It was interrupted (130), and had nothing to complain about.
     fn end(self) {
         let code = self.process.end();
@@ -158,7 +170,7 @@ impl Chain {
         wait_for_frames(&chain.shown(), WHOLE_BEFORE);
         chain.server_memory_kib = chain.server.process.memory_kib();
         for stage in &mut chain.stages {
-            stage.memory_kib = stage.process.memory_kib();
+            stage.memory_kib = stage.memory_kib();
         }
         chain
     }
@@ -217,14 +229,14 @@ impl Chain {
     }
 
     /// Ends all, and looks at what they said and hold. Returns by how much the resident memory of the stages grew at most.
-    fn end(self) -> u64 {
-        let growth = |stage: &Stage| {
-            let now = stage.process.memory_kib();
+    fn end(mut self) -> u64 {
+        let growth = |stage: &mut Stage| {
+            let now = stage.memory_kib();
             (now.saturating_sub(stage.memory_kib), stage.name)
         };
         let server = self.server.process.memory_kib();
         let server = (server.saturating_sub(self.server_memory_kib), "serve");
-        let most = self.stages.iter().map(growth).chain([server]).max();
+        let most = self.stages.iter_mut().map(growth).chain([server]).max();
         let (grown, name) = most.unwrap();
         assert!(grown < GROWTH_KIB_MAX, "{name} grew by {grown} KiB");
         self.camera.end();
