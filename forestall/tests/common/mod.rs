@@ -14,6 +14,7 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,9 +29,17 @@ use wire::mpegts::{UnitKind, VideoCodec, Writer};
 pub(crate) const GIVE_UP: Duration = Duration::from_secs(40);
 pub(crate) const POLL: Duration = Duration::from_millis(20);
 
+/// A port that this process' tests get once, below those that the system gives to sockets that do not care (32768 and up): it
+/// would give a port that was only looked at to the next who asks, or to a stage that sends.
 pub(crate) fn free_udp_port() -> u16 {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let at = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 20_000 + ((std::process::id() % 100 * 97 + at) % 12_000) as u16;
+        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A port that this process' tests get once, and that no outgoing connection takes: it stays bound, which is no hindrance
