@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use record::decision::HoldReason;
 use record::{Decision, Event, Timestamp, Verdict, VmName};
+use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -103,7 +104,11 @@ impl Alarms {
             if !matches!(url.scheme(), "http" | "https") {
                 return Err(AlarmError::Address);
             }
-            let client = Client::builder().timeout(ANSWER_WITHIN).build();
+            // The address may have a password in it: it is sent nowhere else.
+            let client = Client::builder()
+                .timeout(ANSWER_WITHIN)
+                .redirect(Policy::none());
+            let client = client.referer(false).build();
             let client = client.map_err(|error| AlarmError::Client(error.to_string()))?;
             let (notices_in, notices) = mpsc::channel(NOTICES_WAITING_MAX);
             tokio::spawn(post_all(client, url, notices));
@@ -142,6 +147,11 @@ impl Alarms {
         }
     }
 
+    /// A person has looked after a function: what comes next is told anew.
+    pub(crate) fn released(&mut self, vm: &VmName) {
+        self.standing.remove(vm.as_str());
+    }
+
     fn tell(&self, notice: Notice) {
         let state = if notice.raised { "ALARM" } else { "alarm over" };
         eprintln!(
@@ -165,6 +175,10 @@ fn judge(
     match &decision.event {
         Event::Hold { host, reason, .. } => {
             let kind = match reason {
+                // Decided before the host's load was looked at: of that it says nothing.
+                HoldReason::NothingToMove | HoldReason::NothingFree | HoldReason::Busy { .. } => {
+                    return None;
+                }
                 HoldReason::StaleSample { .. } => Some(AlarmKind::SilentHost),
                 HoldReason::NoSample if decision.at_us.since(begun_at) >= HEARD_WITHIN => {
                     Some(AlarmKind::SilentHost)
@@ -211,10 +225,12 @@ async fn post_all(client: Client, url: Url, mut notices: mpsc::Receiver<Notice>)
 async fn post(client: &Client, url: &Url, notice: &Notice) -> Result<(), String> {
     let answer = client.post(url.clone()).json(notice).send().await;
     // The address may have a password in it.
-    let answer = answer.and_then(reqwest::Response::error_for_status);
-    answer
-        .map(drop)
-        .map_err(|error| error.without_url().to_string())
+    let answer = answer.map_err(|error| error.without_url().to_string())?;
+    let status = answer.status();
+    status
+        .is_success()
+        .then_some(())
+        .ok_or_else(|| status.to_string())
 }
 
 #[cfg(test)]

@@ -361,6 +361,11 @@ impl<D: Driver> Orchestrator<D> {
             known: &known,
             learned: &learned,
         })?;
+        for (_, input) in &taken {
+            if let Input::Release { vm } = input {
+                self.alarms.released(vm);
+            }
+        }
         for decision in &decisions {
             let moving = match &decision.event {
                 Event::Settled { migration, .. } => self.mover.vm(*migration),

@@ -8,7 +8,7 @@ use record::{HostName, Residency, VmName};
 use tokio::time::{Instant, sleep};
 
 use super::config::{LibvirtConfig, LibvirtHost};
-use super::virsh::{Virsh, raw_figure};
+use super::virsh::{State, Virsh, raw_figure};
 use crate::driver::{Driver, DriverError, Figures, Plan};
 
 /// A target whose migration was aborted is cleared away by libvirt within this.
@@ -43,6 +43,20 @@ impl Libvirt {
         self.host(host).map(|host| Virsh(&host.uri))
     }
 
+    /// The domain of a function.
+    fn domain<'a>(&'a self, vm: &'a VmName) -> Result<&'a str, DriverError> {
+        let name = self.config.domain(vm);
+        if is_taken_for_another(name) {
+            return Err(DriverError::Refused {
+                what: format!("find the domain of {vm}"),
+                why: format!(
+                    "virsh takes {name:?} for an option, an id or a UUID: rename the domain"
+                ),
+            });
+        }
+        Ok(name)
+    }
+
     /// Words of the `virsh migrate` that makes a move.
     fn migrate(&self, plan: &Plan, persistent: bool) -> Result<Vec<String>, DriverError> {
         let Mode::PreCopy = plan.mode;
@@ -67,7 +81,7 @@ impl Libvirt {
                 ["--postcopy", "--timeout-postcopy", "--timeout", &after].map(str::to_owned),
             );
         }
-        let domain = config.domain(&plan.vm);
+        let domain = self.domain(&plan.vm)?;
         words.extend(["--domain", domain, "--desturi", peer].map(str::to_owned));
         if let Some(uri) = &target.migration_uri {
             words.extend(["--migrateuri".into(), uri.clone()]);
@@ -93,7 +107,7 @@ impl Libvirt {
     }
 
     async fn clear(&self, plan: &Plan, end: End) -> Result<(), String> {
-        let domain = self.config.domain(&plan.vm);
+        let domain = self.domain(&plan.vm).map_err(|error| error.to_string())?;
         let at = |end| {
             self.virsh(plan.host(end))
                 .map_err(|error| error.to_string())
@@ -105,8 +119,13 @@ impl Libvirt {
         match (end, state.residency()) {
             (_, Residency::Absent) => Ok(()),
             (End::Source, Residency::Paused) => {
-                if state.feeds_post_copy() || here.has_job(domain).await? {
-                    return Err("the target still needs it".into());
+                if here.has_job(domain).await? {
+                    return Err("a job of it is under way there".into());
+                }
+                // A job that has ended in between may have let it run again: looked at last.
+                let now = here.state(domain).await?;
+                if now.map(State::residency) != Some(Residency::Paused) {
+                    return Err("it is not held there any more".into());
                 }
                 here.ask(&["destroy", "--domain", domain]).await?;
                 self.cleared(plan, end).await
@@ -123,6 +142,14 @@ impl Libvirt {
     }
 }
 
+/// `virsh` looks for an id first, then for a UUID, then for a name: such a name would be somebody else's domain.
+fn is_taken_for_another(name: &str) -> bool {
+    let digits = name.bytes().filter(|byte| *byte != b'-');
+    let is_uuid =
+        digits.clone().count() == 32 && digits.clone().all(|byte| byte.is_ascii_hexdigit());
+    name.starts_with('-') || name.parse::<i64>().is_ok() || is_uuid
+}
+
 impl Driver for Libvirt {
     fn hand_over(&self) -> HandOver {
         HandOver::ByEngine
@@ -137,10 +164,10 @@ impl Driver for Libvirt {
             what: what.clone(),
             why,
         };
-        let domain = self.config.domain(&plan.vm);
+        let domain = self.domain(&plan.vm)?;
         let (source, target) = (self.virsh(&plan.source)?, self.virsh(&plan.target)?);
         let here = source.state(domain).await.map_err(refused)?;
-        if here.map(super::virsh::State::residency) != Some(Residency::Running) {
+        if here.map(State::residency) != Some(Residency::Running) {
             return Err(refused(format!("{domain} does not run on {}", plan.source)));
         }
         let there = target.state(domain).await.map_err(refused)?;
@@ -173,8 +200,7 @@ impl Driver for Libvirt {
     }
 
     async fn figures(&self, plan: &Plan) -> Figures {
-        let domain = self.config.domain(&plan.vm);
-        let Ok(target) = self.virsh(&plan.target) else {
+        let (Ok(domain), Ok(target)) = (self.domain(&plan.vm), self.virsh(&plan.target)) else {
             return Figures::default();
         };
         let words = [
@@ -193,10 +219,10 @@ impl Driver for Libvirt {
     }
 
     async fn residency(&self, vm: &VmName, host: &HostName) -> Residency {
-        let Ok(virsh) = self.virsh(host) else {
+        let (Ok(domain), Ok(virsh)) = (self.domain(vm), self.virsh(host)) else {
             return Residency::Unreachable;
         };
-        match virsh.state(self.config.domain(vm)).await {
+        match virsh.state(domain).await {
             Ok(Some(state)) => state.residency(),
             Ok(None) => Residency::Absent,
             Err(_) => Residency::Unreachable,
@@ -213,7 +239,7 @@ impl Driver for Libvirt {
     }
 
     async fn cancel(&self, plan: &Plan) -> Result<(), DriverError> {
-        let domain = self.config.domain(&plan.vm);
+        let domain = self.domain(&plan.vm)?;
         let source = self.virsh(&plan.source)?;
         source
             .ask(&["domjobabort", "--domain", domain])
@@ -223,5 +249,23 @@ impl Driver for Libvirt {
                 what: format!("cancel the migration of {}", plan.vm),
                 why,
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_taken_for_another;
+
+    #[test]
+    fn names_that_virsh_takes_for_something_else() {
+        for (name, taken) in [
+            ("17", true),
+            ("--all", true),
+            ("092deb2f-7186-41e6-b662-bf0ce61456cb", true),
+            ("vm-17", false),
+            ("17a", false),
+        ] {
+            assert_eq!(is_taken_for_another(name), taken, "{name}");
+        }
     }
 }

@@ -105,6 +105,8 @@ const POST_COPY_FAILED: u8 = 13;
 impl State {
     pub(super) const fn residency(self) -> Residency {
         match self.state {
+            // It does not run here, and the guest would not live without it: neither held nor gone.
+            PAUSED if self.feeds_post_copy() => Residency::Unreachable,
             // Blocked on a resource of its own: it runs.
             RUNNING | BLOCKED => Residency::Running,
             // A target that still receives is paused, too. Nobody runs it but libvirt.
@@ -116,8 +118,8 @@ impl State {
     }
 
     /// The target runs it already and still needs what is here.
-    pub(super) const fn feeds_post_copy(self) -> bool {
-        self.state == PAUSED && matches!(self.reason, PAUSED_FOR_POST_COPY | POST_COPY_FAILED)
+    const fn feeds_post_copy(self) -> bool {
+        matches!(self.reason, PAUSED_FOR_POST_COPY | POST_COPY_FAILED)
     }
 }
 
@@ -150,11 +152,14 @@ mod tests {
 
     #[test]
     fn a_domain_among_others() {
-        let said = "Domain: 'a'\n  state.state=5\n  state.reason=2\n\nDomain: 'ab'\n  state.state=3\n  state.reason=12\n\n";
+        let said = "Domain: 'a'\n  state.state=5\n  state.reason=2\n\nDomain: 'ab'\n  state.state=3\n  state.reason=2\n\nDomain: 'abc'\n  state.state=3\n  state.reason=12\n\n";
         let state = |domain| state_of(said, domain);
         assert_eq!(state("a").map(State::residency), Some(Residency::Absent));
         assert_eq!(state("ab").map(State::residency), Some(Residency::Paused));
-        assert!(state("ab").unwrap().feeds_post_copy());
+        assert_eq!(
+            state("abc").map(State::residency),
+            Some(Residency::Unreachable)
+        );
         assert_eq!(state("b"), None);
         assert_eq!(state_of("", "a"), None);
     }

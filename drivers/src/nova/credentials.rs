@@ -92,7 +92,7 @@ impl Credentials {
     /// Those of a cloud in `clouds.yaml`, or of the environment.
     pub(super) fn find(cloud: Option<&str>, file: Option<&Path>) -> Result<Self, CredentialsError> {
         let Some(cloud) = cloud else {
-            return of("the environment (OS_*)", from_environment(std::env::vars()));
+            return of("the environment (OS_*)", from_environment(environment()));
         };
         let path = file.map(Path::to_owned).or_else(clouds_file);
         let path = path.ok_or(CredentialsError::NoFile)?;
@@ -100,10 +100,20 @@ impl Credentials {
         // Passwords may stand in a file beside it.
         let secure = path.with_file_name("secure.yaml");
         if secure.exists() {
-            said.auth.extend(read(&secure, cloud)?.auth);
+            match read(&secure, cloud) {
+                Ok(secret) => said.auth.extend(secret.auth),
+                Err(CredentialsError::NoCloud { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         of(&format!("cloud {cloud} in {}", path.display()), said)
     }
+}
+
+/// Variables that are text; no other is looked for.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 fn clouds_file() -> Option<PathBuf> {

@@ -20,6 +20,8 @@ use crate::driver::{Driver, DriverError, Figures, Plan};
 
 /// How often Nova is asked how far a migration is.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+/// A server's `task_state` (nova/compute/task_states.py).
+const MIGRATING: &str = "migrating";
 /// Nova makes a record of a migration that it has taken within this.
 const RECORD_WITHIN: Duration = Duration::from_secs(60);
 /// A migration that was aborted is over within this, most of the time.
@@ -210,6 +212,11 @@ impl Nova {
         };
         if server.host.as_deref() != Some(self.config.host(host)) {
             return Ok(Residency::Absent);
+        }
+        // From the moment in which Nova takes a migration until it is over: its record says the source, the guest may run at
+        // the target already, and whose migration it is does not matter.
+        if server.task_state.as_deref() == Some(MIGRATING) {
+            return Ok(Residency::Unreachable);
         }
         let service = self.service(host).await?;
         let up = service.is_some_and(|service| service.state == "up");

@@ -27,6 +27,8 @@ const MONITOR_RETRY: Duration = Duration::from_millis(20);
 const STATUS_EVERY: Duration = Duration::from_millis(250);
 /// A guest that was stopped for the last pages runs at the target within this, or goes on at the source.
 const SWITCH_WITHIN: Duration = Duration::from_secs(2);
+/// How often is looked whether a source has come to rest: the guest is stopped meanwhile.
+const UNSETTLED_RETRY: Duration = Duration::from_millis(2);
 /// `total-time` may read 0 just after `completed`: ask again after this.
 const FIGURES_AGAIN: Duration = Duration::from_millis(100);
 /// A move is not kept from its end for its figures any longer.
@@ -146,8 +148,11 @@ fn residency_of(status: &str) -> Residency {
         "running" => Residency::Running,
         // Waiting for the guest's memory, or never given one: no whole guest is here.
         "inmigrate" | "prelaunch" | "shutdown" => Residency::Absent,
-        "paused" | "postmigrate" | "finish-migrate" | "suspended" | "io-error" | "watchdog"
-        | "guest-panicked" => Residency::Paused,
+        // "finish-migrate" is none of them: it is stopped for the last pages, and runs again by itself when they do not get
+        // through.
+        "paused" | "postmigrate" | "suspended" | "io-error" | "watchdog" | "guest-panicked" => {
+            Residency::Paused
+        }
         // Unheard of: claim nothing.
         _ => Residency::Unreachable,
     }
@@ -185,6 +190,22 @@ async fn launch(argv: &[String]) -> Result<(), String> {
     ))
 }
 
+/// Waits until the source, whose migration has ended, has come to rest: it says so before it is held for good or runs again.
+async fn finished(source: &mut Monitor) -> Result<(), MonitorError> {
+    let begun = Instant::now();
+    loop {
+        let status = source.execute("query-status", json!({})).await?;
+        let unsettled = status
+            .get("status")
+            .is_some_and(|status| status == "finish-migrate");
+        // What it is then is seen by who inspects.
+        if !unsettled || begun.elapsed() >= SWITCH_WITHIN {
+            return Ok(());
+        }
+        sleep(UNSETTLED_RETRY).await;
+    }
+}
+
 /// Waits until the source says that copying has ended; `Ok` for `completed`.
 async fn copy_end(source: &mut Monitor, cancel: &Notify) -> Result<(), MonitorError> {
     // The source stops the guest for the last pages, and lets it run again when they do not get through. It waits for a peer
@@ -195,8 +216,10 @@ async fn copy_end(source: &mut Monitor, cancel: &Notify) -> Result<(), MonitorEr
         tokio::select! {
             event = source.event(STATUS_EVERY) => {
                 let event = event?;
-                if event.is_some_and(|event| event.get("event").is_some_and(|name| name == "STOP")) {
-                    stopped_at = Some(Instant::now());
+                match event.as_ref().and_then(|event| event.get("event")?.as_str()) {
+                    Some("STOP") => stopped_at = Some(Instant::now()),
+                    Some("RESUME") => stopped_at = None,
+                    _ => {}
                 }
             }
             () = cancel.notified() => drop(source.execute("migrate_cancel", json!({})).await?),
@@ -221,8 +244,9 @@ async fn copy_end(source: &mut Monitor, cancel: &Notify) -> Result<(), MonitorEr
             .and_then(Value::as_str)
             .unwrap_or_default();
         match status {
-            "completed" => return Ok(()),
+            "completed" => return finished(source).await,
             "failed" | "cancelled" => {
+                finished(source).await?;
                 let why = match info.get("error-desc").and_then(Value::as_str) {
                     _ if yanked => "the target did not take the last pages in time",
                     Some(why) => why,
