@@ -90,6 +90,14 @@ struct Site {
 
 /// A cloud that answers as the script says, and for the rest as one in which all is well.
 async fn site(script: &[(&'static str, &[&'static str])]) -> Site {
+    site_where(script, |_| ()).await
+}
+
+/// The same, with other settings.
+async fn site_where(
+    script: &[(&'static str, &[&'static str])],
+    change: impl FnOnce(&mut NovaConfig),
+) -> Site {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let well: [(&str, &[&str]); 3] = [
@@ -120,13 +128,14 @@ async fn site(script: &[(&'static str, &[&'static str])]) -> Site {
     );
     std::fs::write(&file, clouds).unwrap();
     let host = |here: &str, there: &str| (HostName::new(here).unwrap(), there.to_owned());
-    let config = NovaConfig {
+    let mut config = NovaConfig {
         cloud: Some("edge".into()),
         clouds_file: Some(file),
         force_complete_after_s: None,
         servers: [(VmName::new("f").unwrap(), SERVER.to_owned())].into(),
         hosts: [host("a", "hosta"), host("b", "hostb")].into(),
     };
+    change(&mut config);
     Site {
         cloud,
         driver: Nova::new(config).unwrap(),
@@ -161,6 +170,8 @@ async fn a_move_is_over_when_its_record_says_so() {
                 "migrations-none",
                 "migrations-accepted",
                 "503",
+                // Nor does a refusal to say how far it is end it.
+                "conflict",
                 "migrations-running",
                 "migrations-completed",
             ],
@@ -342,6 +353,77 @@ async fn a_move_that_is_under_way_is_aborted_before_its_target_is_called_clear()
     ])
     .await;
     site_.driver.cancel(&plan()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_migration_of_somebody_else_goes_on() {
+    let site = site(&[(
+        "/os-migrations",
+        &[
+            "migrations-running",
+            "migrations-running",
+            "migrations-completed",
+        ],
+    )])
+    .await;
+    let elsewhere = Plan {
+        target: HostName::new("c").unwrap(),
+        ..plan()
+    };
+    // Nobody expects a DELETE here.
+    site.driver.cancel(&elsewhere).await.unwrap();
+    site.driver.discard(&elsewhere, End::Target).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_takes_too_long_is_forced_to_its_end_once_unless_it_was_cancelled() {
+    let script: &[(&str, &[&str])] = &[
+        (
+            "/os-migrations",
+            &[
+                "migrations-none",
+                "migrations-running",
+                "migrations-running",
+                "migrations-completed",
+            ],
+        ),
+        ("/action", &["accepted"]),
+        ("/migrations/14", &["abort"]),
+    ];
+    let at_once = |config: &mut NovaConfig| config.force_complete_after_s = Some(0);
+    let forced = |site: &Site| site.asked("/migrations/14/action");
+    let site = site_where(script, at_once).await;
+    site.driver.copy(&plan(), || ()).await.unwrap();
+    assert_eq!(forced(&site), [r#"{"force_complete":null}"#]);
+    // Cancelled when Nova has taken it.
+    let site = site_where(script, at_once).await;
+    let cancelled = async {
+        while site.asked("/action").is_empty() {
+            tokio::task::yield_now().await;
+        }
+        // The answer is taken before the next second, in which is asked how far it is.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        site.driver.cancel(&plan()).await
+    };
+    let plan_ = plan();
+    let (copied, cancelled) = tokio::join!(site.driver.copy(&plan_, || ()), cancelled);
+    copied.unwrap();
+    cancelled.unwrap();
+    assert!(forced(&site).is_empty());
+}
+
+#[tokio::test]
+async fn a_keystone_in_trouble_is_asked_once_for_all_who_wait() {
+    let site = site(&[("POST /v3/auth/tokens", &["503"])]).await;
+    let plan = plan();
+    let look = || site.driver.inspect(&plan);
+    let unknown = (Residency::Unreachable, Residency::Unreachable);
+    let seen = tokio::join!(look(), look(), look());
+    assert_eq!(seen, (unknown, unknown, unknown));
+    assert_eq!(site.asked("/auth/tokens").len(), 1);
+    // Who comes later asks again.
+    assert_eq!(look().await, unknown);
+    assert_eq!(site.asked("/auth/tokens").len(), 2);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::openstack::OpenStack;
 use common::site::{FUNCTION, HOSTS, Site};
-use common::{plan, wait_or};
+use common::{end_of, plan, wait_or};
 use control::Trust;
 use drivers::{Driver, DriverError, Nova};
 use record::Residency;
@@ -36,7 +36,7 @@ async fn a_server_moves_there_and_back() {
     for plan in [plan(0, 1), plan(1, 0)] {
         assert_eq!(driver.inspect(&plan).await, AT_SOURCE);
         let mut began = false;
-        driver.copy(&plan, || began = true).await.unwrap();
+        end_of(driver.copy(&plan, || began = true)).await.unwrap();
         assert_eq!(driver.inspect(&plan).await, AT_TARGET);
         let figures = driver.figures(&plan).await;
         println!(
@@ -58,20 +58,20 @@ async fn what_cannot_begin_is_refused_and_nothing_happens() {
     let mut config = cloud.config();
     *config.hosts.values_mut().last().unwrap() = "nowhere".into();
     let driver = Nova::new(config).unwrap();
-    let refused = driver.copy(&plan(0, 1), || ()).await.unwrap_err();
+    let refused = end_of(driver.copy(&plan(0, 1), || ())).await.unwrap_err();
     assert!(matches!(refused, DriverError::Refused { .. }), "{refused}");
     assert!(
         refused.to_string().contains("no compute host nowhere"),
         "{refused}"
     );
     let driver = Nova::new(cloud.config()).unwrap();
-    let refused = driver.copy(&plan(1, 0), || ()).await.unwrap_err();
+    let refused = end_of(driver.copy(&plan(1, 0), || ())).await.unwrap_err();
     assert!(
         refused.to_string().contains("the server is on hosta"),
         "{refused}"
     );
     // Nova takes this one, and finds out later that it cannot be.
-    let failed = driver.copy(&plan(0, 0), || ()).await.unwrap_err();
+    let failed = end_of(driver.copy(&plan(0, 0), || ())).await.unwrap_err();
     println!("to its own host: {failed}");
     assert_eq!(driver.inspect(&plan(0, 1)).await, AT_SOURCE);
 }
@@ -84,7 +84,7 @@ async fn a_cancelled_move_leaves_the_server_where_it_was() {
     let cloud = tokio::task::spawn_blocking(OpenStack::begin).await.unwrap();
     let driver = Arc::new(Nova::new(cloud.config()).unwrap());
     let copying = Arc::clone(&driver);
-    let copy = tokio::spawn(async move { copying.copy(&plan(0, 1), || ()).await });
+    let copy = tokio::spawn(async move { end_of(copying.copy(&plan(0, 1), || ())).await });
     let running = || {
         let moves = cloud.migrations();
         moves.iter().any(|one| one["status"] == "running")
@@ -97,7 +97,7 @@ async fn a_cancelled_move_leaves_the_server_where_it_was() {
     driver.discard(&plan(0, 1), End::Target).await.unwrap();
     assert_eq!(driver.inspect(&plan(0, 1)).await, AT_SOURCE);
     // Nothing is left of it that could keep the next one.
-    driver.copy(&plan(0, 1), || ()).await.unwrap();
+    end_of(driver.copy(&plan(0, 1), || ())).await.unwrap();
     assert_eq!(driver.inspect(&plan(0, 1)).await, AT_TARGET);
 }
 

@@ -71,6 +71,9 @@ pub(super) struct MigrationsAnswer {
 pub(super) struct Migration {
     pub(super) id: u64,
     pub(super) status: String,
+    source_compute: Option<String>,
+    /// Not known until a host has been found.
+    dest_compute: Option<String>,
     created_at: Option<String>,
     updated_at: Option<String>,
 }
@@ -95,6 +98,12 @@ impl Migration {
             // "running", "post-migrating"; one that this program does not know is not over.
             _ => Progress::Copies,
         }
+    }
+
+    /// Whether it goes from one of these compute hosts to the other, as far as Nova knows yet.
+    pub(super) fn is_between(&self, source: &str, target: &str) -> bool {
+        self.source_compute.as_deref() == Some(source)
+            && self.dest_compute.as_deref().is_none_or(|to| to == target)
     }
 
     /// From Nova's record, to the second.

@@ -8,12 +8,16 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::answer::{MICROVERSION, message};
 use super::credentials::{Credentials, CredentialsError};
 
-/// A service that has not answered after this does not.
-const ANSWER_WITHIN: Duration = Duration::from_secs(8);
+/// A service that has not answered a question after this does not. An inspection asks up to five times in a row (a token that turns
+/// out to be spent, the server, a new token, the server again, the hosts), and it is waited for for 30 s.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// The same where something is to be done, which Nova begins before it answers.
+const TAKEN_WITHIN: Duration = Duration::from_secs(15);
 /// Longest answer that is read.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 /// Of what a service says of a failure, so much is kept.
@@ -53,7 +57,14 @@ struct Session {
 pub(super) struct Cloud {
     http: Client,
     credentials: Credentials,
-    session: Mutex<Option<Session>>,
+    session: Mutex<Entry>,
+}
+
+/// The way in, or when and why there was none.
+#[derive(Default)]
+struct Entry {
+    session: Option<Session>,
+    refused: Option<(Instant, String)>,
 }
 
 impl std::fmt::Debug for Cloud {
@@ -120,7 +131,7 @@ impl Cloud {
         Ok(Self {
             http,
             credentials,
-            session: Mutex::new(None),
+            session: Mutex::default(),
         })
     }
 
@@ -155,9 +166,9 @@ impl Cloud {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Answer, CloudError> {
-        let mut renewed = false;
+        let mut spent: Option<String> = None;
         loop {
-            let session = self.session(renewed).await?;
+            let session = self.session(spent.as_deref()).await?;
             let mut request = self
                 .http
                 .request(method.clone(), format!("{}{path}", session.compute))
@@ -167,12 +178,15 @@ impl Cloud {
             if let Some(body) = body {
                 request = request.json(body);
             }
+            if method != Method::GET {
+                request = request.timeout(TAKEN_WITHIN);
+            }
             match answer(request.send().await).await {
                 // The token has expired or was revoked: nothing was done, so it may be said again.
                 Err(CloudError::Refused { status, .. })
-                    if status == StatusCode::UNAUTHORIZED && !renewed =>
+                    if status == StatusCode::UNAUTHORIZED && spent.is_none() =>
                 {
-                    renewed = true;
+                    spent = Some(session.token);
                 }
                 Err(error) => return Err(error),
                 Ok((_, answer)) => return Ok(answer),
@@ -180,12 +194,37 @@ impl Cloud {
         }
     }
 
-    async fn session(&self, anew: bool) -> Result<Session, CloudError> {
-        let mut session = self.session.lock().await;
-        if !anew && let Some(session) = session.as_ref() {
+    /// A way in by another token than the one that is spent. One asks Keystone at a time, and those who wait take what it got: a Keystone
+    /// that does not answer keeps all of them no longer than one.
+    async fn session(&self, spent: Option<&str>) -> Result<Session, CloudError> {
+        let wanted_at = Instant::now();
+        let mut entry = self.session.lock().await;
+        if let Some(session) = &entry.session
+            && spent != Some(&session.token)
+        {
             return Ok(session.clone());
         }
-        *session = None;
+        if let Some((at, why)) = &entry.refused
+            && *at >= wanted_at
+        {
+            return Err(CloudError::NoAnswer(why.clone()));
+        }
+        let entered = self.enter().await;
+        *entry = match &entered {
+            Ok(session) => Entry {
+                session: Some(session.clone()),
+                refused: None,
+            },
+            Err(error) => Entry {
+                session: None,
+                refused: Some((Instant::now(), error.to_string())),
+            },
+        };
+        entered
+    }
+
+    /// Asks Keystone for a token, and looks Nova up in what it knows.
+    async fn enter(&self) -> Result<Session, CloudError> {
         let url = format!("{}/auth/tokens", self.credentials.auth_url);
         let asked = self.http.post(url).json(&self.credentials.request).send();
         let (token, answered) = answer(asked.await).await?;
@@ -215,12 +254,10 @@ impl Cloud {
                         .map_or(String::new(), |region| format!(" in {region}"))
                 ))
             })?;
-        let made = Session {
+        Ok(Session {
             token,
             compute: compute.url.trim_end_matches('/').to_owned(),
-        };
-        *session = Some(made.clone());
-        Ok(made)
+        })
     }
 }
 

@@ -1,9 +1,11 @@
 //! The [`Driver`] of Nova.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use control::HandOver;
-use record::decision::{End, Mode};
+use record::decision::{End, MigrationId, Mode};
 use record::{HostName, Residency, VmName};
 use reqwest::Method;
 use serde_json::json;
@@ -24,6 +26,8 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 const MIGRATING: &str = "migrating";
 /// Nova makes a record of a migration that it has taken within this.
 const RECORD_WITHIN: Duration = Duration::from_secs(60);
+/// Nova may refuse to say how far a migration is, as when it is asked too often: so long, and no longer.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
 /// A migration that was aborted is over within this, most of the time.
 const OVER_WITHIN: Duration = Duration::from_secs(20);
 
@@ -32,6 +36,8 @@ const OVER_WITHIN: Duration = Duration::from_secs(20);
 pub struct Nova {
     config: NovaConfig,
     cloud: Cloud,
+    /// Moves under way that nobody has cancelled.
+    wanted: Mutex<BTreeSet<MigrationId>>,
 }
 
 impl Nova {
@@ -52,7 +58,11 @@ impl Nova {
         let credentials =
             Credentials::find(config.cloud.as_deref(), config.clouds_file.as_deref())?;
         let cloud = Cloud::new(credentials)?;
-        Ok(Self { config, cloud })
+        Ok(Self {
+            config,
+            cloud,
+            wanted: Mutex::default(),
+        })
     }
 
     fn server_id(&self, vm: &VmName) -> Result<&str, DriverError> {
@@ -85,17 +95,22 @@ impl Nova {
             .max_by_key(|migration| migration.id))
     }
 
-    /// Number of the migration that is under way, if one is.
-    async fn under_way(&self, id: &str) -> Result<Option<u64>, CloudError> {
+    /// The migration that is under way, if one is.
+    async fn under_way(&self, id: &str) -> Result<Option<Migration>, CloudError> {
         let last = self.last_migration(id).await?;
         let is_over = |migration: &Migration| {
             matches!(migration.progress(), Progress::Completed | Progress::Failed)
         };
-        Ok(last.filter(|last| !is_over(last)).map(|last| last.id))
+        Ok(last.filter(|last| !is_over(last)))
     }
 
-    async fn abort(&self, id: &str, migration: u64) -> Result<(), CloudError> {
-        let path = format!("/servers/{id}/migrations/{migration}");
+    /// Ends a migration that is this plan's; one that somebody else has begun goes on.
+    async fn abort(&self, id: &str, plan: &Plan, migration: &Migration) -> Result<(), CloudError> {
+        let (source, target) = (&plan.source, &plan.target);
+        if !migration.is_between(self.config.host(source), self.config.host(target)) {
+            return Ok(());
+        }
+        let path = format!("/servers/{id}/migrations/{}", migration.id);
         match self.cloud.request(Method::DELETE, &path, None).await {
             // It has ended in between.
             Err(error) if error.is_not_found() => Ok(()),
@@ -103,9 +118,15 @@ impl Nova {
         }
     }
 
+    /// The moves that are wanted. Nobody panics while they are held.
+    fn wanted(&self) -> std::sync::MutexGuard<'_, BTreeSet<MigrationId>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits for the end of the migration that a request asked for; `Err` with Nova's reason.
     async fn end_of(
         &self,
+        plan: &Plan,
         id: &str,
         before: u64,
         request: Option<&str>,
@@ -115,14 +136,18 @@ impl Nova {
         let force_after = self.config.force_complete_after_s.map(Duration::from_secs);
         let mut copying = Some(copying);
         let mut forced = false;
+        let mut told_at = begun;
         loop {
             sleep(PROGRESS_EVERY).await;
             let last = match self.last_migration(id).await {
                 Ok(last) => last.filter(|last| last.id > before),
-                Err(error @ CloudError::Refused { .. }) => return Err(error.to_string()),
+                Err(error @ CloudError::Refused { .. }) if told_at.elapsed() >= REFUSED_FOR => {
+                    return Err(error.to_string());
+                }
                 // It goes on whether Nova's API answers or not. How long is waited is the controller's to say.
-                Err(CloudError::NoAnswer(_)) => continue,
+                Err(CloudError::Refused { .. } | CloudError::NoAnswer(_)) => continue,
             };
+            told_at = Instant::now();
             match last.as_ref().map(Migration::progress) {
                 Some(Progress::Completed) => return Ok(()),
                 Some(Progress::Failed) => {
@@ -136,6 +161,7 @@ impl Nova {
                     }
                     if let (false, Some(after), Some(last)) = (forced, force_after, &last)
                         && begun.elapsed() >= after
+                        && self.wanted().contains(&plan.migration)
                     {
                         forced = true;
                         self.force(id, last.id).await;
@@ -174,8 +200,10 @@ impl Nova {
         answer.action.failure()
     }
 
-    async fn settle(&self, vm: &VmName, end: End) -> Result<(), String> {
-        let id = self.server_id(vm).map_err(|error| error.to_string())?;
+    async fn settle(&self, plan: &Plan, end: End) -> Result<(), String> {
+        let id = self
+            .server_id(&plan.vm)
+            .map_err(|error| error.to_string())?;
         let begun = Instant::now();
         let mut aborted = false;
         loop {
@@ -188,13 +216,14 @@ impl Nova {
             };
             if begun.elapsed() >= OVER_WITHIN {
                 return Err(format!(
-                    "migration {migration} is under way still after {} s",
+                    "migration {} is under way still after {} s",
+                    migration.id,
                     OVER_WITHIN.as_secs()
                 ));
             }
             if end == End::Target && !aborted {
                 aborted = true;
-                self.abort(id, migration)
+                self.abort(id, plan, &migration)
                     .await
                     .map_err(|error| error.to_string())?;
             }
@@ -202,29 +231,31 @@ impl Nova {
         }
     }
 
-    async fn residency_of(&self, vm: &VmName, host: &HostName) -> Result<Residency, CloudError> {
+    async fn server_of(&self, vm: &VmName) -> Result<Option<Server>, CloudError> {
         let Ok(id) = self.server_id(vm) else {
-            return Ok(Residency::Unreachable);
+            return Err(CloudError::NoAnswer("it is not known".into()));
         };
-        let server = match self.server(id).await {
-            Err(error) if error.is_not_found() => return Ok(Residency::Absent),
-            server => server?,
-        };
-        if server.host.as_deref() != Some(self.config.host(host)) {
-            return Ok(Residency::Absent);
+        match self.server(id).await {
+            Err(error) if error.is_not_found() => Ok(None),
+            server => server.map(Some),
         }
+    }
+
+    /// What a host says of a server, by the server's record.
+    async fn residency_by(&self, server: Option<&Server>, host: &HostName) -> Residency {
+        let here = |server: &&Server| server.host.as_deref() == Some(self.config.host(host));
+        let Some(server) = server.filter(here) else {
+            return Residency::Absent;
+        };
         // From the moment in which Nova takes a migration until it is over: its record says the source, the guest may run at
         // the target already, and whose migration it is does not matter.
         if server.task_state.as_deref() == Some(MIGRATING) {
-            return Ok(Residency::Unreachable);
+            return Residency::Unreachable;
         }
-        let service = self.service(host).await?;
-        let up = service.is_some_and(|service| service.state == "up");
-        Ok(if up {
-            server.residency()
-        } else {
-            Residency::Unreachable
-        })
+        match self.service(host).await {
+            Ok(Some(service)) if service.state == "up" => server.residency(),
+            _ => Residency::Unreachable,
+        }
     }
 }
 
@@ -285,9 +316,12 @@ impl Driver for Nova {
             Err(CloudError::NoAnswer(why)) => return Err(uncertain(why)),
         };
         let before = before.map_or(0, |migration| migration.id);
-        self.end_of(id, before, answer.request_id.as_deref(), copying)
-            .await
-            .map_err(uncertain)
+        self.wanted().insert(plan.migration);
+        let ended = self
+            .end_of(plan, id, before, answer.request_id.as_deref(), copying)
+            .await;
+        self.wanted().remove(&plan.migration);
+        ended.map_err(uncertain)
     }
 
     async fn figures(&self, plan: &Plan) -> Figures {
@@ -302,14 +336,26 @@ impl Driver for Nova {
     }
 
     async fn residency(&self, vm: &VmName, host: &HostName) -> Residency {
-        self.residency_of(vm, host)
-            .await
-            .unwrap_or(Residency::Unreachable)
+        match self.server_of(vm).await {
+            Ok(server) => self.residency_by(server.as_ref(), host).await,
+            Err(_) => Residency::Unreachable,
+        }
+    }
+
+    /// Both ends by one record: it is at one instant what it is.
+    async fn inspect(&self, plan: &Plan) -> (Residency, Residency) {
+        match self.server_of(&plan.vm).await {
+            Ok(server) => {
+                let end = |host| self.residency_by(server.as_ref(), host);
+                tokio::join!(end(&plan.target), end(&plan.source))
+            }
+            Err(_) => (Residency::Unreachable, Residency::Unreachable),
+        }
     }
 
     /// Nova clears up by itself, when the migration is over. One that is not is aborted when the target is to be cleared.
     async fn discard(&self, plan: &Plan, end: End) -> Result<(), DriverError> {
-        self.settle(&plan.vm, end)
+        self.settle(plan, end)
             .await
             .map_err(|why| DriverError::Uncertain {
                 what: format!("clear {} away on {}", plan.vm, plan.host(end)),
@@ -322,9 +368,10 @@ impl Driver for Nova {
             what: format!("cancel the migration of {}", plan.vm),
             why: error.to_string(),
         };
+        self.wanted().remove(&plan.migration);
         let id = self.server_id(&plan.vm)?;
         match self.under_way(id).await.map_err(uncertain)? {
-            Some(migration) => self.abort(id, migration).await.map_err(uncertain),
+            Some(migration) => self.abort(id, plan, &migration).await.map_err(uncertain),
             None => Ok(()),
         }
     }
