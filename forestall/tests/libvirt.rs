@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::libvirtd::{FAST, Libvirts, SLOW};
 use common::site::{FUNCTION, HOSTS, Site};
-use common::{plan, wait_or};
+use common::{end_of, plan, wait_or};
 use control::Trust;
 use drivers::{Driver, DriverError, Libvirt};
 use record::Residency;
@@ -45,12 +45,16 @@ async fn a_domain_moves_there_and_back() {
     }
     for persistent in [false, true] {
         let site = Libvirts::new(FAST);
-        site.hosts[0].begin(persistent);
+        if persistent {
+            site.hosts[0].begin_persistent();
+        } else {
+            site.hosts[0].begin();
+        }
         let driver = Libvirt::new(site.config());
         for plan in [plan(0, 1), plan(1, 0)] {
             assert_eq!(driver.inspect(&plan).await, AT_SOURCE);
             let mut began = false;
-            driver.copy(&plan, || began = true).await.unwrap();
+            end_of(driver.copy(&plan, || began = true)).await.unwrap();
             assert!(began);
             assert_eq!(driver.inspect(&plan).await, AT_TARGET);
             let figures = driver.figures(&plan).await;
@@ -73,21 +77,38 @@ async fn a_domain_moves_there_and_back() {
 }
 
 #[tokio::test]
+async fn a_definition_that_stayed_behind_is_taken_away() {
+    if !enabled() {
+        return;
+    }
+    let site = Libvirts::new(FAST);
+    site.hosts[0].begin();
+    let driver = Libvirt::new(site.config());
+    end_of(driver.copy(&plan(0, 1), || ())).await.unwrap();
+    // As when the source was not told of the end of a migration that it should have forgotten the guest with.
+    site.hosts[0].define();
+    assert_eq!(driver.inspect(&plan(0, 1)).await, AT_TARGET);
+    driver.discard(&plan(0, 1), End::Source).await.unwrap();
+    assert!(!site.hosts[0].knows());
+    assert!(site.hosts[1].runs());
+}
+
+#[tokio::test]
 async fn what_cannot_begin_is_refused_and_nothing_happens() {
     if !enabled() {
         return;
     }
     let site = Libvirts::new(FAST);
     let driver = Libvirt::new(site.config());
-    let refused = driver.copy(&plan(0, 1), || ()).await.unwrap_err();
+    let refused = end_of(driver.copy(&plan(0, 1), || ())).await.unwrap_err();
     assert!(matches!(refused, DriverError::Refused { .. }), "{refused}");
     assert!(refused.to_string().contains("does not run on"), "{refused}");
     assert_eq!(
         driver.inspect(&plan(0, 1)).await,
         (Residency::Absent, Residency::Absent)
     );
-    site.hosts.iter().for_each(|host| host.begin(false));
-    let refused = driver.copy(&plan(0, 1), || ()).await.unwrap_err();
+    site.hosts.iter().for_each(|host| host.begin());
+    let refused = end_of(driver.copy(&plan(0, 1), || ())).await.unwrap_err();
     assert!(refused.to_string().contains("already"), "{refused}");
 }
 
@@ -97,10 +118,10 @@ async fn a_cancelled_move_leaves_the_guest_where_it_was() {
         return;
     }
     let site = Libvirts::new(SLOW);
-    site.hosts[0].begin(false);
+    site.hosts[0].begin();
     let driver = Arc::new(Libvirt::new(site.config()));
     let copying = Arc::clone(&driver);
-    let copy = tokio::spawn(async move { copying.copy(&plan(0, 1), || ()).await });
+    let copy = tokio::spawn(async move { end_of(copying.copy(&plan(0, 1), || ())).await });
     wait_for_job(&site, 0);
     driver.cancel(&plan(0, 1)).await.unwrap();
     let ended = copy.await.unwrap().unwrap_err();
@@ -114,7 +135,7 @@ async fn a_cancelled_move_leaves_the_guest_where_it_was() {
         downtime_limit_ms: 300,
         ..site.config()
     });
-    fast.copy(&plan(0, 1), || ()).await.unwrap();
+    end_of(fast.copy(&plan(0, 1), || ())).await.unwrap();
     assert_eq!(fast.inspect(&plan(0, 1)).await, AT_TARGET);
 }
 
@@ -124,10 +145,10 @@ async fn a_guest_that_comes_in_is_cleared_away_by_ending_its_migration() {
         return;
     }
     let site = Libvirts::new(SLOW);
-    site.hosts[0].begin(false);
+    site.hosts[0].begin();
     let driver = Arc::new(Libvirt::new(site.config()));
     let copying = Arc::clone(&driver);
-    let copy = tokio::spawn(async move { copying.copy(&plan(0, 1), || ()).await });
+    let copy = tokio::spawn(async move { end_of(copying.copy(&plan(0, 1), || ())).await });
     wait_for_job(&site, 0);
     // As after a restart: the orchestrator knows of the move, and not of its client.
     driver.discard(&plan(0, 1), End::Target).await.unwrap();
@@ -141,13 +162,20 @@ async fn post_copy_ends_what_pre_copy_does_not() {
         return;
     }
     let site = Libvirts::new(SLOW);
-    site.hosts[0].begin(false);
+    site.hosts[0].begin();
     let driver = Libvirt::new(drivers::libvirt::LibvirtConfig {
         post_copy_after_s: Some(1),
         ..site.config()
     });
-    driver.copy(&plan(0, 1), || ()).await.unwrap();
+    end_of(driver.copy(&plan(0, 1), || ())).await.unwrap();
     assert_eq!(driver.inspect(&plan(0, 1)).await, AT_TARGET);
+    // Pages that the target asked for, running already.
+    let words = ["domjobinfo", FUNCTION, "--completed", "--rawstats"];
+    let said = site.hosts[1].say(&words);
+    let asked = said
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("memory_postcopy_requests:"));
+    assert!(asked.unwrap().trim().parse::<u64>().unwrap() > 0, "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,17 +184,17 @@ async fn of_a_libvirtd_that_does_not_answer_nothing_is_claimed() {
         return;
     }
     let site = Libvirts::new(FAST);
-    site.hosts[0].begin(false);
+    site.hosts[0].begin();
     let driver = Libvirt::new(site.config());
     site.hosts[1].freeze();
     assert_eq!(
         driver.inspect(&plan(0, 1)).await,
         (Residency::Unreachable, Residency::Running)
     );
-    let refused = driver.copy(&plan(0, 1), || ()).await.unwrap_err();
+    let refused = end_of(driver.copy(&plan(0, 1), || ())).await.unwrap_err();
     assert!(matches!(refused, DriverError::Refused { .. }), "{refused}");
     site.hosts[1].thaw();
-    driver.copy(&plan(0, 1), || ()).await.unwrap();
+    end_of(driver.copy(&plan(0, 1), || ())).await.unwrap();
     assert_eq!(driver.inspect(&plan(0, 1)).await, AT_TARGET);
 }
 

@@ -106,6 +106,13 @@ impl Libvirt {
         }
     }
 
+    /// Takes the definition of a domain away that does not run. Its UEFI variables stay, as they do after a migration.
+    async fn undefine(here: Virsh<'_>, domain: &str) -> Result<(), String> {
+        here.ask(&["undefine", "--domain", domain, "--keep-nvram"])
+            .await
+            .map(drop)
+    }
+
     async fn clear(&self, plan: &Plan, end: End) -> Result<(), String> {
         let domain = self.domain(&plan.vm).map_err(|error| error.to_string())?;
         let at = |end| {
@@ -117,7 +124,10 @@ impl Libvirt {
             return Ok(());
         };
         match (end, state.residency()) {
-            (_, Residency::Absent) => Ok(()),
+            // Its definition alone, since libvirt could not take it away with the guest (`--undefinesource`): whoever starts it would
+            // run the guest twice.
+            (End::Source, Residency::Absent) => Self::undefine(here, domain).await,
+            (End::Target, Residency::Absent) => Ok(()),
             (End::Source, Residency::Paused) => {
                 if here.has_job(domain).await? {
                     return Err("a job of it is under way there".into());
@@ -128,7 +138,12 @@ impl Libvirt {
                     return Err("it is not held there any more".into());
                 }
                 here.ask(&["destroy", "--domain", domain]).await?;
-                self.cleared(plan, end).await
+                self.cleared(plan, end).await?;
+                // One that was persistent is known still.
+                match here.state(domain).await? {
+                    Some(_) => Self::undefine(here, domain).await,
+                    None => Ok(()),
+                }
             }
             // What comes in is never destroyed here: when its migration is aborted libvirt clears it away.
             (End::Target, Residency::Paused) => {

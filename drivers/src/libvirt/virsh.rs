@@ -1,14 +1,20 @@
 //! `virsh`: one process a question, ended when it takes too long.
 
+use std::io;
 use std::process::Stdio;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use record::Residency;
-use tokio::process::Command;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 /// A libvirtd that has not answered a question after this does not answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Longest answer that is read: the state of some hundred thousand domains.
+const ANSWER_BYTES_MAX: u64 = 8 << 20;
 /// Of what `virsh` says of a failure, so much is kept.
 const WORDS_MAX: usize = 500;
 
@@ -27,6 +33,8 @@ impl Virsh<'_> {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // With `qemu+ssh` it starts others: they end with it.
+            .process_group(0)
             .kill_on_drop(true);
         command
     }
@@ -45,18 +53,19 @@ impl Virsh<'_> {
 
     /// Asks, and waits for the answer.
     pub(super) async fn wait(self, words: &[&str]) -> Result<String, String> {
-        let output = match self.command(words).output().await {
-            Ok(output) => output,
-            Err(error) => {
-                return Err(format!(
-                    "cannot run virsh: {error}. It is in Debian's package libvirt-clients"
-                ));
-            }
-        };
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        let mut child = self.command(words).spawn().map_err(|error| {
+            format!("cannot run virsh: {error}. It is in Debian's package libvirt-clients")
+        })?;
+        let group = Group::of(&child);
+        let (said, complained) = (child.stdout.take(), child.stderr.take());
+        let broken = |error: io::Error| format!("cannot read what virsh says: {error}");
+        let (said, complained, status) =
+            tokio::try_join!(read(said), read(complained), child.wait()).map_err(broken)?;
+        group.ended();
+        if status.success() {
+            return Ok(String::from_utf8_lossy(&said).into_owned());
         }
-        let said = String::from_utf8_lossy(&output.stderr);
+        let said = String::from_utf8_lossy(&complained);
         let said = said.lines().map(|line| line.trim_start_matches("error: "));
         let said = said.collect::<Vec<_>>().join("; ");
         Err(said.trim().chars().take(WORDS_MAX).collect())
@@ -80,6 +89,47 @@ impl Virsh<'_> {
                 .is_some_and(|kind| kind.trim() == "None")
         }))
     }
+}
+
+/// A `virsh` and the processes that it started, which are ended with it when it is not waited for. As long as one of them is there
+/// the number of the group is nobody else's.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        let pid = child.id().and_then(|id| i32::try_from(id).ok());
+        Self(pid.map(Pid::from_raw))
+    }
+
+    /// All have ended by themselves.
+    fn ended(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // There may be none any more.
+            killpg(group, Signal::SIGKILL).ok();
+        }
+    }
+}
+
+async fn read(from: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(from) = from {
+        from.take(ANSWER_BYTES_MAX + 1)
+            .read_to_end(&mut bytes)
+            .await?;
+    }
+    if bytes.len() as u64 > ANSWER_BYTES_MAX {
+        return Err(io::Error::other(format!(
+            "it is over {} MiB",
+            ANSWER_BYTES_MAX >> 20
+        )));
+    }
+    Ok(bytes)
 }
 
 /// A domain's state and why it is in it, by libvirt's numbers: `virDomainState` and the enumerations of its reasons

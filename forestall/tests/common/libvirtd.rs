@@ -109,7 +109,9 @@ impl Libvirtd {
         }
         // libvirtd looks for its settings of QEMU where they always are.
         fs::create_dir_all(dir.join("etc/libvirt")).unwrap();
-        let namespace = Command::new("unshare")
+        // A test that is killed takes it along.
+        let namespace = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "unshare"])
             .args([
                 "--uts",
                 "--mount",
@@ -177,8 +179,8 @@ impl Libvirtd {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Has the little guest run here; `persistent` when libvirt is to know it when it does not run, too.
-    pub(crate) fn begin(&self, persistent: bool) {
+    /// Its file with the little guest in it.
+    fn domain_file(&self) -> PathBuf {
         let file = |name| -> PathBuf { self.folder.path().join(name) };
         fs::write(file("boot.img"), boot_image()).unwrap();
         let xml = format!(
@@ -190,14 +192,23 @@ impl Libvirtd {
             file("boot.img").display()
         );
         fs::write(file("domain.xml"), xml).unwrap();
-        let xml = file("domain.xml");
-        let xml = xml.to_str().unwrap();
-        if persistent {
-            self.say(&["define", xml]);
-            self.say(&["start", FUNCTION]);
-        } else {
-            self.say(&["create", xml]);
-        }
+        file("domain.xml")
+    }
+
+    /// Has libvirt know the little guest when it does not run, too.
+    pub(crate) fn define(&self) {
+        self.say(&["define", self.domain_file().to_str().unwrap()]);
+    }
+
+    /// Has it run here, and libvirt forget it when it does not.
+    pub(crate) fn begin(&self) {
+        self.say(&["create", self.domain_file().to_str().unwrap()]);
+    }
+
+    /// Has it run here, and libvirt know it when it does not, too.
+    pub(crate) fn begin_persistent(&self) {
+        self.define();
+        self.say(&["start", FUNCTION]);
     }
 
     /// Whether it knows the guest at all, running or not.
@@ -298,7 +309,7 @@ impl Machines for Libvirts {
     }
 
     fn begin(&self, host: usize) {
-        self.hosts[host].begin(false);
+        self.hosts[host].begin();
     }
 
     fn runs(&self, host: usize) -> bool {

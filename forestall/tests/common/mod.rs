@@ -28,6 +28,14 @@ use wire::mpegts::{UnitKind, VideoCodec, Writer};
 /// Whatever happens, a test ends after this.
 pub(crate) const GIVE_UP: Duration = Duration::from_secs(40);
 pub(crate) const POLL: Duration = Duration::from_millis(20);
+/// A copy that an engine makes in these tests has ended after this.
+const COPY_WITHIN: Duration = Duration::from_secs(120);
+
+/// What a driver's copy comes to, within the time that it may take.
+pub(crate) async fn end_of<T>(copy: impl Future<Output = T>) -> T {
+    let ended = tokio::time::timeout(COPY_WITHIN, copy).await;
+    ended.expect("the copy does not end")
+}
 
 /// A port that this process' tests get once, below those that the system gives to sockets that do not care (32768 and up): it
 /// would give a port that was only looked at to the next who asks, or to a stage that sends.
