@@ -27,6 +27,11 @@ use crate::settings::{
 /// A hold whose reason has not changed is logged again after this.
 pub const HOLD_LOGGED_EVERY: Duration = Duration::from_secs(60);
 
+/// Copying that takes so many times what was predicted is given up.
+const GIVE_UP_AFTER_PREDICTIONS: u32 = 4;
+/// It is not given up sooner than this for being late: what was learned from moves of a moment says little about a busy hour.
+const GIVE_UP_AFTER_MIN: Duration = Duration::from_secs(10);
+
 /// The control core. Feed it with [`Controller::handle`], take what it decided with [`Controller::poll_output`], and come
 /// back with [`Input::Timeout`] at [`Controller::poll_timeout`].
 #[derive(Debug)]
@@ -411,6 +416,16 @@ impl Controller {
         );
     }
 
+    /// How long a move of a function may copy. One that takes several times as long as predicted (a guest that writes faster than is
+    /// copied) only burdens the source that it was to relieve.
+    fn give_up_after(&self, function: usize) -> Duration {
+        let predicted = milliseconds(self.functions[function].told.migration_ms);
+        let longest = milliseconds(self.settings.limits.migration_ms_max);
+        (predicted * GIVE_UP_AFTER_PREDICTIONS)
+            .max(GIVE_UP_AFTER_MIN)
+            .min(longest)
+    }
+
     /// A new move that was chosen.
     pub(crate) fn begin(&mut self, now: Timestamp, source: HostId, choice: &Choice) -> MigrationId {
         self.moves_begun += 1;
@@ -419,7 +434,7 @@ impl Controller {
             now,
             (id, self.functions[choice.function].told.vm.clone()),
             self.settings.hand_over,
-            &self.settings.limits,
+            self.give_up_after(choice.function),
         );
         self.open(reallocation, choice.function, (source, choice.target));
         id
@@ -445,7 +460,7 @@ impl Controller {
             now,
             (id, vm.clone()),
             self.settings.hand_over,
-            &self.settings.limits,
+            self.give_up_after(function),
         );
         let step = reallocation.resumed(now);
         // Until it is seen elsewhere it is taken to be where it was.

@@ -29,4 +29,4 @@ pub use host::HostId;
 pub use input::{CopyOutcome, Input};
 pub use picture_age::{PictureAge, PictureAgeError};
 pub use settings::{HandOver, Limits, Mobility, Placement, Policy, Settings, SettingsError, Trust};
-pub use view::View;
+pub use view::{Freshness, View};

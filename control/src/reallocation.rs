@@ -90,10 +90,10 @@ impl Reallocation {
         now: Timestamp,
         (id, vm): (MigrationId, VmName),
         hand_over: HandOver,
-        limits: &Limits,
+        give_up_after: Duration,
     ) -> Self {
         let state = State::Copying {
-            give_up_at: now + milliseconds(limits.migration_ms_max),
+            give_up_at: now + give_up_after,
         };
         let seen = (Residency::Unreachable, Residency::Unreachable);
         Self {
@@ -208,7 +208,8 @@ impl Reallocation {
         source: Residency,
         limits: &Limits,
     ) -> Step {
-        if !matches!(self.state, State::Inspecting { .. } | State::Waiting { .. }) {
+        // An answer that comes when it is not waited for any more says how things were, not how they are.
+        if !matches!(self.state, State::Inspecting { .. }) {
             return Step::Nothing;
         }
         self.seen = (target, source);

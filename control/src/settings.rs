@@ -162,7 +162,7 @@ pub struct Limits {
     pub arrivals_at_once_max: u32,
     /// No second move of a function sooner than this; doubles after a failure, up to [`COOLDOWN_DOUBLINGS_MAX`] times.
     pub cooldown_ms: f64,
-    /// Copying is given up after this.
+    /// Copying is given up after this, and before when it takes four times what is predicted for the function (10 s at least).
     pub migration_ms_max: f64,
     /// An end that does not answer is asked again after this.
     pub inspect_again_ms: f64,

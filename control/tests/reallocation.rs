@@ -285,10 +285,23 @@ fn split_and_lost_are_looked_at_twice() {
 }
 
 #[test]
+fn copying_is_given_up_at_four_times_the_prediction() {
+    // 10 s at least, and `migration_ms_max` (60 s) at most.
+    for (predicted_s, given_up_s) in [(1.0, 10.0), (7.5, 30.0), (20.0, 60.0)] {
+        let mut told = settings();
+        told.functions[0].migration_ms = predicted_s * 1e3;
+        let mut bench = Bench::copying(told);
+        assert!(bench.until(5.0 + given_up_s - 0.001).is_empty());
+        let events = bench.until(5.0 + given_up_s);
+        assert_eq!(words(&events), ["cancel"], "{predicted_s}");
+    }
+}
+
+#[test]
 fn late_cancel_that_completed() {
     check(
         &[
-            (Until(60.0), &["cancel"]),
+            (Until(30.0), &["cancel"]),
             (Copied, &[]),
             (Acted, &["inspect"]),
             (Seen(Paused, Paused), &["run target"]),

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use common::machines::{Machines, Qemus};
 use common::site::{FAST, FUNCTION, HOSTS, SLOW, Site};
+use common::wait_or;
 use control::Trust;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
@@ -460,4 +461,111 @@ fn the_management_link_is_cut() {
             row.keep();
         }
     }
+}
+
+#[test]
+fn a_guest_that_writes_faster_than_it_is_copied_is_given_up() {
+    const PREDICTED_S: u64 = 3;
+    let tries = tries(5, 1);
+    if tries == 0 {
+        return;
+    }
+    let mut row = Row::new(
+        "dirty rate above the bandwidth",
+        "cancelled at four times the prediction, the guest stays, and the pause before the next move doubles",
+    );
+    let machines = Box::new(Qemus::busy(SLOW));
+    let mut site = Site::of(machines, HOSTS[0], Trust::Automatic);
+    site.set_prediction(PREDICTED_S as f64 * 1e3);
+    site.start_and_hear();
+    let mut pauses = Vec::new();
+    for attempt in 1..=tries as usize {
+        site.wait_for("samples", |site| site.ask("status")["hosts_fresh"] == 2);
+        // It is ordered: no pause keeps it.
+        site.words(&format!("move {FUNCTION} {}", HOSTS[1]));
+        let ended = wait_for_verdict(&site, attempt);
+        let why = site.ask(&format!("why {attempt}"));
+        let figure = |kind: &str, key: &str| {
+            let all = why["decisions"].as_array().unwrap();
+            let one = all.iter().find(|one| one["kind"] == kind);
+            let one = one.unwrap_or_else(|| panic!("no {kind}: {why:#}"));
+            one[key].as_u64().unwrap()
+        };
+        let at = |kind| figure(kind, "at_us");
+        let copied = Duration::from_micros(at("cancel") - at("start"));
+        row.add(&site, &ended, copied);
+        assert!(copied >= Duration::from_secs(4 * PREDICTED_S), "{copied:?}");
+        within(4 * PREDICTED_S + 1, copied);
+        assert_eq!(
+            (ended.as_str(), site.runners()),
+            ("stayed", vec![HOSTS[0]]),
+            "{}",
+            site.log()
+        );
+        pauses.push(figure("settled", "cooldown_until_us") - at("settled"));
+    }
+    for pair in pauses.windows(2) {
+        assert_eq!(pair[1], 2 * pair[0], "{pauses:?}");
+    }
+    row.keep();
+}
+
+#[test]
+fn a_journal_without_room_begins_nothing() {
+    let tries = tries(5, 1);
+    let mut row = Row::new(
+        "the journal's disk is full",
+        "no move begins; one under way comes to its end, one end runs; the verdict is there after a restart with room",
+    );
+    for _ in 0..tries {
+        // A disk that this thread and what it starts sees, and that goes with them.
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        run("mount", "--make-rprivate /");
+        let (mut site, qemus) = site(FAST / 400);
+        let disk = site.folder.path().join("disk");
+        fs::create_dir(&disk).unwrap();
+        run(
+            "mount",
+            &format!("-t tmpfs -o size=4m tmpfs {}", disk.display()),
+        );
+        site.keep_journal_in(&disk);
+        let ballast = disk.join("ballast");
+        let fill = || {
+            let full = fs::write(&ballast, vec![1; 8 << 20]).unwrap_err();
+            assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+        };
+        site.start_and_hear();
+        fill();
+        // Samples that come in may have found it full before.
+        drop(site.say(&format!("move {FUNCTION} {}", HOSTS[1])));
+        wait_for_failure(&mut site);
+        assert_eq!(site.runners(), [HOSTS[0]]);
+        assert!(!qemus.is_there(1), "{}", site.log());
+        fs::remove_file(&ballast).unwrap();
+        site.start_and_hear();
+        assert_eq!(site.ask("moves").as_array().unwrap().len(), 0);
+        // One that is under way comes to its end.
+        let number = begin_move(&site, &qemus);
+        fill();
+        wait_for_failure(&mut site);
+        assert_eq!(site.runners().len(), 1, "{}", site.log());
+        fs::remove_file(&ballast).unwrap();
+        let at = Instant::now();
+        site.start();
+        row.add(&site, &wait_for_verdict(&site, number), at.elapsed());
+        assert_eq!(site.runners(), [site.where_is()], "{}", site.log());
+        // Its folder can go now.
+        run("umount", &format!("-l {}", disk.display()));
+    }
+    if tries > 0 {
+        row.keep();
+    }
+}
+
+/// Waits until the orchestrator has ended since it cannot write.
+fn wait_for_failure(site: &mut Site) {
+    let mut orchestrator = site.orchestrator.take().unwrap();
+    wait_or(|| orchestrator.try_wait().unwrap().is_some(), || site.log());
+    assert_eq!(orchestrator.wait().unwrap().code(), Some(1));
+    assert!(site.log().contains("full"), "{}", site.log());
 }

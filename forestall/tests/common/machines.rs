@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::free_tcp_port;
+use super::libvirtd::boot_image;
 use super::site::{FUNCTION, HOSTS};
 
 /// An engine with one function and two hosts. What it started ends with it.
@@ -48,7 +49,7 @@ impl<M: Machines> Machines for Arc<M> {
 /// A TCP connection's state in /proc/net/tcp.
 const ESTABLISHED: &str = "01";
 
-/// QEMU processes with nothing but a BIOS in them.
+/// QEMU processes with nothing but a BIOS in them, or with a guest that writes without a pause.
 pub(crate) struct Qemus {
     folder: tempfile::TempDir,
     /// Those of the orchestrator.
@@ -57,6 +58,8 @@ pub(crate) struct Qemus {
     watched: [u16; 2],
     incoming: [u16; 2],
     bytes_per_s: u64,
+    /// Options that say what runs in them.
+    guest: String,
 }
 
 impl Qemus {
@@ -67,7 +70,20 @@ impl Qemus {
             watched: HOSTS.map(|_| free_tcp_port()),
             incoming: HOSTS.map(|_| free_tcp_port()),
             bytes_per_s,
+            guest: String::new(),
         }
+    }
+
+    /// With a guest that writes to half a MiB without a pause.
+    pub(crate) fn busy(bytes_per_s: u64) -> Self {
+        let mut busy = Self::new(bytes_per_s);
+        let disk = busy.folder.path().join("boot.img");
+        fs::write(&disk, boot_image()).unwrap();
+        busy.guest = format!(
+            " -drive file={},if=floppy,format=raw,readonly=on -boot a",
+            disk.display()
+        );
+        busy
     }
 
     /// Where the orchestrator asks the QEMU of a host.
@@ -97,6 +113,11 @@ impl Qemus {
         send(&self.pid_file(host), signal)
     }
 
+    /// Whether a QEMU was started on a host, running its guest or not.
+    pub(crate) fn is_there(&self, host: usize) -> bool {
+        self.pid_file(host).exists()
+    }
+
     fn pid_file(&self, host: usize) -> PathBuf {
         self.folder.path().join(format!("{}.pid", HOSTS[host]))
     }
@@ -105,10 +126,11 @@ impl Qemus {
         // An odd number of pages (ARCHITECTURE.md, "The guest's memory").
         let text = format!(
             "qemu-system-x86_64 -machine pc,accel=tcg -m size=16392k -nodefaults -display none -S -incoming defer \
-             -qmp tcp:127.0.0.1:{},server=on,wait=off -qmp tcp:127.0.0.1:{},server=on,wait=off -daemonize -pidfile {}",
+             -qmp tcp:127.0.0.1:{},server=on,wait=off -qmp tcp:127.0.0.1:{},server=on,wait=off -daemonize -pidfile {}{}",
             self.monitors[host],
             self.watched[host],
-            self.pid_file(host).display()
+            self.pid_file(host).display(),
+            self.guest
         );
         text.split_whitespace().map(str::to_owned).collect()
     }

@@ -111,6 +111,21 @@ impl Site {
         fs::write(self.config(), config.to_string()).unwrap();
     }
 
+    /// Changes how long moves of the function are said to take, for the next orchestrator.
+    pub(crate) fn set_prediction(&self, ms: f64) {
+        let mut config: toml::Table = fs::read_to_string(self.config()).unwrap().parse().unwrap();
+        config["control"]["functions"][0]["migration_ms"] = ms.into();
+        fs::write(self.config(), config.to_string()).unwrap();
+    }
+
+    /// Has the next orchestrator keep its journal elsewhere.
+    pub(crate) fn keep_journal_in(&self, folder: &Path) {
+        let mut config: toml::Table = fs::read_to_string(self.config()).unwrap().parse().unwrap();
+        let journal = folder.join("journal.db");
+        config.insert("journal".into(), journal.to_str().unwrap().into());
+        fs::write(self.config(), config.to_string()).unwrap();
+    }
+
     pub(crate) fn journal(&self) -> PathBuf {
         self.folder.path().join("journal.db")
     }
