@@ -85,6 +85,7 @@ if [ "$tests" = yes ]; then
     need tesseract-ocr  "reads the clock's digits, beside the code strip's reader" program tesseract
     need chromium       "plays the browser page"              program chromium
     need chromium-driver "drives it"                          program chromedriver
+    need prometheus-node-exporter "tells a host's load in its own way" program prometheus-node-exporter
     need iptables        "cuts the lines of networks that tests made"  program iptables
     need libvirt-daemon  "moves virtual machines between two of it"  program libvirtd
     need libvirt-daemon-driver-qemu "its QEMU"                libvirt_qemu
@@ -161,15 +162,19 @@ if [ -t 0 ] && [ -t 1 ]; then
     sleep 5
 fi
 
-# Debian starts snmpd when it is installed. Nothing here wants it on this machine's own addresses: while the packages are
-# installed, starting services is forbidden, unless the machine has a policy of its own.
+# Debian starts snmpd and node_exporter when they are installed. Nothing here wants them on this machine's own addresses: while the
+# packages are installed, starting services is forbidden, unless the machine has a policy of its own.
 policy=/usr/sbin/policy-rc.d
 allow_services() { $sudo rm -f "$policy"; }
-if [[ " ${missing[*]-} " == *" snmpd "* ]] && [ ! -e "$policy" ]; then
+services=()
+for service in snmpd prometheus-node-exporter; do
+    if [[ " ${missing[*]-} " == *" $service "* ]]; then services+=("$service"); fi
+done
+if [ ${#services[@]} -gt 0 ] && [ ! -e "$policy" ]; then
     trap allow_services EXIT
     printf '#!/bin/sh\n# Made by scripts/setup.sh of Forestall while it installs packages.\nexit 101\n' | $sudo tee "$policy" > /dev/null
     $sudo chmod 755 "$policy"
-    echo "snmpd is not started by this; to keep it from starting with the machine: systemctl disable snmpd"
+    echo "Not started by this: ${services[*]}. To keep them from starting with the machine: systemctl disable ${services[*]}"
 fi
 
 failed() {

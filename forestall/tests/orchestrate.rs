@@ -146,7 +146,7 @@ fn a_configuration_is_checked_before_it_is_used() {
     let (good, said) = site.check();
     assert!(good, "{said}");
     for words in [
-        "good   agent of edge-robot: its load is",
+        "good   load of edge-robot: it is",
         "good   function text-insertion: it runs on edge-robot",
     ] {
         assert!(said.contains(words), "{words}: {said}");
@@ -156,7 +156,7 @@ fn a_configuration_is_checked_before_it_is_used() {
     let (good, said) = site.check();
     assert!(!good);
     for words in [
-        "WRONG  agent of edge-user:",
+        "WRONG  load of edge-user:",
         "WRONG  function text-insertion: it runs on none of the hosts",
         "3 of 4 are not as they have to be",
     ] {

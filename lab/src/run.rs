@@ -158,7 +158,8 @@ fn start_orchestrator(world: &World<'_>, plan: &Plan<'_>) -> Result<Process, Lab
             listen: Listen::Unix(crate::site::API.into()),
         }),
         alarms: None,
-        snmp: Snmp {
+        prometheus: None,
+        snmp: Some(Snmp {
             version: SnmpVersion::V3,
             user: Some(agent::USER.into()),
             auth: Some(AuthProtocol::Sha256),
@@ -168,7 +169,7 @@ fn start_orchestrator(world: &World<'_>, plan: &Plan<'_>) -> Result<Process, Lab
             community: None,
             poll_ms: scenario.telemetry.poll_ms as u64,
             agents: scenario.hosts_of(Role::Edge).filter_map(agent).collect(),
-        },
+        }),
         control: scenario.controller_settings(plan.policy, &figures),
         engine: Engine::Qemu(world.machine.driver_config()),
     };

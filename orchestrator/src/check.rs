@@ -8,19 +8,21 @@ use control::Input;
 use drivers::{Driver, Libvirt, Nova, Qemu};
 use record::{HostName, Residency, VmName};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::agent::Watch;
 use crate::alarm::Alarms;
 use crate::config::{Config, Engine};
 use crate::run::OrchestratorError;
+use crate::sources::Sources;
 
 /// An agent refreshes its counters every 5 s, and a load is the difference of two of them.
 pub const HEARD_WITHIN: Duration = Duration::from_secs(15);
 /// Samples that wait to be looked at.
 const SAMPLES_WAITING_MAX: usize = 1024;
+/// Questions to the engine that are under way at once: each is a process or a connection.
+const QUESTIONS_AT_ONCE_MAX: usize = 16;
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +53,7 @@ impl Finding {
 pub async fn check(config: &Config) -> Result<Vec<Finding>, OrchestratorError> {
     control::Controller::new(config.control.clone())?;
     Alarms::new(record::Timestamp::now(), config.alarms.as_ref())?;
-    let watch = Watch::new(&config.snmp, &config.snmp.access()?)?;
+    let sources = Sources::new(config)?;
     let functions = async {
         match config.engine.clone() {
             Engine::Qemu(engine) => Ok(functions(config, Qemu::new(engine)).await),
@@ -59,9 +61,9 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, OrchestratorError> {
             Engine::Nova(engine) => Ok(functions(config, Nova::new(engine)?).await),
         }
     };
-    let (agents, functions) = tokio::join!(agents(watch, &config.control.hosts), functions);
+    let (loads, functions) = tokio::join!(loads(sources, &config.control.hosts), functions);
     let mut findings = vec![journal(config)];
-    findings.extend(agents);
+    findings.extend(loads);
     findings.extend(functions.map_err(OrchestratorError::Credentials)?);
     Ok(findings)
 }
@@ -78,7 +80,7 @@ fn journal(config: &Config) -> Finding {
     Finding::new(format!("journal {}", config.journal.display()), seen)
 }
 
-async fn agents(mut watch: Watch, hosts: &[HostName]) -> Vec<Finding> {
+async fn loads(mut sources: Sources, hosts: &[HostName]) -> Vec<Finding> {
     let (samples_in, mut samples) = mpsc::channel(SAMPLES_WAITING_MAX);
     let mut heard = BTreeMap::new();
     let all = async {
@@ -96,14 +98,17 @@ async fn agents(mut watch: Watch, hosts: &[HostName]) -> Vec<Finding> {
             () = sleep(HEARD_WITHIN) => {}
         }
     };
-    watch.run(&samples_in, stop).await;
+    sources.run(&samples_in, stop).await;
     let of = |host: &HostName| {
-        let seen = match (heard.get(host), watch.failure(host)) {
-            (Some(load), _) => Ok(format!("its load is {:.1} %", load.share() * 100.0)),
-            (None, Some(failure)) => Err(failure.to_string()),
-            (None, None) => Err(format!("no load after {} s", HEARD_WITHIN.as_secs())),
+        let seen = match (heard.get(host), sources.failure(host)) {
+            (Some(load), _) => Ok(format!("it is {:.1} %", load.share() * 100.0)),
+            (None, Some(failure)) => Err(failure),
+            (None, None) => Err(format!(
+                "nobody tells it after {} s",
+                HEARD_WITHIN.as_secs()
+            )),
         };
-        Finding::new(format!("agent of {host}"), seen)
+        Finding::new(format!("load of {host}"), seen)
     };
     hosts.iter().map(of).collect()
 }
@@ -111,11 +116,15 @@ async fn agents(mut watch: Watch, hosts: &[HostName]) -> Vec<Finding> {
 /// Where each function is, by the engine: on one host, and no host is silent.
 async fn functions<D: Driver>(config: &Config, driver: D) -> Vec<Finding> {
     let driver = Arc::new(driver);
+    let places = Arc::new(Semaphore::new(QUESTIONS_AT_ONCE_MAX));
     let mut looks = JoinSet::new();
     for function in &config.control.functions {
         for host in &config.control.hosts {
             let (driver, vm, host) = (Arc::clone(&driver), function.vm.clone(), host.clone());
+            let places = Arc::clone(&places);
             looks.spawn(async move {
+                // It is never closed.
+                let _place = places.acquire().await;
                 let seen = driver.residency(&vm, &host).await;
                 (vm, host, seen)
             });

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alarm::AlarmSettings;
 use crate::api::Listen;
+use crate::prometheus::Prometheus;
 use crate::snmp::Snmp;
 
 /// Version of the file. 3: the journal is one file, there is a choice of engines, and settings say how far it is trusted.
@@ -38,8 +39,12 @@ pub struct Config {
     /// Who is told of what a person has to look at, besides the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alarms: Option<AlarmSettings>,
-    /// Where load is read.
-    pub snmp: Snmp,
+    /// Hosts whose load an SNMP agent tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snmp: Option<Snmp>,
+    /// Hosts whose load an exporter of Prometheus tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prometheus: Option<Prometheus>,
     /// When and where to move.
     pub control: Settings,
     /// How to move.
@@ -118,19 +123,40 @@ impl Config {
             .control
             .check()
             .map_err(|error| wrong(format!("control: {error}")))?;
-        if let Some(host) = config
-            .control
-            .hosts
-            .iter()
-            .find(|host| !config.snmp.agents.contains_key(*host))
-        {
-            return Err(wrong(format!("snmp.agents names no agent for host {host}")));
-        }
-        config
-            .snmp
-            .check()
-            .map_err(|error| wrong(error.to_string()))?;
+        config.check_sources().map_err(wrong)?;
         Ok(config)
+    }
+
+    /// Whether the load of each host is told by one, and what is said of those who tell it is whole.
+    fn check_sources(&self) -> Result<(), String> {
+        if let Some(snmp) = &self.snmp {
+            snmp.check().map_err(|error| error.to_string())?;
+        }
+        if let Some(prometheus) = &self.prometheus {
+            prometheus.check().map_err(|error| error.to_string())?;
+        }
+        for host in &self.control.hosts {
+            let agent = self
+                .snmp
+                .as_ref()
+                .map(|snmp| snmp.agents.contains_key(host));
+            let exporter = self.prometheus.as_ref();
+            let exporter = exporter.map(|told| told.exporters.contains_key(host));
+            match (agent.unwrap_or(false), exporter.unwrap_or(false)) {
+                (true, false) | (false, true) => {}
+                (false, false) => {
+                    return Err(format!(
+                        "nobody tells the load of host {host}: neither snmp.agents nor prometheus.exporters names it"
+                    ));
+                }
+                (true, true) => {
+                    return Err(format!(
+                        "two tell the load of host {host}: take it out of snmp.agents or of prometheus.exporters"
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -16,9 +16,11 @@ pub mod explain;
 pub mod journal;
 mod learn;
 pub mod mover;
+pub mod prometheus;
 pub mod recording;
 pub mod run;
 pub mod snmp;
+mod sources;
 pub mod survey;
 
 pub use config::Config;

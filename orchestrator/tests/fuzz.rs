@@ -10,6 +10,7 @@ use async_snmp::message::CommunityMessage;
 use async_snmp::{DecodeConfig, Oid, ResponsePdu, Value, VarBind, Version};
 use bolero::{TypeGenerator, check};
 use forestall_orchestrator::counters::Counters;
+use forestall_orchestrator::prometheus::exposition::CpuTimes;
 use forestall_orchestrator::snmp::fleet::Fleet;
 use forestall_orchestrator::snmp::{
     Access, AuthProtocol, Event, Load, Poller, PrivacyProtocol, Secret, Snmp, SnmpVersion, Transmit,
@@ -234,6 +235,28 @@ fn an_agent_lies() {
                             assert!(sample.interval_ms.is_finite());
                         }
                     }
+                }
+            }
+        });
+}
+
+#[test]
+fn what_an_exporter_answers() {
+    let before = CpuTimes::read("node_cpu_seconds_total{cpu=\"0\",mode=\"idle\"} 1").unwrap();
+    bolero::check!()
+        .with_type::<(String, Vec<(u8, u8, f64)>)>()
+        .for_each(|(text, lines)| {
+            drop(CpuTimes::read(text));
+            let line = |(cpu, mode, seconds): &(u8, u8, f64)| {
+                let mode = ["idle", "user", "steal", "iowait", ""][usize::from(*mode) % 5];
+                format!(
+                    "node_cpu_seconds_total{{cpu=\"{cpu}\",mode=\"{mode}\"}} {seconds}\n{text}\n"
+                )
+            };
+            let text: String = lines.iter().map(line).collect();
+            if let Ok(times) = CpuTimes::read(&text) {
+                for share in [times.busy_since(&before), before.busy_since(&times)] {
+                    assert!(share.is_none_or(|share| (0.0..=1.0).contains(&share)));
                 }
             }
         });

@@ -100,6 +100,7 @@ fn failure(error: OrchestratorError) -> Failure {
         kind: match error {
             OrchestratorError::Settings(_)
             | OrchestratorError::Snmp(_)
+            | OrchestratorError::Prometheus(_)
             | OrchestratorError::Credentials(_)
             | OrchestratorError::Alarm(_)
             | OrchestratorError::OpenMove { .. } => FailureKind::Configuration,

@@ -1,0 +1,217 @@
+//! Asks exporters, each in a task of its own.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use control::Input;
+use record::{HostName, Sample, Timestamp, Utilization};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Client, Url};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use super::config::{Prometheus, PrometheusError, url};
+use super::exposition::CpuTimes;
+
+/// An exporter is waited for at least so long, however often it is asked.
+const ANSWER_WITHIN_MIN: Duration = Duration::from_secs(1);
+/// Longest answer that is read: that of a host with some thousand processors.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// A mean over more than this says nothing of now.
+const GAP_MAX: Duration = Duration::from_secs(600);
+
+/// All exporters of a configuration.
+#[derive(Debug)]
+pub struct Scraper {
+    exporters: Vec<Exporter>,
+    period: Duration,
+    failures: Failures,
+}
+
+/// Why the last poll of a host came to nothing.
+#[derive(Clone, Debug, Default)]
+struct Failures(Arc<Mutex<BTreeMap<HostName, String>>>);
+
+#[derive(Clone, Debug)]
+struct Exporter {
+    host: HostName,
+    url: Url,
+    client: Client,
+    last: Option<(Timestamp, CpuTimes)>,
+}
+
+impl Scraper {
+    /// Reads the secret and prepares HTTP; nothing is asked yet.
+    ///
+    /// # Errors
+    /// When the section is wrong, or a secret or certificate cannot be read.
+    pub fn new(section: &Prometheus) -> Result<Self, PrometheusError> {
+        section.check()?;
+        let client = client(section)?;
+        let exporter = |(host, address): (&HostName, &String)| {
+            Ok(Exporter {
+                host: host.clone(),
+                url: url(host, address)?,
+                client: client.clone(),
+                last: None,
+            })
+        };
+        Ok(Self {
+            exporters: section
+                .exporters
+                .iter()
+                .map(exporter)
+                .collect::<Result<_, PrometheusError>>()?,
+            period: section.period(),
+            failures: Failures::default(),
+        })
+    }
+
+    /// Asks until this is dropped or nobody wants samples any more. An exporter that does not answer gives none; the controller sees that
+    /// by their age.
+    pub async fn run(&self, inputs: &mpsc::Sender<Input>) {
+        let mut tasks = JoinSet::new();
+        let count = u32::try_from(self.exporters.len().max(1)).unwrap_or(u32::MAX);
+        for (number, exporter) in (0..).zip(&self.exporters) {
+            // Each at its own part of the period.
+            let first = Instant::now() + self.period * number / count;
+            let (failures, inputs) = (self.failures.clone(), inputs.clone());
+            tasks.spawn(exporter.clone().poll(first, self.period, failures, inputs));
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// Why the last poll of a host came to nothing, if it did.
+    #[must_use]
+    pub fn failure(&self, host: &HostName) -> Option<String> {
+        self.failures.all().get(host).cloned()
+    }
+}
+
+fn client(section: &Prometheus) -> Result<Client, PrometheusError> {
+    let within = section.period().max(ANSWER_WITHIN_MIN);
+    let mut client = Client::builder().timeout(within).redirect(Policy::none());
+    if let Some(source) = &section.authorization {
+        let secret = source.read()?;
+        let mut value =
+            HeaderValue::from_bytes(secret.bytes()).map_err(|_| PrometheusError::Header)?;
+        value.set_sensitive(true);
+        client = client.default_headers([(AUTHORIZATION, value)].into_iter().collect());
+    }
+    if let Some(path) = &section.ca_file {
+        let wrong = |why: String| PrometheusError::Certificate {
+            path: path.clone(),
+            why,
+        };
+        let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+        let trusted =
+            Certificate::from_pem_bundle(&pem).map_err(|error| wrong(error.to_string()))?;
+        for certificate in trusted {
+            client = client.add_root_certificate(certificate);
+        }
+    }
+    client
+        .build()
+        .map_err(|error| PrometheusError::Client(error.to_string()))
+}
+
+impl Failures {
+    /// Nobody panics while they are held.
+    fn all(&self) -> MutexGuard<'_, BTreeMap<HostName, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells what has changed.
+    fn note(&self, exporter: &Exporter, failure: Option<String>) {
+        let (host, url) = (&exporter.host, &exporter.url);
+        let mut all = self.all();
+        match failure {
+            Some(why) if all.get(host) != Some(&why) => {
+                eprintln!("prometheus: {host} at {url} {why}");
+                all.insert(host.clone(), why);
+            }
+            Some(_) => {}
+            None => {
+                if all.remove(host).is_some() {
+                    eprintln!("prometheus: {host} at {url} answers again");
+                }
+            }
+        }
+    }
+}
+
+impl Exporter {
+    async fn poll(
+        mut self,
+        first: Instant,
+        period: Duration,
+        failures: Failures,
+        inputs: mpsc::Sender<Input>,
+    ) {
+        let mut ticks = interval_at(first, period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            ticks.tick().await;
+            let asked_at = Timestamp::now();
+            let answer = self.scrape().await;
+            // It reads its counters somewhere between the two.
+            let at = asked_at + Timestamp::now().since(asked_at) / 2;
+            let sample = match answer {
+                Ok(times) => {
+                    failures.note(&self, None);
+                    self.take(at, times)
+                }
+                Err(why) => {
+                    failures.note(&self, Some(why));
+                    None
+                }
+            };
+            if let Some(sample) = sample
+                && inputs.send(Input::Sample(sample)).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, at: Timestamp, times: CpuTimes) -> Option<Sample> {
+        let (then, before) = self.last.replace((at, times))?;
+        let (_, times) = self.last.as_ref()?;
+        // Our own clock may have been set back.
+        let interval = (at > then).then(|| at.since(then))?;
+        if interval > GAP_MAX {
+            return None;
+        }
+        Some(Sample {
+            host: self.host.clone(),
+            utilization: Utilization::new(times.busy_since(&before)?).ok()?,
+            measured_at_us: at,
+            interval_ms: interval.as_secs_f64() * 1e3,
+        })
+    }
+
+    async fn scrape(&self) -> Result<CpuTimes, String> {
+        // The address stands beside what is told of it.
+        let silent = |error: reqwest::Error| {
+            let error = error.without_url();
+            let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
+            format!("does not answer: {error}{}", source.unwrap_or_default())
+        };
+        let asked = self.client.get(self.url.clone()).send();
+        let mut response = asked.await.map_err(silent)?;
+        if !response.status().is_success() {
+            return Err(format!("says {}", response.status()));
+        }
+        let mut body = Vec::new();
+        while let Some(part) = response.chunk().await.map_err(silent)? {
+            if body.len() + part.len() > ANSWER_BYTES_MAX {
+                return Err(format!("says more than {} MiB", ANSWER_BYTES_MAX >> 20));
+            }
+            body.extend_from_slice(&part);
+        }
+        CpuTimes::read(&String::from_utf8_lossy(&body)).map_err(|error| error.to_string())
+    }
+}

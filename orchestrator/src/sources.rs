@@ -1,0 +1,72 @@
+//! Where the load of hosts is read: SNMP agents, exporters of Prometheus, or both, each host by one of them.
+
+use std::future::pending;
+
+use control::Input;
+use record::HostName;
+use tokio::sync::mpsc;
+
+use crate::agent::Watch;
+use crate::config::Config;
+use crate::prometheus::Scraper;
+use crate::run::OrchestratorError;
+use crate::snmp::Totals;
+
+/// All that is asked for load.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    snmp: Option<Watch>,
+    prometheus: Option<Scraper>,
+}
+
+impl Sources {
+    /// Reads secrets and opens sockets; nothing is asked yet.
+    ///
+    /// # Errors
+    /// When a secret cannot be read, or no sockets are to be had.
+    pub(crate) fn new(config: &Config) -> Result<Self, OrchestratorError> {
+        let watch = |snmp: &crate::snmp::Snmp| Watch::new(snmp, &snmp.access()?);
+        Ok(Self {
+            snmp: config.snmp.as_ref().map(watch).transpose()?,
+            prometheus: config.prometheus.as_ref().map(Scraper::new).transpose()?,
+        })
+    }
+
+    /// Asks until `stop` comes or nobody wants samples any more.
+    pub(crate) async fn run(
+        &mut self,
+        inputs: &mpsc::Sender<Input>,
+        stop: impl Future<Output = ()>,
+    ) {
+        let snmp = async {
+            match &mut self.snmp {
+                Some(watch) => watch.run(inputs, pending()).await,
+                None => pending().await,
+            }
+        };
+        let prometheus = async {
+            match &self.prometheus {
+                Some(scraper) => scraper.run(inputs).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = stop => {}
+            () = snmp => {}
+            () = prometheus => {}
+        }
+    }
+
+    /// Counts of all SNMP agents.
+    pub(crate) fn totals(&self) -> Option<Totals> {
+        self.snmp.as_ref().map(Watch::totals)
+    }
+
+    /// Why the last polls of a host came to nothing, if they did.
+    pub(crate) fn failure(&self, host: &HostName) -> Option<String> {
+        let snmp = self.snmp.as_ref().and_then(|watch| watch.failure(host));
+        let prometheus = self.prometheus.as_ref();
+        snmp.map(ToString::to_string)
+            .or_else(|| prometheus.and_then(|scraper| scraper.failure(host)))
+    }
+}
