@@ -49,9 +49,20 @@ fn agents_are_asked_and_the_keys_are_there() {
             "figures, or why not: {exporter}"
         );
     }
-    for key in ["control", "start_after_sample_ms", "journal_records_per_s"] {
-        assert!(all[key].is_null() && all.get(key).is_some(), "{key}");
+    let figure = |path: &str| all.pointer(path).and_then(serde_json::Value::as_f64);
+    for path in [
+        "/control/sample_us/p50",
+        "/control/placement_ms/p99",
+        "/control/rss_mb",
+        "/start_after_sample_ms/p99",
+        "/start_after_sample_ms/n",
+        "/journal_records_per_s",
+        "/journal_synced_turn_ms/p50",
+    ] {
+        assert!(figure(path).unwrap() > 0.0, "{path}: {all}");
     }
+    assert_eq!(all["control"]["hosts"], 10_000);
+    assert_eq!(all["control"]["functions"], 100_000);
 }
 
 #[test]

@@ -1,16 +1,18 @@
 //! What a person has to look at: told once when it begins and once when it is over, to the log and, where one is configured, to
 //! a webhook.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use record::decision::HoldReason;
-use record::{Decision, Event, Timestamp, Verdict, VmName};
+use record::{Decision, Event, HostName, Timestamp, Verdict, VmName};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 
 use crate::explain;
 use crate::snmp::{SecretError, SecretSource};
@@ -21,6 +23,8 @@ const HEARD_WITHIN: Duration = Duration::from_secs(30);
 const NOTICES_WAITING_MAX: usize = 256;
 /// A webhook that has not answered after this does not.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// An orchestrator that ends waits so long for a webhook to take the last notices.
+const TOLD_WITHIN: Duration = Duration::from_secs(10);
 /// What is waited before a notice is sent again.
 const AGAIN_AFTER: [Duration; 3] = [
     Duration::from_secs(1),
@@ -83,12 +87,37 @@ pub struct Notice {
     pub words: String,
 }
 
+/// Whom an alarm is about. A host and a function may have the same name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Host(HostName),
+    Function(VmName),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(host) => host.fmt(f),
+            Self::Function(vm) => vm.fmt(f),
+        }
+    }
+}
+
 /// The alarms that stand.
 #[derive(Debug)]
 pub(crate) struct Alarms {
     begun_at: Timestamp,
-    standing: BTreeMap<String, AlarmKind>,
-    webhook: Option<mpsc::Sender<Notice>>,
+    /// What was decided last of each.
+    standing: BTreeMap<Subject, AlarmKind>,
+    silent: BTreeSet<HostName>,
+    webhook: Option<Webhook>,
+}
+
+/// Where notices are posted.
+#[derive(Debug)]
+struct Webhook {
+    notices: mpsc::Sender<Notice>,
+    posts: JoinHandle<()>,
 }
 
 impl Alarms {
@@ -111,19 +140,22 @@ impl Alarms {
             let client = client.referer(false).build();
             let client = client.map_err(|error| AlarmError::Client(error.to_string()))?;
             let (notices_in, notices) = mpsc::channel(NOTICES_WAITING_MAX);
-            tokio::spawn(post_all(client, url, notices));
-            Ok(notices_in)
+            Ok(Webhook {
+                notices: notices_in,
+                posts: tokio::spawn(post_all(client, url, notices)),
+            })
         });
         Ok(Self {
             begun_at,
             standing: BTreeMap::new(),
+            silent: BTreeSet::new(),
             webhook: webhook.transpose()?,
         })
     }
 
     /// Tells what a decision changes. `moving` is what its move moves.
     pub(crate) fn take(&mut self, decision: &Decision, moving: Option<&VmName>) {
-        let Some((subject, kind)) = judge(decision, moving, self.begun_at) else {
+        let Some((subject, kind)) = judge(decision, moving) else {
             return;
         };
         let before = self.standing.get(&subject).copied();
@@ -137,7 +169,7 @@ impl Alarms {
                 at_us: decision.at_us,
                 raised,
                 kind,
-                subject: subject.clone(),
+                subject: subject.to_string(),
                 words: words.clone(),
             });
         }
@@ -147,9 +179,45 @@ impl Alarms {
         }
     }
 
+    /// Tells which hosts have fallen silent and which are heard again. `silent` are all that are.
+    pub(crate) fn hear(&mut self, at: Timestamp, silent: BTreeSet<HostName>) {
+        if at.since(self.begun_at) < HEARD_WITHIN {
+            return;
+        }
+        let before = std::mem::take(&mut self.silent);
+        let notice = |host: &HostName, raised, words: &str| Notice {
+            at_us: at,
+            raised,
+            kind: AlarmKind::SilentHost,
+            subject: host.to_string(),
+            words: words.into(),
+        };
+        for host in silent.difference(&before) {
+            self.tell(notice(host, true, "no sample of its load comes"));
+        }
+        for host in before.difference(&silent) {
+            self.tell(notice(host, false, "samples of its load come again"));
+        }
+        self.silent = silent;
+    }
+
     /// A person has looked after a function: what comes next is told anew.
     pub(crate) fn released(&mut self, vm: &VmName) {
-        self.standing.remove(vm.as_str());
+        self.standing.remove(&Subject::Function(vm.clone()));
+    }
+
+    /// Gives the webhook time to take what waits for it.
+    pub(crate) async fn end(self) {
+        let Some(Webhook { notices, posts }) = self.webhook else {
+            return;
+        };
+        drop(notices);
+        if timeout(TOLD_WITHIN, posts).await.is_err() {
+            eprintln!(
+                "alarms: the webhook has not taken the last ones within {} s",
+                TOLD_WITHIN.as_secs()
+            );
+        }
     }
 
     fn tell(&self, notice: Notice) {
@@ -159,7 +227,7 @@ impl Alarms {
             notice.kind, notice.subject, notice.words
         );
         if let Some(webhook) = &self.webhook
-            && let Err(error) = webhook.try_send(notice)
+            && let Err(error) = webhook.notices.try_send(notice)
         {
             eprintln!("alarms: the webhook is not told of this one: {error}");
         }
@@ -167,31 +235,29 @@ impl Alarms {
 }
 
 /// What stands for a subject after a decision: an alarm or none. `None` when it says nothing about that.
-fn judge(
-    decision: &Decision,
-    moving: Option<&VmName>,
-    begun_at: Timestamp,
-) -> Option<(String, Option<AlarmKind>)> {
+fn judge(decision: &Decision, moving: Option<&VmName>) -> Option<(Subject, Option<AlarmKind>)> {
     match &decision.event {
         Event::Hold { host, reason, .. } => {
             let kind = match reason {
-                // Decided before the host's load was looked at: of that it says nothing.
-                HoldReason::NothingToMove | HoldReason::NothingFree | HoldReason::Busy { .. } => {
-                    return None;
-                }
-                HoldReason::StaleSample { .. } => Some(AlarmKind::SilentHost),
-                HoldReason::NoSample if decision.at_us.since(begun_at) >= HEARD_WITHIN => {
-                    Some(AlarmKind::SilentHost)
-                }
+                // Decided before the host's load was looked at, or without knowing it: of that it says nothing.
+                HoldReason::NothingToMove
+                | HoldReason::NothingFree
+                | HoldReason::Busy { .. }
+                | HoldReason::StaleSample { .. }
+                | HoldReason::NoSample => return None,
                 HoldReason::NoTargetFits { .. }
                 | HoldReason::NoGain { .. }
                 | HoldReason::NoUsefulMove { .. } => Some(AlarmKind::NoUsefulMove),
                 _ => None,
             };
-            Some((host.to_string(), kind))
+            Some((Subject::Host(host.clone()), kind))
         }
-        Event::Alarm { vm, verdict, .. } => Some((vm.to_string(), of_verdict(*verdict))),
-        Event::Settled { verdict, .. } => moving.map(|vm| (vm.to_string(), of_verdict(*verdict))),
+        Event::Alarm { vm, verdict, .. } => {
+            Some((Subject::Function(vm.clone()), of_verdict(*verdict)))
+        }
+        Event::Settled { verdict, .. } => {
+            moving.map(|vm| (Subject::Function(vm.clone()), of_verdict(*verdict)))
+        }
         _ => None,
     }
 }
@@ -251,21 +317,26 @@ mod tests {
         Decision::new(Timestamp::from_secs_f64(at_s), event)
     }
 
-    fn stale() -> HoldReason {
-        HoldReason::StaleSample { limit_ms: 12e3 }
+    fn useless() -> HoldReason {
+        HoldReason::NoTargetFits {
+            vm: VmName::new("f").unwrap(),
+            candidates: Vec::new(),
+            considered: 1,
+        }
     }
 
     #[test]
     fn what_stands_after_a_decision() {
-        let begun = Timestamp::from_secs_f64(100.0);
-        for (at_s, reason, kind) in [
-            (101.0, HoldReason::NoSample, None),
-            (131.0, HoldReason::NoSample, Some(AlarmKind::SilentHost)),
-            (101.0, stale(), Some(AlarmKind::SilentHost)),
-            (101.0, HoldReason::NotDue, None),
+        let host = Subject::Host(HostName::new("a").unwrap());
+        for (reason, stands) in [
+            (useless(), Some(Some(AlarmKind::NoUsefulMove))),
+            (HoldReason::NotDue, Some(None)),
+            (HoldReason::NoSample, None),
+            (HoldReason::StaleSample { limit_ms: 12e3 }, None),
         ] {
-            let stands = judge(&hold(at_s, reason.clone()), None, begun);
-            assert_eq!(stands, Some(("a".into(), kind)), "{at_s} {reason:?}");
+            let seen = judge(&hold(1.0, reason.clone()), None);
+            let stands = stands.map(|kind| (host.clone(), kind));
+            assert_eq!(seen, stands, "{reason:?}");
         }
     }
 
@@ -286,13 +357,30 @@ mod tests {
         let address = format!("http://{}/canary", listener.local_addr().unwrap());
         let folder = tempfile::tempdir().unwrap();
         let mut alarms = Alarms::new(Timestamp(0), Some(&settings(&folder, &address))).unwrap();
-        for reason in [stale(), stale(), HoldReason::NotDue, HoldReason::NotDue] {
+        for reason in [useless(), useless(), HoldReason::NotDue, HoldReason::NotDue] {
             alarms.take(&hold(1.0, reason), None);
         }
-        drop(alarms);
+        // One without a function, of which nothing is decided, too. At first it may just not have been asked.
+        let silent = BTreeSet::from([HostName::new("b").unwrap()]);
+        for (at_s, silent) in [
+            (29.0, silent.clone()),
+            (31.0, silent.clone()),
+            (41.0, silent),
+            (51.0, BTreeSet::new()),
+        ] {
+            alarms.hear(Timestamp::from_secs_f64(at_s), silent);
+        }
+        // What waits is told yet.
+        let ended = tokio::spawn(alarms.end());
         let mut told = Vec::new();
         // The first answer is that of a service in trouble: it is told again.
-        for status in ["503 Service Unavailable", "200 OK", "200 OK"] {
+        for status in [
+            "503 Service Unavailable",
+            "200 OK",
+            "200 OK",
+            "200 OK",
+            "200 OK",
+        ] {
             let (mut peer, _) = listener.accept().await.unwrap();
             let mut request = String::new();
             while !request.ends_with('}') {
@@ -308,8 +396,18 @@ mod tests {
             let notice: Notice = serde_json::from_str(body).unwrap();
             told.push((notice.raised, notice.kind));
         }
-        let kind = AlarmKind::SilentHost;
-        assert_eq!(told, [(true, kind), (true, kind), (false, kind)]);
+        ended.await.unwrap();
+        let (useless, silent) = (AlarmKind::NoUsefulMove, AlarmKind::SilentHost);
+        assert_eq!(
+            told,
+            [
+                (true, useless),
+                (true, useless),
+                (false, useless),
+                (true, silent),
+                (false, silent)
+            ]
+        );
     }
 
     #[tokio::test]

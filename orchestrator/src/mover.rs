@@ -8,6 +8,7 @@ use drivers::{Driver, DriverError, Plan};
 use record::decision::{End, MigrationId};
 use record::{Event, Timestamp, VmName};
 use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::recording::MoveFact;
 use crate::survey::Seen;
@@ -28,6 +29,8 @@ pub enum News {
 pub struct Mover<D> {
     driver: Arc<D>,
     plans: BTreeMap<MigrationId, Plan>,
+    /// The last inspection of each.
+    inspections: BTreeMap<MigrationId, AbortHandle>,
     news: mpsc::Sender<News>,
 }
 
@@ -37,6 +40,7 @@ impl<D: Driver> Mover<D> {
         Self {
             driver,
             plans: BTreeMap::new(),
+            inspections: BTreeMap::new(),
             news,
         }
     }
@@ -75,24 +79,34 @@ impl<D: Driver> Mover<D> {
                     mode: *mode,
                 };
                 self.plans.insert(*migration, plan);
-                self.spawn(*migration, copy);
+                drop(self.spawn(*migration, copy));
             }
-            Event::Inspect { migration } => self.spawn(*migration, inspect),
-            Event::Cancel { migration, .. } => self.spawn(*migration, cancel),
+            Event::Inspect { migration } => {
+                let inspection = self.spawn(*migration, inspect);
+                let inspection = inspection.map(|task| task.abort_handle());
+                // What an earlier one has seen meanwhile is not the answer to this one. It only looks: it may end anywhere.
+                if let Some(earlier) =
+                    inspection.and_then(|this| self.inspections.insert(*migration, this))
+                {
+                    earlier.abort();
+                }
+            }
+            Event::Cancel { migration, .. } => drop(self.spawn(*migration, cancel)),
             Event::Run { migration, end } => {
                 let end = *end;
-                self.spawn(*migration, move |driver, plan, news| {
+                drop(self.spawn(*migration, move |driver, plan, news| {
                     run(driver, plan, news, end)
-                });
+                }));
             }
             Event::Discard { migration, end } => {
                 let end = *end;
-                self.spawn(*migration, move |driver, plan, news| {
+                drop(self.spawn(*migration, move |driver, plan, news| {
                     discard(driver, plan, news, end)
-                });
+                }));
             }
             Event::Settled { migration, .. } => {
                 self.plans.remove(migration);
+                self.inspections.remove(migration);
             }
             Event::Hold { .. }
             | Event::Alarm { .. }
@@ -105,17 +119,15 @@ impl<D: Driver> Mover<D> {
         &self,
         migration: MigrationId,
         work: impl FnOnce(Arc<D>, Plan, mpsc::Sender<News>) -> F,
-    ) {
-        let Some(plan) = self.plans.get(&migration) else {
-            return;
-        };
+    ) -> Option<JoinHandle<()>> {
+        let plan = self.plans.get(&migration)?;
         let future = work(Arc::clone(&self.driver), plan.clone(), self.news.clone());
         let news = self.news.clone();
-        tokio::spawn(async move {
+        Some(tokio::spawn(async move {
             let input = future.await;
             // Nobody hears it only when the orchestrator is ending.
             news.send(News::Input(input)).await.ok();
-        });
+        }))
     }
 }
 

@@ -1,32 +1,34 @@
 //! The loop: one turn takes what has come in, lets the controller decide, writes all of it down, and only then has it done.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use control::{Controller, Input, View};
+use control::{Controller, Freshness, Input, View};
 use drivers::nova::CredentialsError;
 use drivers::{Driver, Libvirt, Nova, Qemu};
-use record::{Decision, Event, Timestamp, VmName};
+use record::{Decision, Event, HostName, Timestamp, VmName};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use crate::agent::Watch;
 use crate::alarm::{AlarmError, Alarms};
 use crate::api::{self, ApiError};
 use crate::config::{Config, Engine};
 use crate::journal::{Journal, JournalError, Turn};
 use crate::learn::Learner;
 use crate::mover::{Mover, News};
+use crate::prometheus::PrometheusError;
 use crate::recording::{MoveFact, Recording};
 use crate::snmp::{SnmpError, Totals};
+use crate::sources::Sources;
 use crate::survey::{self, Seen, Sightings, Survey};
 
 /// News that wait for the loop; a sender waits when there are more.
-const NEWS_WAITING_MAX: usize = 1024;
+pub(crate) const NEWS_WAITING_MAX: usize = 1024;
 /// Samples that are taken in one turn.
 const SAMPLES_A_TURN_MAX: usize = 256;
 /// Requests of persons that wait for the loop.
@@ -61,9 +63,9 @@ pub enum OrchestratorError {
         /// What moves.
         vm: VmName,
         /// From where.
-        source_host: record::HostName,
+        source_host: HostName,
         /// To where.
-        target: record::HostName,
+        target: HostName,
     },
     /// It is not known who Forestall is to the cloud.
     #[error(transparent)]
@@ -74,6 +76,9 @@ pub enum OrchestratorError {
     /// The agents cannot be asked.
     #[error(transparent)]
     Snmp(#[from] SnmpError),
+    /// The exporters cannot be asked.
+    #[error(transparent)]
+    Prometheus(#[from] PrometheusError),
     /// Nobody can be answered.
     #[error(transparent)]
     Api(#[from] ApiError),
@@ -117,39 +122,65 @@ async fn run_with<D: Driver>(
     config: Config,
     stop: impl Future<Output = ()>,
 ) -> Result<(), OrchestratorError> {
-    let mut watch = Watch::new(&config.snmp, &config.snmp.access()?)?;
-    let (news_in, news) = mpsc::channel(NEWS_WAITING_MAX);
-    let mut orchestrator = Orchestrator::begin(driver, &config, news_in)?;
+    let mut sources = Sources::new(&config)?;
     let (samples_in, samples) = mpsc::channel(NEWS_WAITING_MAX);
-    let (requests_in, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
-    let api = match &config.api {
-        Some(api) => Some(api::start(api, &config.journal, requests_in).await?),
-        None => None,
-    };
+    let running = Running::begin(driver, &config, samples).await?;
     let (stop_asking, asked_enough) = oneshot::channel::<()>();
-    let agents: JoinHandle<Totals> = tokio::spawn(async move {
+    let asking: JoinHandle<Option<Totals>> = tokio::spawn(async move {
         // Dropping the other end tells it, too.
-        watch
+        sources
             .run(&samples_in, async { drop(asked_enough.await) })
             .await;
-        watch.totals()
+        sources.totals()
     });
-    let ended = orchestrator
-        .until(
-            stop,
-            Inbox {
+    let ended = running.until(stop).await;
+    drop(stop_asking);
+    if let Ok(Some(totals)) = asking.await {
+        eprintln!("snmp: {totals}");
+    }
+    ended
+}
+
+/// An orchestrator that has looked into its journal and answers persons, wherever its samples come from.
+pub(crate) struct Running<D> {
+    orchestrator: Orchestrator<D>,
+    inbox: Inbox,
+    api: Option<api::Serving>,
+}
+
+impl<D: Driver> Running<D> {
+    pub(crate) async fn begin(
+        driver: D,
+        config: &Config,
+        samples: mpsc::Receiver<Input>,
+    ) -> Result<Self, OrchestratorError> {
+        let (news_in, news) = mpsc::channel(NEWS_WAITING_MAX);
+        let orchestrator = Orchestrator::begin(driver, config, news_in)?;
+        let (requests_in, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
+        let api = match &config.api {
+            Some(api) => Some(api::start(api, &config.journal, requests_in).await?),
+            None => None,
+        };
+        Ok(Self {
+            orchestrator,
+            inbox: Inbox {
                 news,
                 samples,
                 requests,
             },
-        )
-        .await;
-    drop(stop_asking);
-    drop(api);
-    if let Ok(totals) = agents.await {
-        eprintln!("snmp: {totals}");
+            api,
+        })
     }
-    ended
+
+    pub(crate) async fn until(
+        mut self,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), OrchestratorError> {
+        let ended = self.orchestrator.until(stop, self.inbox).await;
+        drop(self.api);
+        self.orchestrator.alarms.end().await;
+        ended
+    }
 }
 
 /// What comes in.
@@ -171,8 +202,11 @@ struct Orchestrator<D> {
     sightings: Sightings,
     survey: Survey,
     news: mpsc::Sender<News>,
-    /// It was told to end, and begins nothing new.
+    /// It was told to end, or has to, and begins nothing new.
     ending: bool,
+    /// Why it has to: nothing is begun that the journal does not know. Moves that it knows go on to their verdict all the same; where
+    /// they are is looked at again after a restart.
+    failed: Option<JournalError>,
 }
 
 impl<D: Driver> Orchestrator<D> {
@@ -233,6 +267,7 @@ impl<D: Driver> Orchestrator<D> {
             survey: Survey::default(),
             news,
             ending: false,
+            failed: None,
             learner,
             alarms: Alarms::new(begun_at, config.alarms.as_ref())?,
         };
@@ -269,19 +304,39 @@ impl<D: Driver> Orchestrator<D> {
                 () = sleep(wait.unwrap_or_default()), if wait.is_some() => drop(self.turn(vec![Input::Timeout])?),
                 _ = look.tick(), if end_at.is_none() => {
                     let now = Timestamp::now();
-                    self.survey.begin(&self.driver, &self.controller.view(now), &self.news);
-                    self.journal.thin(now)?;
+                    let view = self.controller.view(now);
+                    self.survey.begin(&self.driver, &view, &self.news);
+                    self.alarms.hear(now, silent(&view));
+                    let thinned = self.journal.thin(now);
+                    self.written(thinned);
                 }
-                () = &mut stop, if end_at.is_none() => {
-                    end_at = Some(Instant::now() + END_WITHIN);
-                    self.ending = true;
-                }
-                () = at(end_at), if end_at.is_some() => return Ok(()),
+                () = &mut stop, if end_at.is_none() => self.ending = true,
+                () = at(end_at), if end_at.is_some() => return self.ended(),
             }
-            if self.ending && !self.mover.busy() {
-                return Ok(());
+            if self.ending {
+                end_at.get_or_insert_with(|| Instant::now() + END_WITHIN);
+                if !self.mover.busy() {
+                    return self.ended();
+                }
             }
         }
+    }
+
+    /// The journal has taken something, or this ends.
+    fn written(&mut self, written: Result<(), JournalError>) {
+        if let Err(error) = written {
+            if self.failed.is_none() {
+                eprintln!(
+                    "{error}. No move begins any more; those under way go on to their verdict"
+                );
+            }
+            self.ending = true;
+            self.failed.get_or_insert(error);
+        }
+    }
+
+    fn ended(&mut self) -> Result<(), OrchestratorError> {
+        self.failed.take().map_or(Ok(()), |error| Err(error.into()))
     }
 
     fn hear(&mut self, news: News) -> Result<(), OrchestratorError> {
@@ -298,7 +353,8 @@ impl<D: Driver> Orchestrator<D> {
         migration: u64,
         fact: MoveFact,
     ) -> Result<(), OrchestratorError> {
-        self.journal.fact(at, migration, &fact)?;
+        let written = self.journal.fact(at, migration, &fact);
+        self.written(written);
         self.learner.fact(at, migration, &fact);
         self.record(|recording| recording.fact(at, migration, fact))
     }
@@ -330,7 +386,7 @@ impl<D: Driver> Orchestrator<D> {
         Ok(())
     }
 
-    /// Inputs in, decisions out, both on the disk before anything is done.
+    /// Inputs in, decisions out, both on the disk before anything is done; where that fails, what `failed` says is done.
     fn turn(&mut self, inputs: Vec<Input>) -> Result<Vec<Decision>, OrchestratorError> {
         let mut taken = Vec::with_capacity(inputs.len());
         let mut decisions = Vec::new();
@@ -355,12 +411,16 @@ impl<D: Driver> Orchestrator<D> {
             }
         }
         let known = self.known(&taken, &decisions);
-        self.journal.turn(Turn {
+        let written = self.journal.turn(Turn {
             inputs: &taken,
             decisions: &decisions,
             known: &known,
             learned: &learned,
-        })?;
+        });
+        self.written(written);
+        if self.failed.is_some() {
+            decisions.retain(|decision| !matches!(decision.event, Event::Start { .. }));
+        }
         for (_, input) in &taken {
             if let Input::Release { vm } = input {
                 self.alarms.released(vm);
@@ -408,6 +468,13 @@ impl<D: Driver> Orchestrator<D> {
             None => Ok(()),
         }
     }
+}
+
+/// Hosts of whose load nothing is known any more.
+fn silent(view: &View) -> BTreeSet<HostName> {
+    let silent = view.hosts.iter();
+    let silent = silent.filter(|host| host.freshness == Freshness::Silent);
+    silent.map(|host| host.host.clone()).collect()
 }
 
 async fn at(instant: Option<Instant>) {

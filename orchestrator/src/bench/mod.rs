@@ -1,24 +1,36 @@
 //! `forestall bench orchestrator`: what watching a fleet costs, on this machine, now.
 //!
 //! Thousands of simulated agents, in a process of their own so that their work is not counted, are asked by the very
-//! [`Watch`](crate::agent::Watch) that watches real ones; then Debian's `prometheus-snmp-exporter` scrapes the same agents.
+//! [`Watch`](crate::agent::Watch) that watches real ones; then Debian's `prometheus-snmp-exporter` scrapes the same agents. Then the
+//! controller alone (`control_calls.rs`), the loop from a sample to the driver (`start.rs`), and the journal (`journal.rs`).
 
 mod agents;
+mod control_calls;
 mod exporter;
+mod journal;
+mod start;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use serde::Serialize;
+use control::Settings;
+use drivers::qemu::QemuConfig;
+use record::HostName;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::config::{Config, Engine, SCHEMA};
+use crate::journal::JournalError;
+use crate::run::OrchestratorError;
 use crate::snmp::{Access, AuthProtocol, PrivacyProtocol, Secret, SnmpError, SnmpVersion};
 pub use agents::serve;
+pub use control_calls::Calls;
 pub use exporter::Exporter;
 pub use watch::Polling;
 
@@ -40,21 +52,55 @@ pub struct Options {
     pub period: Duration,
     /// How long is measured, each of the pollers with each version.
     pub measured: Duration,
-    /// This program, to be started as the simulated agents.
+    /// This program, to be started as the simulated agents and as the controller alone.
     pub own: PathBuf,
 }
+
+/// Hosts of the fleet in which moves begin.
+const FLEET: u32 = 1000;
 
 /// All figures; what was not measured is null.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// Watching agents.
     pub snmp: Figures,
-    /// Not measured yet.
-    pub control: Option<()>,
-    /// Not measured yet.
-    pub start_after_sample_ms: Option<()>,
-    /// Not measured yet.
-    pub journal_records_per_s: Option<()>,
+    /// The controller alone.
+    pub control: Calls,
+    /// From the sample that decides a move until the driver is told to make it, in a fleet of 1000 hosts that tell their load every
+    /// second.
+    pub start_after_sample_ms: Spread,
+    /// Records a second that the journal takes, in turns as the loop makes them when it has much to do.
+    pub journal_records_per_s: f64,
+    /// A turn that the journal has on the disk before anything is done.
+    pub journal_synced_turn_ms: Spread,
+}
+
+/// How long something took; its key has the unit, milliseconds where it is made here.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    /// Median.
+    pub p50: f64,
+    /// 99th percentile.
+    pub p99: f64,
+    /// How often.
+    pub n: usize,
+}
+
+impl Spread {
+    fn of(mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        let at = |q: f64| {
+            let rank = (times.len().saturating_sub(1) as f64 * q).round() as usize;
+            times
+                .get(rank)
+                .map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
+        };
+        Self {
+            p50: at(0.5),
+            p99: at(0.99),
+            n: times.len(),
+        }
+    }
 }
 
 /// Figures of watching agents. Those without a version are v3's, the default.
@@ -104,6 +150,29 @@ pub enum BenchError {
     /// The poller did not.
     #[error(transparent)]
     Snmp(#[from] SnmpError),
+    /// The controller alone was not measured.
+    #[error("cannot measure the controller: {0}")]
+    Control(String),
+    /// There is no room for a journal.
+    #[error("cannot make a folder for a journal: {0}")]
+    Folder(io::Error),
+    /// The journal cannot be written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The loop did not begin.
+    #[error(transparent)]
+    Orchestrator(#[from] OrchestratorError),
+    /// It ended before enough was measured.
+    #[error("the orchestrator ended: {0}")]
+    Ended(String),
+    /// Samples that should have begun moves did not.
+    #[error("{begun} of {asked} moves have begun")]
+    NeverBegan {
+        /// So many did.
+        begun: usize,
+        /// So many should have.
+        asked: usize,
+    },
     /// The system does not tell how much CPU was used.
     #[error("cannot read this process's CPU time: {0}")]
     CpuTime(io::Error),
@@ -122,6 +191,10 @@ pub async fn run(options: &Options) -> Result<Report, BenchError> {
     }
     let v3 = versioned(options, SnmpVersion::V3).await?;
     let v2c = versioned(options, SnmpVersion::V2c).await?;
+    let control = control_calls::measure(&options.own).await?;
+    let fleet = fleet(FLEET);
+    let start_after_sample_ms = start::measure(&fleet).await?;
+    let writing = journal::measure(&fleet)?;
     Ok(Report {
         snmp: Figures {
             agents: options.agents,
@@ -133,9 +206,10 @@ pub async fn run(options: &Options) -> Result<Report, BenchError> {
             v3,
             v2c,
         },
-        control: None,
-        start_after_sample_ms: None,
-        journal_records_per_s: None,
+        control,
+        start_after_sample_ms,
+        journal_records_per_s: writing.records_per_s,
+        journal_synced_turn_ms: writing.synced_turn_ms,
     })
 }
 
@@ -156,6 +230,32 @@ async fn versioned(options: &Options, version: SnmpVersion) -> Result<Versioned,
         exporter,
         exporter_missing,
     })
+}
+
+/// Names of so many hosts.
+fn fleet(hosts: u32) -> Vec<HostName> {
+    let name = |number| HostName::new(&format!("agent-{number}")).ok();
+    (0..hosts).filter_map(name).collect()
+}
+
+/// A configuration of which only the journal and the settings are used: samples come from elsewhere, and so does the driver.
+fn config(journal: PathBuf, control: Settings) -> Config {
+    Config {
+        schema: SCHEMA,
+        journal,
+        journal_mib_max: None,
+        recording: None,
+        api: None,
+        alarms: None,
+        snmp: None,
+        prometheus: None,
+        control,
+        engine: Engine::Qemu(QemuConfig {
+            downtime_limit_ms: 300,
+            bandwidth_bytes_per_s: 1,
+            vms: BTreeMap::new(),
+        }),
+    }
 }
 
 /// How the simulated agents are asked.
