@@ -23,6 +23,9 @@ pub struct Cell {
     pub subject: Subject,
     /// RFC 3339.
     pub measured_at: String,
+    /// The command line that had it measured; cells of before 2026-11-29 do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
     /// Processor, cores and accelerator, in words.
     pub machine: String,
     /// The machine as programs see it.

@@ -367,6 +367,7 @@ fn run_campaign(path: &Path, arguments: &RunArguments) -> Result<Outcome, Failur
         parts,
         out: out.clone(),
         resume: arguments.resume,
+        command: command_line(),
     };
     let interrupted = interruption()?;
     let offer = lab::check::look();
@@ -440,10 +441,7 @@ fn run(mut arguments: RunArguments) -> Result<Outcome, Failure> {
         out,
         resume: arguments.resume,
         profile: arguments.machine_profile,
-        command: std::iter::once("forestall".to_owned())
-            .chain(std::env::args().skip(1))
-            .collect::<Vec<_>>()
-            .join(" "),
+        command: command_line(),
     };
     let interrupted = interruption()?;
     let offer = lab::check::look();
@@ -491,4 +489,12 @@ fn verify(dir: &Path) -> Result<Outcome, Failure> {
         kind: FailureKind::Work,
         error: anyhow!("{} figures differ from the raw data", differences.len()),
     })
+}
+
+/// This command line as a person would type it.
+fn command_line() -> String {
+    std::iter::once("forestall".to_owned())
+        .chain(std::env::args().skip(1))
+        .collect::<Vec<_>>()
+        .join(" ")
 }

@@ -35,12 +35,15 @@ pub struct Request {
     pub out: PathBuf,
     /// Go on with what is there already.
     pub resume: bool,
+    /// The command line, for the report.
+    pub command: String,
 }
 
 /// What all cells need.
 struct Bench<'a> {
     campaign: &'a Campaign,
     out: &'a Path,
+    command: &'a str,
     offer: &'a Offer,
     accelerator: Accelerator,
     interrupted: &'a AtomicBool,
@@ -84,6 +87,7 @@ pub fn run(
     let mut bench = Bench {
         campaign,
         out: &request.out,
+        command: &request.command,
         offer,
         accelerator,
         interrupted,
@@ -318,6 +322,7 @@ impl Bench<'_> {
                 measured_at: jiff::Timestamp::now()
                     .strftime("%Y-%m-%dT%H:%M:%SZ")
                     .to_string(),
+                command: Some(self.command.to_owned()),
                 machine: machine(self.accelerator),
                 environment: environment(self.offer, self.accelerator, links),
                 foreign_load: Some(foreign),

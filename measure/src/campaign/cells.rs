@@ -141,19 +141,43 @@ impl Cells {
         Ok(cells)
     }
 
-    /// Where and when the parts that there are were measured.
-    #[must_use]
-    pub fn parts(&self) -> Vec<PartMade> {
+    /// All of them, spoilt ones, too.
+    fn all(&self) -> Vec<&Cell> {
         let placements = self.placements.iter().map(|of| &of.cell);
         let jitter = self.jitter.iter().map(|of| &of.cell);
         let loads = self.loads.iter().map(|of| &of.cell);
         let migrations = self.migrations.iter().map(|of| &of.cell);
-        let all: Vec<&Cell> = placements
+        placements
             .chain(jitter)
             .chain(loads)
             .chain(migrations)
             .chain(&self.spoilt)
+            .collect()
+    }
+
+    /// The first that was measured and the newest; `None` when there is none.
+    #[must_use]
+    pub fn ends(&self) -> Option<(&Cell, &Cell)> {
+        let mut all = self.all();
+        all.sort_by_key(|cell| &cell.measured_at);
+        Some((*all.first()?, *all.last()?))
+    }
+
+    /// The command lines that had them measured, each once.
+    #[must_use]
+    pub fn command(&self) -> Option<String> {
+        let all: BTreeSet<&str> = self
+            .all()
+            .into_iter()
+            .filter_map(|cell| cell.command.as_deref())
             .collect();
+        (!all.is_empty()).then(|| all.into_iter().collect::<Vec<_>>().join("; "))
+    }
+
+    /// Where and when the parts that there are were measured.
+    #[must_use]
+    pub fn parts(&self) -> Vec<PartMade> {
+        let all = self.all();
         let made = |part: Part| {
             let own: Vec<&&Cell> = all
                 .iter()
@@ -230,15 +254,23 @@ fn seconds(span: Span, at: Timestamp) -> f64 {
     ms_between(span.start, at) / 1e3
 }
 
+/// What came in at the player's link layer: the capture, or, where only that was kept, what `forestall measure intervals` read of it.
+fn arrivals(folder: &Path) -> Result<Vec<ArrivalRow>, MeasureError> {
+    let pcap = folder.join("arrivals.pcap");
+    if !pcap.exists() {
+        return Ok(read_csv(&folder.join("arrivals.csv"))?);
+    }
+    let measured = Measured::read(&pcap, None);
+    let measured = measured.map_err(|error| nonsense(&pcap, error.to_string()))?;
+    Ok(measured.rows())
+}
+
 impl Of<PlacementCell> {
     fn placement(folder: &Path, cell: Cell) -> Result<Self, MeasureError> {
         let span = span(folder)?;
         let shown: Vec<FrameRow> = read_csv(&folder.join("frames.csv"))?;
         let pings: Vec<record::raw::PingRow> = read_csv(&folder.join("ping.csv"))?;
-        let pcap = folder.join("arrivals.pcap");
-        let arrivals = Measured::read(&pcap, None)
-            .map_err(|error| nonsense(&pcap, error.to_string()))?
-            .rows();
+        let arrivals = arrivals(folder)?;
         let fresh = shown
             .iter()
             .filter(|row| span.contains(row.shown_us) && frames::is_new(row));

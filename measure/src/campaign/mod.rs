@@ -14,12 +14,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use record::file::{write_atomically, write_json};
+use record::results::Environment;
 use serde::{Deserialize, Serialize};
 
 pub use cells::Cells;
 pub use findings::Finding;
 pub use tables::Table;
 
+use crate::drawing::png::png;
 use crate::folder::MeasureError;
 use crate::verify::{Difference, of_results};
 
@@ -28,6 +30,14 @@ use crate::verify::{Difference, of_results};
 pub struct Results {
     /// Version of the format, [`record::SCHEMA`].
     pub schema: u32,
+    /// What was measured: the thesis.
+    pub scenario: String,
+    /// When the first cell was, RFC 3339.
+    pub started_at: Option<String>,
+    /// The command lines that had the cells measured; `null` where none of them says.
+    pub command: Option<String>,
+    /// The machine of the newest cell; a part has its own, and each cell all of it.
+    pub environment: Option<Environment>,
     /// Which cells it is made of, part by part.
     pub parts: Vec<PartMade>,
     /// By name: `table2`, ….
@@ -78,8 +88,13 @@ pub fn report(folders: &[PathBuf]) -> Result<Report, MeasureError> {
         .keys()
         .map(|file| (file.trim_end_matches(".svg").to_owned(), file.clone()))
         .collect();
+    let ends = cells.ends();
     let results = Results {
         schema: record::SCHEMA,
+        scenario: "thesis".into(),
+        started_at: ends.map(|(first, _)| first.measured_at.clone()),
+        command: cells.command(),
+        environment: ends.map(|(_, newest)| newest.environment.clone()),
         parts: cells.parts(),
         tables,
         figures,
@@ -94,7 +109,7 @@ pub fn report(folders: &[PathBuf]) -> Result<Report, MeasureError> {
 }
 
 impl Report {
-    /// Writes `report.html`, `results.json`, a CSV for each table and an SVG for each figure; says where the report is.
+    /// Writes `report.html`, `results.json`, a CSV for each table, an SVG and a PNG for each figure; says where the report is.
     ///
     /// # Errors
     /// When one cannot be written.
@@ -108,6 +123,15 @@ impl Report {
         }
         write_json(&folder.join("results.json"), &self.results)?;
         put("report.html", &self.page)?;
+        // Last: all else is there where they cannot be made.
+        for (name, drawing) in &self.drawings {
+            let path = folder.join(name).with_extension("png");
+            let image = png(drawing).map_err(|error| MeasureError::Nonsense {
+                path: path.clone(),
+                text: error.to_string(),
+            })?;
+            write_atomically(&path, &image)?;
+        }
         Ok(folder.join("report.html"))
     }
 }
@@ -127,7 +151,6 @@ mod tests {
     use record::campaign::{Cell, MoveRow, Subject};
     use record::file::write_csv;
     use record::raw::{FrameRow, FrameStatus, LoadRow, PacketRow, PhaseRow};
-    use record::results::Environment;
     use record::{SCHEMA, Timestamp};
 
     const START_US: u64 = 1_790_000_000_000_000;
@@ -140,6 +163,7 @@ mod tests {
             schema: SCHEMA,
             subject,
             measured_at: "2026-11-27T08:00:00Z".into(),
+            command: Some("forestall lab run thesis".into()),
             machine: "a machine, tcg".into(),
             environment: Environment::default(),
             foreign_load: Some(0.01),

@@ -20,7 +20,7 @@ const SECTIONS: [(&str, &[&str]); 3] = [
     (
         "3.2 Where the delay comes from",
         &[
-            "table2", "table3", "table4", "figure4", "figure5", "figure6", "jitter",
+            "table2", "table3", "table4", "figure4", "figure5", "figure6", "jitter", "variants",
         ],
     ),
     (

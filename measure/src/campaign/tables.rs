@@ -109,6 +109,12 @@ pub fn all(cells: &Cells) -> BTreeMap<String, Table> {
         tables.insert("table2".to_owned(), table2(cells));
         tables.insert("table3".to_owned(), table3(cells));
         tables.insert("table4".to_owned(), table4(cells));
+        if VARIANTS
+            .iter()
+            .any(|(name, _)| !placement(cells, name).is_empty())
+        {
+            tables.insert("variants".to_owned(), variants(cells));
+        }
     }
     if !cells.jitter.is_empty() {
         tables.insert("jitter".to_owned(), jitter(cells));
@@ -160,36 +166,64 @@ pub(super) fn excess(cells: &Cells, name: &str) -> Option<Estimate> {
 }
 
 fn table2(cells: &Cells) -> Table {
-    let repeats = cells
-        .placements
-        .iter()
-        .filter_map(|of| match &of.cell.subject {
-            Subject::Placement { repeat, .. } => Some(*repeat),
-            _ => None,
-        })
-        .max()
-        .unwrap_or(1);
-    let mut columns: Vec<String> = (1..=repeats).map(|repeat| format!("{repeat}")).collect();
-    columns.push("mean".into());
     let title = "Table 2: application-level delay of video live streaming in each scenario";
-    let mut table = Table::new(title, "ms", columns);
+    let mut table = Table::new(title, "ms", by_repeat(cells));
     for printed in &THESIS.table2_scenarios {
-        let own = placement(cells, &printed.name);
-        let mut row: Vec<Entry> = (0..repeats as usize)
-            .map(|at| {
-                let printed = [printed.first_ms, printed.second_ms].get(at).copied();
-                let one = own.get(at);
-                let estimate = one.and_then(|cell| Estimate::mean_of(&[&cell.shots_ms]));
-                Entry::of(estimate, printed)
-            })
-            .collect();
-        row.push(Entry::of(
-            delay(cells, &printed.name),
-            Some(printed.mean_ms),
-        ));
-        table.row(&printed.name, &row);
+        let known = [printed.first_ms, printed.second_ms, printed.mean_ms];
+        table.row(&printed.name, &delays(cells, &printed.name, Some(known)));
     }
     table
+}
+
+/// What has one thing other than the placement `non-virtualized`.
+const VARIANTS: [(&str, &str); 2] = [
+    ("non-virtualized-udp", "by UDP, 30 frames a second"),
+    ("non-virtualized-60fps", "by TCP, 60 frames a second"),
+];
+
+fn variants(cells: &Cells) -> Table {
+    let title =
+        "UDP against TCP on the same path (3.1.2), and a camera of 60 frames a second (3.3)";
+    let mut table = Table::new(title, "ms", by_repeat(cells));
+    let as_it_is = ("non-virtualized", "by TCP, 30 frames a second");
+    for (name, words) in std::iter::once(&as_it_is).chain(&VARIANTS) {
+        table.row(words, &delays(cells, name, None));
+    }
+    table
+}
+
+/// How often a placement was measured at most.
+fn repeats(cells: &Cells) -> u32 {
+    let repeat = |of: &Of<PlacementCell>| match &of.cell.subject {
+        Subject::Placement { repeat, .. } => Some(*repeat),
+        _ => None,
+    };
+    cells
+        .placements
+        .iter()
+        .filter_map(repeat)
+        .max()
+        .unwrap_or(1)
+}
+
+/// A column for each measurement, and one for their mean.
+fn by_repeat(cells: &Cells) -> Vec<String> {
+    let each = (1..=repeats(cells)).map(|repeat| repeat.to_string());
+    each.chain(["mean".to_owned()]).collect()
+}
+
+/// The delays of a placement by measurement and their mean, beside the first, the second and the mean that are printed.
+fn delays(cells: &Cells, name: &str, printed: Option<[f64; 3]>) -> Vec<Entry> {
+    let own = placement(cells, name);
+    let each = (0..repeats(cells) as usize).map(|at| {
+        let estimate = own
+            .get(at)
+            .and_then(|cell| Estimate::mean_of(&[&cell.shots_ms]));
+        let known = printed.filter(|_| at < 2).map(|known| known[at]);
+        Entry::of(estimate, known)
+    });
+    let mean = Entry::of(delay(cells, name), printed.map(|[.., mean]| mean));
+    each.chain([mean]).collect()
 }
 
 fn table3(cells: &Cells) -> Table {

@@ -2,4 +2,5 @@
 
 pub mod axes;
 pub mod page;
+pub mod png;
 pub mod svg;
