@@ -21,7 +21,9 @@ pub struct QemuConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QemuEnd {
-    /// Address of its monitor, `host:port` on the management network.
+    /// Address of its monitor: `host:port` on the management network, or `unix:PATH` for a QEMU of this machine, in a folder
+    /// that nobody else may enter. Not for a socket that is forwarded from elsewhere: when its tunnel breaks it looks as if
+    /// QEMU had ended.
     pub monitor: String,
     /// Address at which it takes a migration, `host:port` on the management network.
     pub incoming: String,

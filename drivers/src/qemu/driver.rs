@@ -215,8 +215,7 @@ async fn copy_end(source: &mut Monitor, cancel: &Notify) -> Result<(), MonitorEr
     loop {
         tokio::select! {
             event = source.event(STATUS_EVERY) => {
-                let event = event?;
-                match event.as_ref().and_then(|event| event.get("event")?.as_str()) {
+                match event?.as_deref() {
                     Some("STOP") => stopped_at = Some(Instant::now()),
                     Some("RESUME") => stopped_at = None,
                     _ => {}

@@ -7,6 +7,7 @@
 pub mod config;
 mod driver;
 pub mod monitor;
+mod stream;
 
 pub use config::{QemuConfig, QemuEnd};
 pub use driver::Qemu;
