@@ -130,6 +130,10 @@ impl Config {
             .snmp
             .check()
             .map_err(|error| wrong(error.to_string()))?;
+        if let Engine::Qemu(qemu) = &config.engine {
+            qemu.check()
+                .map_err(|error| wrong(format!("engine.qemu: {error}")))?;
+        }
         Ok(config)
     }
 }

@@ -1,6 +1,7 @@
 //! What the QEMU driver has to be told.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU8;
 
 use record::{HostName, VmName};
 use serde::{Deserialize, Serialize};
@@ -11,8 +12,18 @@ use serde::{Deserialize, Serialize};
 pub struct QemuConfig {
     /// Longest stop that QEMU may plan for the last pages (`downtime-limit`).
     pub downtime_limit_ms: u64,
-    /// Rate that copying may use (`max-bandwidth`).
+    /// Rate that copying may use (`max-bandwidth`). In post-copy, in which the guest waits for its memory, it is not limited.
     pub bandwidth_bytes_per_s: u64,
+    /// Slow the guest down when it writes faster than can be copied (`auto-converge`).
+    #[serde(default)]
+    pub auto_converge: bool,
+    /// Copy over so many connections at once, 1 to 255 (`multifd`). One, where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multifd_channels: Option<NonZeroU8>,
+    /// Switch to post-copy when pre-copy has not come to its end after this. Never, where nothing is said: a guest in
+    /// post-copy is lost when either host fails, and stands still when the line between them does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post_copy_after_s: Option<u64>,
     /// Where each virtual machine may be, host by host.
     pub vms: BTreeMap<VmName, BTreeMap<HostName, QemuEnd>>,
 }
@@ -30,4 +41,58 @@ pub struct QemuEnd {
     /// Program and arguments that start a QEMU on that host, held (`-S`) and waiting (`-incoming defer`), and return 0 once
     /// it has started.
     pub launch: Vec<String>,
+}
+
+/// Why settings of the QEMU driver cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QemuConfigError {
+    /// Several connections and post-copy.
+    #[error(
+        "multifd_channels and post_copy_after_s exclude each other: in QEMU before 10.1 pages that still come in over another \
+         connection may overwrite what the guest has written in post-copy"
+    )]
+    MultifdWithPostCopy,
+}
+
+impl QemuConfig {
+    /// Whether the settings go together.
+    ///
+    /// # Errors
+    /// The first that do not.
+    pub const fn check(&self) -> Result<(), QemuConfigError> {
+        if self.multifd_channels.is_some() && self.post_copy_after_s.is_some() {
+            return Err(QemuConfigError::MultifdWithPostCopy);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> QemuConfig {
+        let text = r#"{ "downtime_limit_ms": 300, "bandwidth_bytes_per_s": 1, "vms": {} }"#;
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_said_is_off() {
+        let config = config();
+        assert!(!config.auto_converge);
+        assert_eq!(
+            (config.multifd_channels, config.post_copy_after_s),
+            (None, None)
+        );
+        assert_eq!(config.check(), Ok(()));
+    }
+
+    #[test]
+    fn multifd_with_post_copy() {
+        let mut config = config();
+        config.multifd_channels = NonZeroU8::new(2);
+        assert_eq!(config.check(), Ok(()));
+        config.post_copy_after_s = Some(9);
+        assert_eq!(config.check(), Err(QemuConfigError::MultifdWithPostCopy));
+    }
 }

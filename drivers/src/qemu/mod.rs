@@ -5,10 +5,15 @@
 //! told to run. So there is never a moment in which both ends may run by themselves.
 
 pub mod config;
+mod copying;
 mod driver;
+mod ending;
+mod guest;
+mod launch;
 pub mod monitor;
+mod options;
 mod stream;
 
-pub use config::{QemuConfig, QemuEnd};
+pub use config::{QemuConfig, QemuConfigError, QemuEnd};
 pub use driver::Qemu;
 pub use monitor::{Monitor, MonitorError};
