@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::fs;
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -358,4 +359,87 @@ fn an_orchestrator_waits_for_the_end_of_post_copy() {
     assert_eq!(site.ask("moves")[0]["verdict"], "moved");
     assert_eq!(site.runners(), [HOSTS[1]]);
     assert_eq!(guest::count(&qemus, 1).unwrap().1, 0, "memory is lost");
+}
+
+/// Puts what QEMU's `tls-creds-x509` looks for into a folder: an authority, and for each host the certificate of a server of this
+/// name and of a client.
+fn write_certificates(folder: &Path, names: [&str; 2]) {
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+    let params = |name: &str| {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params
+    };
+    let key = KeyPair::generate().unwrap();
+    let mut authority = params("authority.example");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = authority.self_signed(&key).unwrap().pem();
+    let issuer = Issuer::new(authority, key);
+    for (host, name) in HOSTS.iter().zip(names) {
+        let folder = folder.join(host);
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("ca-cert.pem"), &certificate).unwrap();
+        for end in ["server", "client"] {
+            let key = KeyPair::generate().unwrap();
+            let signed = params(name).signed_by(&key, &issuer).unwrap();
+            fs::write(folder.join(format!("{end}-cert.pem")), signed.pem()).unwrap();
+            let file = folder.join(format!("{end}-key.pem"));
+            fs::write(file, key.serialize_pem()).unwrap();
+        }
+    }
+}
+
+/// Hosts' names as the configuration has them.
+const NAMES: [&str; 2] = ["robot.example", "user.example"];
+
+/// QEMU processes on hosts whose certificates have these names.
+fn tls_qemus(folder: &Path, names: [&str; 2]) -> Qemus {
+    write_certificates(folder, names);
+    let object = |id: &str, end: &str| {
+        let folder = folder.display();
+        format!("-object tls-creds-x509,id={id},endpoint={end},dir={folder}/HOST,verify-peer=on ")
+    };
+    let words = object("incoming", "server") + &object("outgoing", "client");
+    let options = json!({ "tls": {
+        "incoming_creds": "incoming", "outgoing_creds": "outgoing",
+        "names": { HOSTS[0]: NAMES[0], HOSTS[1]: NAMES[1] },
+    } });
+    let qemus = Qemus::with(FAST, options, &words);
+    qemus.begin(0);
+    qemus
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_goes_by_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let qemus = tls_qemus(folder.path(), NAMES);
+    let driver = driver(&qemus);
+    move_over(&driver, &plan(0, 1)).await;
+    let told = qemus.ask(1, "query-migrate-parameters", &json!({}));
+    assert_eq!(told["tls-creds"], "incoming");
+    move_over(&driver, &plan(1, 0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_with_another_name_does_not_get_the_guest() {
+    let folder = tempfile::tempdir().unwrap();
+    let qemus = tls_qemus(folder.path(), [NAMES[0], "somebody.example"]);
+    let driver = driver(&qemus);
+    let error = driver.copy(&plan(0, 1), || ()).await.unwrap_err();
+    assert!(error.to_string().contains(NAMES[1]), "{error}");
+    assert_eq!(driver.inspect(&plan(0, 1)).await, (Absent, Running));
+    driver.discard(&plan(0, 1), End::Target).await.unwrap();
+    assert_eq!(driver.inspect(&plan(0, 1)).await, (Absent, Running));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_that_qemu_has_not_are_refused() {
+    let options = json!({ "tls": { "incoming_creds": "none-in", "outgoing_creds": "none-out" } });
+    let qemus = Qemus::with(FAST, options, "");
+    qemus.begin(0);
+    let driver = driver(&qemus);
+    let refused = driver.copy(&plan(0, 1), || ()).await.unwrap_err();
+    assert!(matches!(refused, DriverError::Refused { .. }), "{refused}");
+    assert!(refused.to_string().contains("none-out"), "{refused}");
+    assert_eq!(driver.inspect(&plan(0, 1)).await, (Absent, Running));
 }

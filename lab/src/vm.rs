@@ -233,6 +233,7 @@ impl Machine {
             auto_converge: false,
             multifd_channels: None,
             post_copy_after_s: None,
+            tls: None,
             vms: BTreeMap::from([(self.scenario.function.name.clone(), ends)]),
         }
     }

@@ -24,8 +24,25 @@ pub struct QemuConfig {
     /// post-copy is lost when either host fails, and stands still when the line between them does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub post_copy_after_s: Option<u64>,
+    /// Encrypt the migration stream. Not, where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<QemuTls>,
     /// Where each virtual machine may be, host by host.
     pub vms: BTreeMap<VmName, BTreeMap<HostName, QemuEnd>>,
+}
+
+/// TLS of the migration stream. Each QEMU has both objects `tls-creds-x509`, by the words of its launch program: it takes a guest
+/// by the one, and gives it away by the other. With `verify-peer=on` both ends have to show a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QemuTls {
+    /// Id of the object with `endpoint=server`.
+    pub incoming_creds: String,
+    /// Id of the object with `endpoint=client`.
+    pub outgoing_creds: String,
+    /// Name that a host's certificate has to have, where it is not the host of `incoming`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub names: BTreeMap<HostName, String>,
 }
 
 /// A virtual machine's QEMU on one host.

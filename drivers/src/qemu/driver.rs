@@ -158,11 +158,16 @@ impl Driver for Qemu {
         let mut source = Monitor::connect(&source_end.monitor)
             .await
             .map_err(refused)?;
-        self.config.set_up(&mut source).await.map_err(refused)?;
+        self.config
+            .set_up(&mut source, End::Source, (&plan.target, target_end))
+            .await
+            .map_err(refused)?;
         let mut target = self.prepare(plan, target_end).await?;
         let uri = json!({ "uri": format!("tcp:{}", target_end.incoming) });
         let ready = async {
-            self.config.set_up(&mut target).await?;
+            self.config
+                .set_up(&mut target, End::Target, (&plan.target, target_end))
+                .await?;
             target.execute("migrate-incoming", uri.clone()).await
         };
         if let Err(error) = ready.await {

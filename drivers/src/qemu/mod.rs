@@ -14,6 +14,6 @@ pub mod monitor;
 mod options;
 mod stream;
 
-pub use config::{QemuConfig, QemuConfigError, QemuEnd};
+pub use config::{QemuConfig, QemuConfigError, QemuEnd, QemuTls};
 pub use driver::Qemu;
 pub use monitor::{Monitor, MonitorError};

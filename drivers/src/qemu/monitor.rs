@@ -190,11 +190,7 @@ impl Monitor {
                 .and_then(Value::as_str)
                 .unwrap_or("no reason given")
                 .to_owned();
-            return Err(MonitorError::Refused {
-                address: self.address.clone(),
-                command: command.to_owned(),
-                why,
-            });
+            return Err(self.refused(command, why));
         }
         answer
             .get("return")
@@ -236,6 +232,15 @@ impl Monitor {
                 return serde_json::from_slice(&line)
                     .map_err(|error| self.not_qmp(&error.to_string()));
             }
+        }
+    }
+
+    /// What QEMU refuses, or would if it were asked.
+    pub(super) fn refused(&self, command: &str, why: String) -> MonitorError {
+        MonitorError::Refused {
+            address: self.address.clone(),
+            command: command.to_owned(),
+            why,
         }
     }
 
