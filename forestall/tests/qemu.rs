@@ -4,8 +4,10 @@
 mod common;
 
 use std::fs;
+use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use common::guest;
@@ -441,5 +443,82 @@ async fn credentials_that_qemu_has_not_are_refused() {
     let refused = driver.copy(&plan(0, 1), || ()).await.unwrap_err();
     assert!(matches!(refused, DriverError::Refused { .. }), "{refused}");
     assert!(refused.to_string().contains("none-out"), "{refused}");
+    assert_eq!(driver.inspect(&plan(0, 1)).await, (Absent, Running));
+}
+
+/// QEMU processes whose guest boots from a disk and writes to it.
+fn disk_qemus(image: &Path, options: Value) -> Qemus {
+    guest::write_image(image);
+    let words = format!("-drive if=ide,format=raw,file={}", image.display());
+    let qemus = Qemus::with(FAST, options, &words);
+    qemus.begin(0);
+    qemus
+}
+
+/// Whether a QEMU that is none of ours may write to an image: QEMU locks it.
+fn may_be_opened(image: &Path) -> bool {
+    let words = format!(
+        "-machine pc,accel=tcg -nodefaults -display none -S -qmp stdio -drive if=ide,format=raw,file={}",
+        image.display()
+    );
+    let mut stranger = Command::new("qemu-system-x86_64")
+        .args(words.split_whitespace())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let quit = "{\"execute\": \"qmp_capabilities\"}{\"execute\": \"quit\"}\n";
+    // It may have ended already, which is an answer.
+    drop(stranger.stdin.take().unwrap().write_all(quit.as_bytes()));
+    stranger.wait().unwrap().success()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shared_disk_goes_over_with_its_lock() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("disk");
+    let options = json!({ "disks": { FUNCTION: { "ide0-hd0": "shared" } } });
+    let qemus = disk_qemus(&image, options);
+    let driver = driver(&qemus);
+    let writes = async || {
+        let before = guest::count_on_disk(&image);
+        let more = || guest::count_on_disk(&image) > before;
+        until("the guest writes", more).await;
+    };
+    for (from, to) in [(0, 1), (1, 0)] {
+        let plan = plan(from, to);
+        writes().await;
+        assert!(!may_be_opened(&image));
+        driver.copy(&plan, || ()).await.unwrap();
+        assert_eq!(driver.inspect(&plan).await, (Paused, Paused));
+        driver.run(&plan, End::Target).await.unwrap();
+        let written = guest::count_on_disk(&image);
+        // Whoever told the source to go on would be told that the disk is another's.
+        assert!(qemus.ask(from, "cont", &json!({})).is_null());
+        assert_eq!(driver.inspect(&plan).await, (Running, Paused));
+        assert!(!may_be_opened(&image));
+        driver.discard(&plan, End::Source).await.unwrap();
+        writes().await;
+        is_well(&qemus, to).await;
+        assert!(guest::count_on_disk(&image) > written);
+    }
+    qemus.crash(0);
+    until("the lock is gone", || may_be_opened(&image)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_would_stay_behind_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("disk");
+    let options = json!({ "disks": { FUNCTION: { "ide0-hd1": "shared" } } });
+    let qemus = disk_qemus(&image, options);
+    let driver = driver(&qemus);
+    let refused = driver.copy(&plan(0, 1), || ()).await.unwrap_err();
+    assert!(matches!(refused, DriverError::Refused { .. }), "{refused}");
+    for words in ["ide0-hd0", image.to_str().unwrap()] {
+        assert!(refused.to_string().contains(words), "{refused}");
+    }
+    // Not even a QEMU was started.
     assert_eq!(driver.inspect(&plan(0, 1)).await, (Absent, Running));
 }

@@ -234,6 +234,7 @@ impl Machine {
             multifd_channels: None,
             post_copy_after_s: None,
             tls: None,
+            disks: BTreeMap::new(),
             vms: BTreeMap::from([(self.scenario.function.name.clone(), ends)]),
         }
     }

@@ -6,6 +6,8 @@ use std::num::NonZeroU8;
 use record::{HostName, VmName};
 use serde::{Deserialize, Serialize};
 
+use super::disks::Disk;
+
 /// Settings of the QEMU driver.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +29,11 @@ pub struct QemuConfig {
     /// Encrypt the migration stream. Not, where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<QemuTls>,
+    /// How each virtual machine's disks get to another host, by their names as `query-block` says them: of the drive
+    /// (`device`), of the device (`qdev`) or of the node (`node-name`). A machine with a disk that it may write to and that is not
+    /// named here is not moved: the disk would stay behind.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub disks: BTreeMap<VmName, BTreeMap<String, Disk>>,
     /// Where each virtual machine may be, host by host.
     pub vms: BTreeMap<VmName, BTreeMap<HostName, QemuEnd>>,
 }

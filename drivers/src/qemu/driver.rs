@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::config::{QemuConfig, QemuEnd};
 use super::copying::CopyJob;
 use super::monitor::{Monitor, MonitorError};
-use super::{ending, guest, launch};
+use super::{disks, ending, guest, launch};
 use crate::driver::{Driver, DriverError, Figures, Plan};
 
 /// A launched QEMU answers on its monitor within this.
@@ -69,6 +69,24 @@ impl Qemu {
                 what: format!("move {vm} to {host}"),
                 why: "the configuration of the QEMU driver names no such end".into(),
             })
+    }
+
+    /// Refuses a move that would leave a disk behind.
+    async fn refuse_disks(&self, plan: &Plan, source: &mut Monitor) -> Result<(), DriverError> {
+        let refused = |why: String| DriverError::Refused {
+            what: format!("move the disks of {}", plan.vm),
+            why,
+        };
+        let none = BTreeMap::new();
+        let known = self.config.disks.get(&plan.vm).unwrap_or(&none);
+        let left = disks::left_behind(source, known).await;
+        match &left.map_err(|error| refused(error.to_string()))?[..] {
+            [] => Ok(()),
+            left => Err(refused(format!(
+                "{} can be written to, and the configuration does not say that the hosts share it",
+                left.join(", ")
+            ))),
+        }
     }
 
     async fn prepare(&self, plan: &Plan, target: &QemuEnd) -> Result<Monitor, DriverError> {
@@ -158,6 +176,7 @@ impl Driver for Qemu {
         let mut source = Monitor::connect(&source_end.monitor)
             .await
             .map_err(refused)?;
+        self.refuse_disks(plan, &mut source).await?;
         self.config
             .set_up(&mut source, End::Source, (&plan.target, target_end))
             .await

@@ -6,6 +6,7 @@
 
 pub mod config;
 mod copying;
+mod disks;
 mod driver;
 mod ending;
 mod guest;
@@ -15,5 +16,6 @@ mod options;
 mod stream;
 
 pub use config::{QemuConfig, QemuConfigError, QemuEnd, QemuTls};
+pub use disks::Disk;
 pub use driver::Qemu;
 pub use monitor::{Monitor, MonitorError};

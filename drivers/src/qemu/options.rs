@@ -42,6 +42,8 @@ impl QemuConfig {
         [
             ("events", true),
             ("return-path", true),
+            // A target that is held leaves the disks and their locks alone: the source may have to go on.
+            ("late-block-activate", true),
             ("auto-converge", self.auto_converge),
             ("multifd", self.multifd_channels.is_some()),
             ("postcopy-ram", self.post_copy_after_s.is_some()),
