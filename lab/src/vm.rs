@@ -230,6 +230,11 @@ impl Machine {
         QemuConfig {
             downtime_limit_ms: migration.downtime_limit_ms as u64,
             bandwidth_bytes_per_s: (migration.bandwidth_mib_s * 1024.0 * 1024.0) as u64,
+            auto_converge: false,
+            multifd_channels: None,
+            post_copy_after_s: None,
+            tls: None,
+            disks: BTreeMap::new(),
             vms: BTreeMap::from([(self.scenario.function.name.clone(), ends)]),
         }
     }

@@ -124,6 +124,10 @@ impl Config {
             .check()
             .map_err(|error| wrong(format!("control: {error}")))?;
         config.check_sources().map_err(wrong)?;
+        if let Engine::Qemu(qemu) = &config.engine {
+            qemu.check()
+                .map_err(|error| wrong(format!("engine.qemu: {error}")))?;
+        }
         Ok(config)
     }
 

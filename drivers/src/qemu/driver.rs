@@ -1,7 +1,6 @@
 //! The [`Driver`] of QEMU.
 
 use std::collections::BTreeMap;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,34 +8,25 @@ use control::HandOver;
 use record::decision::{End, MigrationId, Mode};
 use record::{HostName, Residency, VmName};
 use serde_json::{Value, json};
-use tokio::process::Command;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::config::{QemuConfig, QemuEnd};
+use super::copying::CopyJob;
 use super::monitor::{Monitor, MonitorError};
+use super::{disks, ending, guest, launch};
 use crate::driver::{Driver, DriverError, Figures, Plan};
 
-/// A launch program that has not returned after this has failed.
-const LAUNCH_WITHIN: Duration = Duration::from_secs(20);
 /// A launched QEMU answers on its monitor within this.
 const MONITOR_WITHIN: Duration = Duration::from_secs(5);
 /// How often a monitor that is not there yet is tried.
 const MONITOR_RETRY: Duration = Duration::from_millis(20);
-/// Events tell of the end of copying at once; this catches one that was missed.
-const STATUS_EVERY: Duration = Duration::from_millis(250);
-/// A guest that was stopped for the last pages runs at the target within this, or goes on at the source.
-const SWITCH_WITHIN: Duration = Duration::from_secs(2);
-/// How often is looked whether a source has come to rest: the guest is stopped meanwhile.
-const UNSETTLED_RETRY: Duration = Duration::from_millis(2);
 /// `total-time` may read 0 just after `completed`: ask again after this.
 const FIGURES_AGAIN: Duration = Duration::from_millis(100);
 /// A move is not kept from its end for its figures any longer.
 const FIGURES_WITHIN: Duration = Duration::from_secs(3);
 /// QEMU ends copying within this once it was told to.
 const CANCEL_WITHIN: Duration = Duration::from_secs(5);
-/// A QEMU that was told to quit is gone within this.
-const QUIT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Moves virtual machines from QEMU to QEMU.
 #[derive(Debug)]
@@ -81,6 +71,24 @@ impl Qemu {
             })
     }
 
+    /// Refuses a move that would leave a disk behind.
+    async fn refuse_disks(&self, plan: &Plan, source: &mut Monitor) -> Result<(), DriverError> {
+        let refused = |why: String| DriverError::Refused {
+            what: format!("move the disks of {}", plan.vm),
+            why,
+        };
+        let none = BTreeMap::new();
+        let known = self.config.disks.get(&plan.vm).unwrap_or(&none);
+        let left = disks::left_behind(source, known).await;
+        match &left.map_err(|error| refused(error.to_string()))?[..] {
+            [] => Ok(()),
+            left => Err(refused(format!(
+                "{} can be written to, and the configuration does not say that the hosts share it",
+                left.join(", ")
+            ))),
+        }
+    }
+
     async fn prepare(&self, plan: &Plan, target: &QemuEnd) -> Result<Monitor, DriverError> {
         let refused = |why: String| DriverError::Refused {
             what: format!("start a held target on {}", plan.target),
@@ -96,7 +104,7 @@ impl Qemu {
                 )));
             }
         }
-        launch(&target.launch).await.map_err(refused)?;
+        launch::launch(&target.launch).await.map_err(refused)?;
         let begun = Instant::now();
         loop {
             match Monitor::connect(&target.monitor).await {
@@ -107,6 +115,26 @@ impl Qemu {
                 Err(error) => return Err(refused(error.to_string())),
             }
         }
+    }
+
+    /// Ends the QEMU at one end.
+    async fn quit(&self, plan: &Plan, end: End) -> Result<(), DriverError> {
+        let host = plan.host(end);
+        let ended = ending::quit(&self.end(&plan.vm, host)?.monitor).await;
+        ended.map_err(|why| DriverError::Uncertain {
+            what: format!("end QEMU of {} on {host}", plan.vm),
+            why,
+        })
+    }
+
+    /// Has the source give up what it may be copying still, before its target is ended: at a switch to post-copy in between the
+    /// guest would end with it. Of a source that copies by pre-copy alone the guest goes on when the target ends.
+    async fn call_off(&self, plan: &Plan) -> Result<(), DriverError> {
+        let called_off = ending::call_off(&self.end(&plan.vm, &plan.source)?.monitor).await;
+        called_off.map_err(|why| DriverError::Uncertain {
+            what: format!("end the migration of {} on {}", plan.vm, plan.source),
+            why,
+        })
     }
 
     async fn figures_of(&self, plan: &Plan) -> Option<Figures> {
@@ -122,143 +150,6 @@ impl Qemu {
                 });
             }
             sleep(FIGURES_AGAIN).await;
-        }
-    }
-
-    async fn configure(&self, monitor: &mut Monitor) -> Result<(), MonitorError> {
-        let on = |name: &str| json!({ "capability": name, "state": true });
-        let capabilities = json!({ "capabilities": [on("events"), on("return-path")] });
-        monitor
-            .execute("migrate-set-capabilities", capabilities)
-            .await?;
-        let parameters = json!({
-            "downtime-limit": self.config.downtime_limit_ms,
-            "max-bandwidth": self.config.bandwidth_bytes_per_s,
-        });
-        monitor
-            .execute("migrate-set-parameters", parameters)
-            .await
-            .map(drop)
-    }
-}
-
-/// QEMU's run state (qapi/run-state.json) as a residency.
-fn residency_of(status: &str) -> Residency {
-    match status {
-        "running" => Residency::Running,
-        // Waiting for the guest's memory, or never given one: no whole guest is here.
-        "inmigrate" | "prelaunch" | "shutdown" => Residency::Absent,
-        // "finish-migrate" is none of them: it is stopped for the last pages, and runs again by itself when they do not get
-        // through.
-        "paused" | "postmigrate" | "suspended" | "io-error" | "watchdog" | "guest-panicked" => {
-            Residency::Paused
-        }
-        // Unheard of: claim nothing.
-        _ => Residency::Unreachable,
-    }
-}
-
-async fn launch(argv: &[String]) -> Result<(), String> {
-    let Some((program, arguments)) = argv.split_first() else {
-        return Err("no launch program is configured".into());
-    };
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    let output = match timeout(LAUNCH_WITHIN, command.output()).await {
-        Ok(Ok(output)) => output,
-        Ok(Err(error)) => return Err(format!("cannot run {program}: {error}")),
-        Err(_) => {
-            return Err(format!(
-                "{program} has not returned after {} s",
-                LAUNCH_WITHIN.as_secs()
-            ));
-        }
-    };
-    if output.status.success() {
-        return Ok(());
-    }
-    let words = String::from_utf8_lossy(&output.stderr);
-    Err(format!(
-        "{program} failed ({}): {}",
-        output.status,
-        words.trim().chars().take(500).collect::<String>()
-    ))
-}
-
-/// Waits until the source, whose migration has ended, has come to rest: it says so before it is held for good or runs again.
-async fn finished(source: &mut Monitor) -> Result<(), MonitorError> {
-    let begun = Instant::now();
-    loop {
-        let status = source.execute("query-status", json!({})).await?;
-        let unsettled = status
-            .get("status")
-            .is_some_and(|status| status == "finish-migrate");
-        // What it is then is seen by who inspects.
-        if !unsettled || begun.elapsed() >= SWITCH_WITHIN {
-            return Ok(());
-        }
-        sleep(UNSETTLED_RETRY).await;
-    }
-}
-
-/// Waits until the source says that copying has ended; `Ok` for `completed`.
-async fn copy_end(source: &mut Monitor, cancel: &Notify) -> Result<(), MonitorError> {
-    // The source stops the guest for the last pages, and lets it run again when they do not get through. It waits for a peer
-    // that says nothing as long as TCP does, which is minutes, and its main loop answers nobody meanwhile.
-    let mut stopped_at: Option<Instant> = None;
-    let mut yanked = false;
-    loop {
-        tokio::select! {
-            event = source.event(STATUS_EVERY) => {
-                let event = event?;
-                match event.as_ref().and_then(|event| event.get("event")?.as_str()) {
-                    Some("STOP") => stopped_at = Some(Instant::now()),
-                    Some("RESUME") => stopped_at = None,
-                    _ => {}
-                }
-            }
-            () = cancel.notified() => drop(source.execute("migrate_cancel", json!({})).await?),
-        }
-        let held = stopped_at.filter(|_| !yanked);
-        if held.is_some_and(|at| at.elapsed() >= SWITCH_WITHIN) {
-            yanked = true;
-            source.yank_migration().await?;
-        }
-        let query = if held.is_some() {
-            let asked = source.execute_within("query-migrate", json!({}), STATUS_EVERY);
-            match asked.await {
-                Err(MonitorError::Unreachable { .. }) => continue,
-                answer => answer,
-            }
-        } else {
-            source.execute("query-migrate", json!({})).await
-        };
-        let info = query?;
-        let status = info
-            .get("status")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        match status {
-            "completed" => return finished(source).await,
-            "failed" | "cancelled" => {
-                finished(source).await?;
-                let why = match info.get("error-desc").and_then(Value::as_str) {
-                    _ if yanked => "the target did not take the last pages in time",
-                    Some(why) => why,
-                    None => "QEMU gave no reason",
-                };
-                return Err(MonitorError::Refused {
-                    address: "the source".into(),
-                    command: "migrate".into(),
-                    why: format!("{status}: {why}"),
-                });
-            }
-            _ => {}
         }
     }
 }
@@ -285,17 +176,23 @@ impl Driver for Qemu {
         let mut source = Monitor::connect(&source_end.monitor)
             .await
             .map_err(refused)?;
-        self.configure(&mut source).await.map_err(refused)?;
+        self.refuse_disks(plan, &mut source).await?;
+        self.config
+            .set_up(&mut source, End::Source, (&plan.target, target_end))
+            .await
+            .map_err(refused)?;
         let mut target = self.prepare(plan, target_end).await?;
         let uri = json!({ "uri": format!("tcp:{}", target_end.incoming) });
         let ready = async {
-            self.configure(&mut target).await?;
+            self.config
+                .set_up(&mut target, End::Target, (&plan.target, target_end))
+                .await?;
             target.execute("migrate-incoming", uri.clone()).await
         };
         if let Err(error) = ready.await {
             // It holds no guest: away with it, so that the refusal is the whole truth.
             drop(target);
-            self.discard(plan, End::Target).await?;
+            self.quit(plan, End::Target).await?;
             return Err(refused(error));
         }
         drop(target);
@@ -307,11 +204,9 @@ impl Driver for Qemu {
             what: what.clone(),
             why: error.to_string(),
         };
-        let copied = async {
-            source.execute("migrate", uri).await?;
-            copy_end(&mut source, &copy.cancel).await
-        };
-        let copied = copied.await.map_err(uncertain);
+        let after = self.config.post_copy_after_s.map(Duration::from_secs);
+        let job = CopyJob::new(&mut source, &target_end.monitor, &copy.cancel, after);
+        let copied = job.run(uri).await.map_err(uncertain);
         self.copies().remove(&plan.migration);
         copied
     }
@@ -325,17 +220,12 @@ impl Driver for Qemu {
         let Ok(end) = self.end(vm, host) else {
             return Residency::Unreachable;
         };
-        let status = async {
+        let seen = async {
             let mut monitor = Monitor::connect(&end.monitor).await?;
-            monitor.execute("query-status", json!({})).await
+            guest::residency(&mut monitor).await
         };
-        match status.await {
-            Ok(status) => residency_of(
-                status
-                    .get("status")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default(),
-            ),
+        match seen.await {
+            Ok(residency) => residency,
             Err(MonitorError::NoProcess(_) | MonitorError::Closed(_)) => Residency::Absent,
             Err(
                 MonitorError::Unreachable { .. }
@@ -344,6 +234,7 @@ impl Driver for Qemu {
             ) => Residency::Unreachable,
         }
     }
+
     async fn run(&self, plan: &Plan, end: End) -> Result<(), DriverError> {
         let host = plan.host(end);
         let uncertain = |error: MonitorError| DriverError::Uncertain {
@@ -353,47 +244,14 @@ impl Driver for Qemu {
         let mut monitor = Monitor::connect(&self.end(&plan.vm, host)?.monitor)
             .await
             .map_err(uncertain)?;
-        monitor
-            .execute("cont", json!({}))
-            .await
-            .map_err(uncertain)?;
-        // The switches between viewer and guest must learn the new way at once: QEMU announces the guest's address by itself
-        // when copying ends, which may be before anything can be sent from here.
-        let announce = json!({ "initial": 20, "max": 500, "rounds": 8, "step": 60 });
-        monitor
-            .execute("announce-self", announce)
-            .await
-            .map(drop)
-            .map_err(uncertain)
+        guest::run(&mut monitor).await.map_err(uncertain)
     }
 
     async fn discard(&self, plan: &Plan, end: End) -> Result<(), DriverError> {
-        let host = plan.host(end);
-        let what = format!("end QEMU of {} on {host}", plan.vm);
-        let uncertain = |error: MonitorError| DriverError::Uncertain {
-            what: what.clone(),
-            why: error.to_string(),
-        };
-        let address = &self.end(&plan.vm, host)?.monitor;
-        match Monitor::connect(address).await {
-            Err(MonitorError::NoProcess(_)) => return Ok(()),
-            Err(error) => return Err(uncertain(error)),
-            Ok(mut monitor) => match monitor.execute("quit", json!({})).await {
-                Ok(_) | Err(MonitorError::Closed(_)) => {}
-                Err(error) => return Err(uncertain(error)),
-            },
+        if end == End::Target && self.config.post_copy_after_s.is_some() {
+            self.call_off(plan).await?;
         }
-        let begun = Instant::now();
-        while begun.elapsed() < QUIT_WITHIN {
-            if let Err(MonitorError::NoProcess(_)) = Monitor::connect(address).await {
-                return Ok(());
-            }
-            sleep(MONITOR_RETRY).await;
-        }
-        Err(DriverError::Uncertain {
-            what,
-            why: format!("it is still there {} s after `quit`", QUIT_WITHIN.as_secs()),
-        })
+        self.quit(plan, end).await
     }
 
     async fn cancel(&self, plan: &Plan) -> Result<(), DriverError> {

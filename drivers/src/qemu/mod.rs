@@ -5,9 +5,17 @@
 //! told to run. So there is never a moment in which both ends may run by themselves.
 
 pub mod config;
+mod copying;
+mod disks;
 mod driver;
+mod ending;
+mod guest;
+mod launch;
 pub mod monitor;
+mod options;
+mod stream;
 
-pub use config::{QemuConfig, QemuEnd};
+pub use config::{QemuConfig, QemuConfigError, QemuEnd, QemuTls};
+pub use disks::Disk;
 pub use driver::Qemu;
 pub use monitor::{Monitor, MonitorError};

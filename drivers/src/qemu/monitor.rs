@@ -1,25 +1,27 @@
-//! The QEMU Machine Protocol: one JSON object a line, over TCP on the management network.
+//! The QEMU Machine Protocol: one JSON object a line.
 //!
 //! See QEMU's `docs/interop/qmp-spec.txt`: a greeting, `qmp_capabilities`, then commands with an `id` that the answer
 //! repeats; events come in between at any time.
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
+
+use super::stream::{self, Reads, Writes};
 
 /// A monitor that has not answered after this is taken as unreachable. Long, since QEMU answers late on just the hosts that
 /// functions are moved away from.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// A connection that is not made after this is begun anew: TCP itself tries again after 1, 3 and 7 s, and a line that is
-/// whole again would be found late.
-const CONNECT_AGAIN: Duration = Duration::from_millis(1500);
 /// Longest line taken from a monitor.
 pub const LINE_BYTES_MAX: usize = 4 << 20;
+/// Events that are kept until somebody asks for them. Of more the oldest go: what is newest says how things are.
+pub const EVENTS_MAX: usize = 256;
+/// So much is kept of an event's name.
+const EVENT_CHARS_MAX: usize = 64;
 
 /// Why a monitor did not do as asked.
 #[derive(Debug, thiserror::Error)]
@@ -62,15 +64,16 @@ pub enum MonitorError {
 #[derive(Debug)]
 pub struct Monitor {
     address: String,
-    reader: BufReader<OwnedReadHalf>,
-    writer: OwnedWriteHalf,
+    reader: BufReader<Box<dyn Reads>>,
+    writer: Box<dyn Writes>,
     next_id: u64,
     line: Vec<u8>,
-    events: Vec<Value>,
+    /// Their names.
+    events: VecDeque<String>,
 }
 
 impl Monitor {
-    /// Connects and agrees on capabilities.
+    /// Connects to `host:port` or `unix:PATH`, and agrees on capabilities.
     ///
     /// # Errors
     /// When nobody listens, or what listens does not answer as QMP.
@@ -85,18 +88,11 @@ impl Monitor {
     }
 
     async fn meet(address: &str) -> Result<Self, MonitorError> {
-        let stream = loop {
-            match timeout(CONNECT_AGAIN, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => break stream,
-                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                    return Err(MonitorError::NoProcess(address.to_owned()));
-                }
-                Ok(Err(error)) => return Err(unreachable(address, &error.to_string())),
-                // `connect` ends it.
-                Err(_) => {}
-            }
-        };
-        let (reader, writer) = stream.into_split();
+        let opened = stream::open(address).await;
+        let (reader, writer) = opened.map_err(|error| match error.kind() {
+            io::ErrorKind::ConnectionRefused => MonitorError::NoProcess(address.to_owned()),
+            _ => unreachable(address, &error.to_string()),
+        })?;
         let reader = BufReader::new(reader);
         let mut monitor = Self {
             address: address.to_owned(),
@@ -104,7 +100,7 @@ impl Monitor {
             writer,
             next_id: 0,
             line: Vec::new(),
-            events: Vec::new(),
+            events: VecDeque::new(),
         };
         let greeting = monitor.read().await?;
         if greeting.get("QMP").is_none() {
@@ -170,7 +166,10 @@ impl Monitor {
             loop {
                 let answer = self.read().await?;
                 if answer.get("event").is_some() {
-                    self.events.push(answer);
+                    if self.events.len() == EVENTS_MAX {
+                        self.events.pop_front();
+                    }
+                    self.events.push_back(event_name(&answer));
                 } else if answer.get("id").and_then(Value::as_u64) == Some(id)
                     || answer.get("id").is_none()
                 {
@@ -191,11 +190,7 @@ impl Monitor {
                 .and_then(Value::as_str)
                 .unwrap_or("no reason given")
                 .to_owned();
-            return Err(MonitorError::Refused {
-                address: self.address.clone(),
-                command: command.to_owned(),
-                why,
-            });
+            return Err(self.refused(command, why));
         }
         answer
             .get("return")
@@ -203,16 +198,16 @@ impl Monitor {
             .ok_or_else(|| self.not_qmp(&answer.to_string()))
     }
 
-    /// Waits for the next event for at most `within`; `None` when none came.
+    /// Waits for the name of the next event for at most `within`; `None` when none came.
     ///
     /// # Errors
     /// When the connection ends.
-    pub async fn event(&mut self, within: Duration) -> Result<Option<Value>, MonitorError> {
-        if !self.events.is_empty() {
-            return Ok(Some(self.events.remove(0)));
+    pub async fn event(&mut self, within: Duration) -> Result<Option<String>, MonitorError> {
+        if let Some(event) = self.events.pop_front() {
+            return Ok(Some(event));
         }
         match timeout(within, self.read()).await {
-            Ok(read) => read.map(Some),
+            Ok(read) => read.map(|event| Some(event_name(&event))),
             Err(_) => Ok(None),
         }
     }
@@ -240,12 +235,30 @@ impl Monitor {
         }
     }
 
+    /// What QEMU refuses, or would if it were asked.
+    pub(super) fn refused(&self, command: &str, why: String) -> MonitorError {
+        MonitorError::Refused {
+            address: self.address.clone(),
+            command: command.to_owned(),
+            why,
+        }
+    }
+
     fn not_qmp(&self, why: &str) -> MonitorError {
         MonitorError::NotQmp {
             address: self.address.clone(),
             why: why.chars().take(200).collect(),
         }
     }
+}
+
+/// Empty for what is none, such as an answer for which nobody waits any more.
+fn event_name(event: &Value) -> String {
+    let name = event.get("event").and_then(Value::as_str);
+    name.unwrap_or_default()
+        .chars()
+        .take(EVENT_CHARS_MAX)
+        .collect()
 }
 
 fn unreachable(address: &str, why: &str) -> MonitorError {
@@ -262,7 +275,7 @@ mod tests {
     use super::*;
 
     /// A peer that says `greeting`, then answers each line with the next of `answers`.
-    async fn peer(greeting: &'static str, answers: &'static [&'static str]) -> String {
+    async fn peer(greeting: &'static str, answers: Vec<String>) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         tokio::spawn(async move {
@@ -285,11 +298,13 @@ mod tests {
     async fn answers_events_and_refusals_are_told_apart() {
         let address = peer(
             GREETING,
-            &[
+            [
                 "{\"return\":{},\"id\":1}\n",
                 "{\"event\":\"STOP\"}\n{\"return\":{\"status\":\"running\"},\"id\":2}\n",
                 "{\"error\":{\"class\":\"GenericError\",\"desc\":\"no\"},\"id\":3}\n",
-            ],
+            ]
+            .map(str::to_owned)
+            .to_vec(),
         )
         .await;
         let mut monitor = Monitor::connect(&address).await.unwrap();
@@ -307,15 +322,49 @@ mod tests {
                 .event(Duration::from_secs(1))
                 .await
                 .unwrap()
-                .unwrap()["event"],
+                .unwrap(),
             "STOP"
         );
     }
 
     #[tokio::test]
+    async fn events_without_end_are_forgotten_from_the_oldest() {
+        let count = 4 * EVENTS_MAX;
+        let events = (0..count).map(|i| format!("{{\"event\":\"E{i}\"}}\n"));
+        let answer: String = events
+            .chain(["{\"return\":{},\"id\":2}\n".into()])
+            .collect();
+        let address = peer(GREETING, vec!["{\"return\":{},\"id\":1}\n".into(), answer]).await;
+        let mut monitor = Monitor::connect(&address).await.unwrap();
+        monitor.execute("query-status", json!({})).await.unwrap();
+        let mut kept = Vec::new();
+        while let Some(event) = monitor.event(Duration::from_millis(100)).await.unwrap() {
+            kept.push(event);
+        }
+        let newest = (count - EVENTS_MAX..count).map(|i| format!("E{i}"));
+        assert_eq!(kept, newest.collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_socket_without_qemu_is_told_from_a_folder_that_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let address = |path: &str| format!("unix:{}", folder.path().join(path).display());
+        // A QEMU that was killed leaves its socket behind.
+        drop(std::os::unix::net::UnixListener::bind(folder.path().join("left")).unwrap());
+        for path in ["none", "left"] {
+            let error = Monitor::connect(&address(path)).await.unwrap_err();
+            assert!(matches!(error, MonitorError::NoProcess(_)), "{error}");
+        }
+        let error = Monitor::connect(&address("no-folder/socket"))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, MonitorError::Unreachable { .. }), "{error}");
+    }
+
+    #[tokio::test]
     async fn what_is_not_qmp_is_named() {
         for greeting in ["HTTP/1.1 400 Bad Request\n", "{}\n", "[1,2\n", "\u{0}\n"] {
-            let address = peer(greeting, &[]).await;
+            let address = peer(greeting, Vec::new()).await;
             let error = Monitor::connect(&address).await.unwrap_err();
             assert!(matches!(error, MonitorError::NotQmp { .. }), "{error}");
         }

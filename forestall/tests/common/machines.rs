@@ -49,17 +49,19 @@ impl<M: Machines> Machines for Arc<M> {
 /// A TCP connection's state in /proc/net/tcp.
 const ESTABLISHED: &str = "01";
 
-/// QEMU processes with nothing but a BIOS in them, or with a guest that writes without a pause.
+/// QEMU processes with nothing but a BIOS in them, unless more is said.
 pub(crate) struct Qemus {
     folder: tempfile::TempDir,
     /// Those of the orchestrator.
     monitors: [u16; 2],
+    /// What more the engine is told.
+    options: Value,
+    /// What more is on QEMU's command line; `HOST` is the host's name.
+    words: String,
     /// A monitor serves one client at a time: these are the tests'.
     watched: [u16; 2],
     incoming: [u16; 2],
     bytes_per_s: u64,
-    /// Options that say what runs in them.
-    guest: String,
 }
 
 impl Qemus {
@@ -67,11 +69,19 @@ impl Qemus {
         Self {
             folder: tempfile::tempdir().unwrap(),
             monitors: HOSTS.map(|_| free_tcp_port()),
+            options: json!({}),
+            words: String::new(),
             watched: HOSTS.map(|_| free_tcp_port()),
             incoming: HOSTS.map(|_| free_tcp_port()),
             bytes_per_s,
-            guest: String::new(),
         }
+    }
+
+    /// The same with more settings of the engine, which may name a `monitor`, and words for QEMU; `HOST` is the host's name in both.
+    pub(crate) fn with(bytes_per_s: u64, options: Value, words: &str) -> Self {
+        let mut qemus = Self::new(bytes_per_s);
+        (qemus.options, qemus.words) = (options, words.into());
+        qemus
     }
 
     /// With a guest that writes to half a MiB without a pause.
@@ -79,8 +89,8 @@ impl Qemus {
         let mut busy = Self::new(bytes_per_s);
         let disk = busy.folder.path().join("boot.img");
         fs::write(&disk, boot_image()).unwrap();
-        busy.guest = format!(
-            " -drive file={},if=floppy,format=raw,readonly=on -boot a",
+        busy.words = format!(
+            "-drive file={},if=floppy,format=raw,readonly=on -boot a",
             disk.display()
         );
         busy
@@ -98,14 +108,30 @@ impl Qemus {
 
     /// Whether a guest's memory comes in at a host.
     pub(crate) fn is_copied_to(&self, host: usize) -> bool {
+        self.connections_to(host) > 0
+    }
+
+    /// Over how many connections it does.
+    pub(crate) fn connections_to(&self, host: usize) -> usize {
         // This thread's network, which may not be its process'.
         let connections = fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
         let port = format!(":{:04X}", self.incoming[host]);
-        connections.lines().any(|line| {
+        let comes_in = |line: &&str| {
             let mut words = line.split_whitespace().skip(1);
             let here = words.next().is_some_and(|here| here.ends_with(&port));
             here && words.nth(1) == Some(ESTABLISHED)
-        })
+        };
+        connections.lines().filter(comes_in).count()
+    }
+
+    /// What the QEMU of a host answers a test; null where there is none, or none that does so.
+    pub(crate) fn ask(&self, host: usize, command: &str, arguments: &Value) -> Value {
+        qmp(self.watched[host], command, arguments)
+    }
+
+    /// Starts a QEMU as the orchestrator has it started.
+    pub(crate) fn begin_held(&self, host: usize) {
+        start(&self.launch(host));
     }
 
     /// To the QEMU of a host; whether there was one.
@@ -122,15 +148,22 @@ impl Qemus {
         self.folder.path().join(format!("{}.pid", HOSTS[host]))
     }
 
+    fn monitor(&self, host: usize) -> String {
+        match self.options["monitor"].as_str() {
+            Some(monitor) => monitor.replace("HOST", HOSTS[host]),
+            None => format!("127.0.0.1:{}", self.monitors[host]),
+        }
+    }
+
     fn launch(&self, host: usize) -> Vec<String> {
         // An odd number of pages (ARCHITECTURE.md, "The guest's memory").
         let text = format!(
             "qemu-system-x86_64 -machine pc,accel=tcg -m size=16392k -nodefaults -display none -S -incoming defer \
-             -qmp tcp:127.0.0.1:{},server=on,wait=off -qmp tcp:127.0.0.1:{},server=on,wait=off -daemonize -pidfile {}{}",
-            self.monitors[host],
+             -qmp {},server=on,wait=off -qmp tcp:127.0.0.1:{},server=on,wait=off -daemonize -pidfile {} {}",
+            self.monitor(host).replacen("127.0.0.1", "tcp:127.0.0.1", 1),
             self.watched[host],
             self.pid_file(host).display(),
-            self.guest
+            self.words.replace("HOST", HOSTS[host]),
         );
         text.split_whitespace().map(str::to_owned).collect()
     }
@@ -140,35 +173,45 @@ impl Machines for Qemus {
     fn engine(&self) -> Value {
         let end = |host: usize| {
             json!({
-                "monitor": format!("127.0.0.1:{}", self.monitors[host]),
+                "monitor": self.monitor(host),
                 "incoming": format!("127.0.0.1:{}", self.incoming[host]),
                 "launch": self.launch(host),
             })
         };
-        json!({ "qemu": {
+        let mut qemu = json!({
             "downtime_limit_ms": 300, "bandwidth_bytes_per_s": self.bytes_per_s,
             "vms": { FUNCTION: { HOSTS[0]: end(0), HOSTS[1]: end(1) } },
-        } })
+        });
+        for (name, value) in self.options.as_object().unwrap() {
+            if name != "monitor" {
+                qemu[name] = value.clone();
+            }
+        }
+        json!({ "qemu": qemu })
     }
 
     fn begin(&self, host: usize) {
         let mut launch = self.launch(host);
         let held = launch.iter().position(|word| word == "-S").unwrap();
         launch.drain(held..held + 3);
-        let status = Command::new(&launch[0])
-            .args(&launch[1..])
-            .status()
-            .expect("qemu-system-x86_64 is not installed: scripts/setup.sh");
-        assert!(status.success());
+        start(&launch);
     }
 
     fn runs(&self, host: usize) -> bool {
-        qmp(self.watched[host], "query-status")["running"] == true
+        self.ask(host, "query-status", &json!({}))["running"] == true
     }
 
     fn crash(&self, host: usize) {
         kill(&self.pid_file(host));
     }
+}
+
+fn start(launch: &[String]) {
+    let status = Command::new(&launch[0])
+        .args(&launch[1..])
+        .status()
+        .expect("qemu-system-x86_64 is not installed: scripts/setup.sh");
+    assert!(status.success());
 }
 
 impl Drop for Qemus {
@@ -192,8 +235,8 @@ fn kill(pid_file: &Path) {
     }
 }
 
-/// One command to a QEMU; null where there is none, or none that answers.
-fn qmp(port: u16, command: &str) -> Value {
+/// One command to a QEMU; null where there is none, or none that does so.
+fn qmp(port: u16, command: &str, arguments: &Value) -> Value {
     use std::io::{BufRead, BufReader, Write};
     let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else {
         return Value::Null;
@@ -203,14 +246,17 @@ fn qmp(port: u16, command: &str) -> Value {
         .unwrap();
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
     drop(lines.next());
-    for command in ["qmp_capabilities", command] {
-        let asked = json!({ "execute": command }).to_string() + "\n";
+    for (command, arguments) in [("qmp_capabilities", &json!({})), (command, arguments)] {
+        let asked = json!({ "execute": command, "arguments": arguments }).to_string() + "\n";
         if stream.write_all(asked.as_bytes()).is_err() {
             return Value::Null;
         }
         for line in lines.by_ref() {
             let Ok(line) = line else { return Value::Null };
             let answer: Value = serde_json::from_str(&line).unwrap();
+            if answer.get("error").is_some() {
+                return Value::Null;
+            }
             if answer.get("return").is_some() {
                 if command != "qmp_capabilities" {
                     return answer["return"].clone();

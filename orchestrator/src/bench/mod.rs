@@ -253,6 +253,11 @@ fn config(journal: PathBuf, control: Settings) -> Config {
         engine: Engine::Qemu(QemuConfig {
             downtime_limit_ms: 300,
             bandwidth_bytes_per_s: 1,
+            auto_converge: false,
+            multifd_channels: None,
+            post_copy_after_s: None,
+            tls: None,
+            disks: BTreeMap::new(),
             vms: BTreeMap::new(),
         }),
     }
