@@ -1,10 +1,14 @@
-//! The function that moves: writes text and its identity over each picture.
+//! The function that moves: draws text, images and its identity over each picture.
 
+mod canvas;
 mod control;
+mod image;
 mod label;
+mod shown;
 
 pub use control::ControlAddress;
-pub use label::{Change, Colour, ColourError, Label, LabelError};
+pub use image::{Image, ImageError, ImageSpelling};
+pub use label::{Change, Colour, ColourError, IMAGES_MAX, Label, LabelError};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,17 +16,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use record::Timestamp;
-use wire::code_strip::{Kind, Strip};
 use wire::mpegts::{AccessUnit, Reader, UnitKind, VideoCodec, Writer, ticks_from_micros};
 
-use crate::codec::{Decoder, Encoder, EncoderConfig};
+use crate::codec::{Decoder, EncoderConfig};
 use crate::identity::{Identity, IdentityFiles};
 use crate::net::{Input, Output};
-use crate::picture::Picture;
 use crate::stats::{Meter, StatsOutput, Totals};
-use crate::text::{Font, Tile};
+use crate::text::Font;
 use crate::{MediaError, StreamUrl};
-use control::{Control, Shown};
+use canvas::Canvas;
+use control::Control;
+use shown::Shown;
 
 /// Frame rate for the encoder's arithmetic when the stream announces none.
 const FPS_UNKNOWN: (u32, u32) = (30, 1);
@@ -34,7 +38,7 @@ pub struct OverlayConfig {
     pub input: StreamUrl,
     /// Where it goes.
     pub output: StreamUrl,
-    /// Written over the picture, at first.
+    /// Written and laid over the picture, at first.
     pub label: Label,
     /// Where changes of that are taken from.
     pub control: Option<ControlAddress>,
@@ -57,7 +61,7 @@ pub struct OverlayConfig {
 /// Draws over pictures until `stop` is set or the time is up. Damaged pictures are drawn over and sent as they are.
 ///
 /// # Errors
-/// The font, a glyph or an identity file is missing, there is no socket or codec, the encoder refuses a picture, or a server
+/// The font, a glyph, an image or an identity file is missing, there is no socket or codec, the encoder refuses a picture, or a server
 /// the stream.
 pub fn run(config: &OverlayConfig, stop: &AtomicBool) -> Result<Totals, MediaError> {
     let mut stage = Stage::open(config)?;
@@ -116,29 +120,12 @@ struct Stage<'a> {
     canvas: Option<Canvas>,
 }
 
-/// What depends on the size of the picture.
-struct Canvas {
-    picture: Picture,
-    encoder: Encoder,
-    text: Option<Text>,
-}
-
-/// The text as it is drawn, and what it was made from.
-struct Text {
-    tile: Tile,
-    x: usize,
-    y: usize,
-    version: u64,
-    runner: Option<u32>,
-}
-
 impl<'a> Stage<'a> {
     fn open(config: &'a OverlayConfig) -> Result<Self, MediaError> {
         let font = Font::load(&config.font)?;
-        config.label.check(&font)?;
         Ok(Self {
             config,
-            shown: Arc::new(Shown::new(config.label.clone(), font)),
+            shown: Arc::new(Shown::new(config.label.clone(), font)?),
             identity: config.identity.as_ref().map(Identity::open).transpose()?,
             output: Output::open(&config.output)?,
             writer: Writer::new(config.codec),
@@ -178,7 +165,7 @@ impl<'a> Stage<'a> {
         };
         let size = (decoded.picture.width(), decoded.picture.height());
         let canvas = match &mut self.canvas {
-            Some(canvas) if (canvas.picture.width(), canvas.picture.height()) == size => canvas,
+            Some(canvas) if canvas.size() == size => canvas,
             none_or_other => {
                 let encoder = EncoderConfig {
                     codec: self.config.codec,
@@ -191,14 +178,18 @@ impl<'a> Stage<'a> {
                 none_or_other.insert(Canvas::open(encoder)?)
             }
         };
-        canvas.picture.copy_from(decoded.picture);
-        canvas.draw(&self.shown, self.identity.as_mut(), is_damaged);
+        canvas.draw(
+            decoded.picture,
+            &self.shown,
+            self.identity.as_mut(),
+            is_damaged,
+        );
         let kind = if unit.random_access {
             UnitKind::Key
         } else {
             UnitKind::Predicted
         };
-        let coded = canvas.encoder.encode(&mut canvas.picture, kind)?;
+        let coded = canvas.encode(kind)?;
         self.packets.clear();
         let pts = unit
             .pts
@@ -213,67 +204,9 @@ impl<'a> Stage<'a> {
     }
 }
 
-impl Canvas {
-    fn open(encoder: EncoderConfig) -> Result<Self, MediaError> {
-        Ok(Self {
-            picture: Picture::new(encoder.width, encoder.height)?,
-            encoder: Encoder::open(&encoder)?,
-            text: None,
-        })
-    }
-
-    /// Writes the text, and with an identity its line and the strip.
-    fn draw(&mut self, shown: &Shown, mut identity: Option<&mut Identity>, is_damaged: bool) {
-        let version = shown.version();
-        let runner = identity.as_mut().map(|identity| identity.runner());
-        if let Some((identity, runner)) = identity.as_ref().zip(runner) {
-            let kind = if is_damaged {
-                Kind::OverlayDamaged
-            } else {
-                Kind::Overlay
-            };
-            // A picture without room for it goes without.
-            let _ = self.picture.draw_strip(&Strip {
-                kind,
-                a: identity.boot(),
-                b: runner,
-            });
-        }
-        let height = self.picture.height();
-        let text = match &mut self.text {
-            Some(text) if text.version == version && text.runner == runner => text,
-            none_or_old => {
-                let boot = identity.map(|identity| identity.boot());
-                none_or_old.insert(Text::new(shown, version, boot.zip(runner), height))
-            }
-        };
-        text.tile.draw(&mut self.picture, text.x, text.y);
-    }
-}
-
-impl Text {
-    fn new(shown: &Shown, version: u64, identity: Option<(u32, u32)>, height: usize) -> Self {
-        let label = shown.label();
-        let mut lines = label.text.clone();
-        if let Some((boot, runner)) = identity {
-            lines += &format!("\nboot {boot:08x} vm {runner}");
-        }
-        Self {
-            tile: Tile::new(shown.font(), &lines, label.size_in(height), label.ink()),
-            x: label.x as usize,
-            y: label.y as usize,
-            version,
-            runner: identity.map(|(_, runner)| runner),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::text::DEFAULT_FONT;
 
     #[test]
     fn a_picture_that_cannot_be_decoded_is_a_hole_until_a_key_picture() {
@@ -292,38 +225,5 @@ mod tests {
         assert!(damage.follow(&unit) && damage.follow(&unit));
         unit.random_access = true;
         assert!(!damage.follow(&unit));
-    }
-
-    #[test]
-    fn the_next_picture_shows_a_change_and_a_bad_one_changes_nothing() {
-        let font = Font::load(Path::new(DEFAULT_FONT)).unwrap();
-        let shown = Shown::new(Label::default(), font);
-        let mut canvas = Canvas::open(EncoderConfig {
-            codec: VideoCodec::Mpeg2,
-            width: 160,
-            height: 120,
-            fps: (30, 1),
-            bitrate: 300_000,
-            gop: 30,
-        })
-        .unwrap();
-        let mut drawn = || {
-            for index in 0..3 {
-                canvas.picture.plane_mut(index).data.fill(128);
-            }
-            canvas.draw(&shown, None, false);
-            canvas.picture.to_rgb()
-        };
-        let before = drawn();
-        assert!(shown.change(br#"{"text": "other", "size": -1}"#).is_err());
-        assert_eq!(drawn(), before);
-        shown
-            .change(br##"{"text": "\u2588", "x": 20, "size": 40, "colour": "#ff0000"}"##)
-            .unwrap();
-        let after = drawn();
-        // In the middle of the block.
-        let at = 3 * (30 * 160 + 32);
-        let [red, green, blue] = [0, 1, 2].map(|part| after[at + part]);
-        assert!(red > 240 && green < 15 && blue < 15, "{red} {green} {blue}");
     }
 }
