@@ -1,4 +1,4 @@
-//! The function that moves: draws text, images and its identity over each picture.
+//! The function that moves: draws text, images and its identity over each picture. What is beside the video passes.
 
 mod canvas;
 mod control;
@@ -16,7 +16,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use record::Timestamp;
-use wire::mpegts::{AccessUnit, Reader, UnitKind, VideoCodec, Writer, ticks_from_micros};
+use wire::mpegts::{
+    AccessUnit, CLOCK_HZ, CLOCK_WRAP, Replacer, UnitKind, VideoCodec, ticks_from_micros,
+};
 
 use crate::codec::{Decoder, EncoderConfig};
 use crate::identity::{Identity, IdentityFiles};
@@ -70,7 +72,6 @@ pub fn run(config: &OverlayConfig, stop: &AtomicBool) -> Result<Totals, MediaErr
         None => None,
     };
     let mut input = Input::open(&config.input)?;
-    let mut reader = Reader::new();
     let start = Timestamp::now();
     let mut meter = Meter::new("overlay", config.stats, start);
     while !stop.load(Ordering::Relaxed)
@@ -79,7 +80,7 @@ pub fn run(config: &OverlayConfig, stop: &AtomicBool) -> Result<Totals, MediaErr
             .is_none_or(|duration| Timestamp::now().since(start) < duration)
     {
         for chunk in input.receive()? {
-            for unit in reader.push(chunk.bytes) {
+            for unit in stage.pass(chunk.bytes)? {
                 stage.unit(&unit, chunk.received, &mut meter)?;
             }
         }
@@ -113,8 +114,9 @@ struct Stage<'a> {
     shown: Arc<Shown>,
     identity: Option<Identity>,
     output: Output,
-    writer: Writer,
+    replacer: Replacer,
     packets: Vec<u8>,
+    last_pts: Option<u64>,
     decoder: Option<(VideoCodec, Decoder)>,
     damage: Damage,
     canvas: Option<Canvas>,
@@ -128,12 +130,23 @@ impl<'a> Stage<'a> {
             shown: Arc::new(Shown::new(config.label.clone(), font)?),
             identity: config.identity.as_ref().map(Identity::open).transpose()?,
             output: Output::open(&config.output)?,
-            writer: Writer::new(config.codec),
+            replacer: Replacer::new(config.codec),
             packets: Vec::new(),
+            last_pts: None,
             decoder: None,
             damage: Damage::default(),
             canvas: None,
         })
+    }
+
+    /// Sends what is beside the video on, and returns the pictures. Sound does not wait until a picture is drawn on.
+    fn pass(&mut self, bytes: &[u8]) -> Result<Vec<AccessUnit>, MediaError> {
+        self.packets.clear();
+        let units = self.replacer.push(bytes, &mut self.packets);
+        if !self.packets.is_empty() {
+            self.output.send(&self.packets)?;
+        }
+        Ok(units)
     }
 
     /// Decodes, draws, encodes and sends one picture.
@@ -158,11 +171,13 @@ impl<'a> Stage<'a> {
             }
         };
         // An error is lost data too: go on with the next.
-        let Ok(Some(decoded)) = decoder.decode(&unit.data) else {
+        let Ok(Some(decoded)) = decoder.decode_at(&unit.data, unit.pts) else {
             self.damage.undecoded();
             meter.totals.frames_dropped += 1;
             return Ok(());
         };
+        let fps = decoded.fps.unwrap_or(FPS_UNKNOWN);
+        let pts = presented(decoded.pts, &mut self.last_pts, fps, received);
         let size = (decoded.picture.width(), decoded.picture.height());
         let canvas = match &mut self.canvas {
             Some(canvas) if canvas.size() == size => canvas,
@@ -171,7 +186,7 @@ impl<'a> Stage<'a> {
                     codec: self.config.codec,
                     width: size.0 as u32,
                     height: size.1 as u32,
-                    fps: decoded.fps.unwrap_or(FPS_UNKNOWN),
+                    fps,
                     bitrate: self.config.bitrate,
                     gop: self.config.gop,
                 };
@@ -191,10 +206,7 @@ impl<'a> Stage<'a> {
         };
         let coded = canvas.encode(kind)?;
         self.packets.clear();
-        let pts = unit
-            .pts
-            .unwrap_or_else(|| ticks_from_micros(received.as_micros()));
-        self.writer
+        self.replacer
             .write(coded.data, pts, coded.kind, &mut self.packets);
         self.output.send(&self.packets)?;
         meter.bytes += coded.data.len() as u64;
@@ -202,6 +214,20 @@ impl<'a> Stage<'a> {
         meter.frame_out(Some(Timestamp::now().since(received)));
         Ok(())
     }
+}
+
+/// When a picture is presented: at its time, so that it stays in step with what is beside it. One without a time follows the
+/// last, and the first of a stream without times is presented when it came.
+fn presented(
+    pts: Option<u64>,
+    last: &mut Option<u64>,
+    fps: (u32, u32),
+    received: Timestamp,
+) -> u64 {
+    let step = CLOCK_HZ * u64::from(fps.1) / u64::from(fps.0.max(1));
+    let follows = last.map(|last| (last + step) % CLOCK_WRAP);
+    let pts = pts.or(follows);
+    *last.insert(pts.unwrap_or_else(|| ticks_from_micros(received.as_micros())))
 }
 
 #[cfg(test)]
@@ -225,5 +251,15 @@ mod tests {
         assert!(damage.follow(&unit) && damage.follow(&unit));
         unit.random_access = true;
         assert!(!damage.follow(&unit));
+    }
+
+    #[test]
+    fn a_picture_without_a_time_follows_the_last() {
+        let mut last = None;
+        let mut next = |pts| presented(pts, &mut last, (25, 1), Timestamp(2_000_000));
+        assert_eq!(next(None), 180_000);
+        assert_eq!(next(Some(CLOCK_WRAP - 600)), CLOCK_WRAP - 600);
+        assert_eq!(next(None), 3000);
+        assert_eq!(next(Some(9)), 9);
     }
 }

@@ -20,7 +20,9 @@ Examples:
   curl http://127.0.0.1:5080/ -d '{\"images\": [{\"file\": \"shoe.png\", \"x\": 20, \"y\": 60, \"width\": 120}]}'
 
 What is not given stays: text, x, y, size (pixels), colour (#rrggbb), box_opacity (0 to 1), images (a list of all of them: \
-file, x, y, width, height; read again when they are given). GET shows what there is now. A bad request changes nothing.";
+file, x, y, width, height; read again when they are given). GET shows what there is now. A bad request changes nothing.
+
+Sound, and whatever else is beside the video, passes as it came, in step with the pictures.";
 
 /// Be the function: draw text and images over video on its way, and where it was done
 #[derive(Debug, clap::Args)]
