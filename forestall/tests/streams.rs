@@ -403,3 +403,75 @@ fn the_text_changes_while_it_runs() {
     assert_eq!(by_file.end(), Some(130));
     assert!(!socket.exists());
 }
+
+/// Red, green and blue of a pixel of the last picture that a player shows.
+fn pixel(port: u16, folder: &Path, x: usize, y: usize) -> [u8; 3] {
+    let (shown, png) = (folder.join("frames.csv"), folder.join("last.png"));
+    let _ = std::fs::remove_file(&shown);
+    let player = Running::forestall(&format!(
+        "play udp://127.0.0.1:{port} --frames-csv {} --png {}",
+        shown.display(),
+        png.display()
+    ));
+    wait_for_frames(&shown, 5);
+    assert_eq!(player.end(), Some(130));
+    let raw = ffmpeg(&format!(
+        "-i {} -f rawvideo -pix_fmt rgb24 -",
+        png.display()
+    ))
+    .output()
+    .unwrap()
+    .stdout;
+    let at = 3 * (160 * y + x);
+    [raw[at], raw[at + 1], raw[at + 2]]
+}
+
+#[test]
+fn an_image_is_over_the_picture_and_changes_while_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (socket, square) = (folder.path().join("control"), folder.path().join("a.png"));
+    let made = ffmpeg("-f lavfi -i color=red:size=64x64,format=rgba -frames:v 1")
+        .arg(&square)
+        .status();
+    assert!(made.unwrap().success());
+    let square = square.display();
+    let (into_overlay, into_play) = (free_udp_port(), free_udp_port());
+    let overlay = Running::forestall(&format!(
+        "overlay udp://127.0.0.1:{into_overlay} udp://127.0.0.1:{into_play} --control {} \
+         --image {square}@100,20,32x32",
+        socket.display()
+    ));
+    let _camera = capture(&format!("udp://127.0.0.1:{into_overlay}"));
+    let is_red = |x, y| {
+        let [red, green, blue] = pixel(into_play, folder.path(), x, y);
+        red > 200 && green < 60 && blue < 60
+    };
+    assert!(is_red(116, 36));
+    let connect = || UnixStream::connect(&socket).unwrap();
+    let bad = r#"{"text": "x", "images": [{"file": "/no/such/shoe.png"}]}"#;
+    let (code, error) = control(connect(), "POST", "", bad);
+    let expected =
+        "cannot read the image /no/such/shoe.png: No such file or directory (os error 2)";
+    assert_eq!((code, &error["error"]), (400, &expected.into()));
+    assert!(is_red(116, 36));
+    let moved =
+        format!(r#"{{"images": [{{"file": "{square}", "x": 20, "y": 50, "height": 20}}]}}"#);
+    let (code, label) = control(connect(), "POST", "", &moved);
+    assert_eq!((code, &label["images"][0]["y"]), (200, &50.into()));
+    assert_eq!(control(connect(), "GET", "", ""), (200, label));
+    assert!(is_red(30, 60) && !is_red(116, 36));
+    assert_eq!(overlay.end(), Some(130));
+}
+
+#[test]
+fn wrong_images() {
+    let overlay = "overlay udp://127.0.0.1:1 udp://127.0.0.1:1 --image";
+    check(
+        &format!("{overlay} /no/such/shoe.png@1,2"),
+        3,
+        "cannot read the image /no/such/shoe.png: No such file",
+    );
+    check(&format!("{overlay} shoe.png"), 2, "like FILE@X,Y");
+    check(&format!("{overlay} Cargo.toml@1,2"), 2, "not a PNG image");
+    check(&format!("{overlay} src@1,2"), 2, "src is not a file");
+}

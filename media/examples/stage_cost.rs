@@ -34,7 +34,7 @@ fn main() {
 
 fn measure(config: &EncoderConfig) {
     let font = Font::load(Path::new(DEFAULT_FONT)).unwrap();
-    let text = Tile::new(&font, "Robot 7\nboot 1a2b3c4d vm 2", 15.0, Ink::default());
+    let text = Tile::text(&font, "Robot 7\nboot 1a2b3c4d vm 2", 15.0, Ink::default());
     let mut camera = ClockPicture::new(config.width, config.height, &font).unwrap();
     let [mut camera_encoder, mut encoder] = [(); 2].map(|()| Encoder::open(config).unwrap());
     let [mut decoder, mut player] = [(); 2].map(|()| Decoder::open(VideoCodec::Mpeg2).unwrap());

@@ -233,6 +233,8 @@ pub struct Decoded<'a> {
     pub picture: &'a Picture,
     /// Pictures per second that the stream announces, numerator and denominator.
     pub fps: Option<(u32, u32)>,
+    /// Presentation time of this picture, which is not that of the coded one where they come in another order.
+    pub pts: Option<u64>,
 }
 
 /// Takes coded pictures apart.
@@ -277,11 +279,25 @@ impl Decoder {
     /// # Errors
     /// FFmpeg can make nothing of it; the next may be decoded all the same.
     pub fn decode(&mut self, data: &[u8]) -> Result<Option<Decoded<'_>>, CodecError> {
+        self.decode_at(data, None)
+    }
+
+    /// The same, of one with a presentation time.
+    ///
+    /// # Errors
+    /// FFmpeg can make nothing of it; the next may be decoded all the same.
+    pub fn decode_at(
+        &mut self,
+        data: &[u8],
+        pts: Option<u64>,
+    ) -> Result<Option<Decoded<'_>>, CodecError> {
         if data.is_empty() {
             return Ok(None); // An empty packet would mean the end of the stream.
         }
+        let mut packet = Packet::copy(data);
+        packet.set_pts(pts.map(|pts| pts as i64));
         self.inner
-            .send_packet(&Packet::borrow(data))
+            .send_packet(&packet)
             .map_err(CodecError::Decode)?;
         let mut is_found = false;
         loop {
@@ -299,10 +315,10 @@ impl Decoder {
             return Ok(None);
         }
         check_decoded(&self.picture.0)?;
-        let fps = self.fps();
         Ok(Some(Decoded {
             picture: &self.picture,
-            fps,
+            fps: self.fps(),
+            pts: self.picture.0.pts().map(|pts| pts as u64),
         }))
     }
 

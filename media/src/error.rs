@@ -6,6 +6,8 @@ use std::path::PathBuf;
 #[cfg(feature = "codec")]
 use crate::codec::CodecError;
 use crate::net::HttpError;
+#[cfg(feature = "codec")]
+use crate::overlay::ImageError;
 use crate::url::UrlError;
 
 /// What a person does about an error.
@@ -92,6 +94,10 @@ pub enum MediaError {
     #[cfg(feature = "codec")]
     #[error(transparent)]
     Label(#[from] crate::overlay::LabelError),
+    /// An image over the picture cannot be shown.
+    #[cfg(feature = "codec")]
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// FFmpeg's libraries refused.
     #[cfg(feature = "codec")]
     #[error(transparent)]
@@ -161,7 +167,9 @@ impl MediaError {
             Self::Url { .. } | Self::Setting { .. } | Self::FontInvalid { .. } => ErrorKind::Config,
             Self::FontMissing { .. } | Self::Read { .. } | Self::Start { .. } => ErrorKind::Missing,
             #[cfg(feature = "codec")]
-            Self::Label(_) | Self::Strip(_) => ErrorKind::Config,
+            Self::Image(ImageError::Read { .. }) => ErrorKind::Missing,
+            #[cfg(feature = "codec")]
+            Self::Label(_) | Self::Image(_) | Self::Strip(_) => ErrorKind::Config,
             #[cfg(feature = "codec")]
             Self::Codec(CodecError::Absent { .. }) => ErrorKind::Missing,
             _ => ErrorKind::Failed,

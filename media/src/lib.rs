@@ -22,6 +22,8 @@ pub mod relay;
 pub mod serve;
 
 #[cfg(feature = "codec")]
+pub mod bitmap;
+#[cfg(feature = "codec")]
 pub mod clock_picture;
 #[cfg(feature = "codec")]
 pub mod codec;
@@ -31,6 +33,8 @@ pub mod picture;
 mod scene;
 #[cfg(feature = "codec")]
 pub mod text;
+#[cfg(feature = "codec")]
+mod tile;
 
 pub mod error;
 #[cfg(feature = "codec")]

@@ -1,10 +1,14 @@
-//! The function that moves: writes text and its identity over each picture.
+//! The function that moves: draws text, images and its identity over each picture. What is beside the video passes.
 
+mod canvas;
 mod control;
+mod image;
 mod label;
+mod shown;
 
 pub use control::ControlAddress;
-pub use label::{Change, Colour, ColourError, Label, LabelError};
+pub use image::{Image, ImageError, ImageSpelling};
+pub use label::{Change, Colour, ColourError, IMAGES_MAX, Label, LabelError};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,17 +16,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use record::Timestamp;
-use wire::code_strip::{Kind, Strip};
-use wire::mpegts::{AccessUnit, Reader, UnitKind, VideoCodec, Writer, ticks_from_micros};
+use wire::mpegts::{
+    AccessUnit, CLOCK_HZ, CLOCK_WRAP, Replacer, UnitKind, VideoCodec, ticks_from_micros,
+};
 
-use crate::codec::{Decoder, Encoder, EncoderConfig};
+use crate::codec::{Decoder, EncoderConfig};
 use crate::identity::{Identity, IdentityFiles};
 use crate::net::{Input, Output};
-use crate::picture::Picture;
 use crate::stats::{Meter, StatsOutput, Totals};
-use crate::text::{Font, Tile};
+use crate::text::Font;
 use crate::{MediaError, StreamUrl};
-use control::{Control, Shown};
+use canvas::Canvas;
+use control::Control;
+use shown::Shown;
 
 /// Frame rate for the encoder's arithmetic when the stream announces none.
 const FPS_UNKNOWN: (u32, u32) = (30, 1);
@@ -34,7 +40,7 @@ pub struct OverlayConfig {
     pub input: StreamUrl,
     /// Where it goes.
     pub output: StreamUrl,
-    /// Written over the picture, at first.
+    /// Written and laid over the picture, at first.
     pub label: Label,
     /// Where changes of that are taken from.
     pub control: Option<ControlAddress>,
@@ -57,7 +63,7 @@ pub struct OverlayConfig {
 /// Draws over pictures until `stop` is set or the time is up. Damaged pictures are drawn over and sent as they are.
 ///
 /// # Errors
-/// The font, a glyph or an identity file is missing, there is no socket or codec, the encoder refuses a picture, or a server
+/// The font, a glyph, an image or an identity file is missing, there is no socket or codec, the encoder refuses a picture, or a server
 /// the stream.
 pub fn run(config: &OverlayConfig, stop: &AtomicBool) -> Result<Totals, MediaError> {
     let mut stage = Stage::open(config)?;
@@ -66,7 +72,6 @@ pub fn run(config: &OverlayConfig, stop: &AtomicBool) -> Result<Totals, MediaErr
         None => None,
     };
     let mut input = Input::open(&config.input)?;
-    let mut reader = Reader::new();
     let start = Timestamp::now();
     let mut meter = Meter::new("overlay", config.stats, start);
     while !stop.load(Ordering::Relaxed)
@@ -75,7 +80,7 @@ pub fn run(config: &OverlayConfig, stop: &AtomicBool) -> Result<Totals, MediaErr
             .is_none_or(|duration| Timestamp::now().since(start) < duration)
     {
         for chunk in input.receive()? {
-            for unit in reader.push(chunk.bytes) {
+            for unit in stage.pass(chunk.bytes)? {
                 stage.unit(&unit, chunk.received, &mut meter)?;
             }
         }
@@ -109,44 +114,39 @@ struct Stage<'a> {
     shown: Arc<Shown>,
     identity: Option<Identity>,
     output: Output,
-    writer: Writer,
+    replacer: Replacer,
     packets: Vec<u8>,
+    last_pts: Option<u64>,
     decoder: Option<(VideoCodec, Decoder)>,
     damage: Damage,
     canvas: Option<Canvas>,
 }
 
-/// What depends on the size of the picture.
-struct Canvas {
-    picture: Picture,
-    encoder: Encoder,
-    text: Option<Text>,
-}
-
-/// The text as it is drawn, and what it was made from.
-struct Text {
-    tile: Tile,
-    x: usize,
-    y: usize,
-    version: u64,
-    runner: Option<u32>,
-}
-
 impl<'a> Stage<'a> {
     fn open(config: &'a OverlayConfig) -> Result<Self, MediaError> {
         let font = Font::load(&config.font)?;
-        config.label.check(&font)?;
         Ok(Self {
             config,
-            shown: Arc::new(Shown::new(config.label.clone(), font)),
+            shown: Arc::new(Shown::new(config.label.clone(), font)?),
             identity: config.identity.as_ref().map(Identity::open).transpose()?,
             output: Output::open(&config.output)?,
-            writer: Writer::new(config.codec),
+            replacer: Replacer::new(config.codec),
             packets: Vec::new(),
+            last_pts: None,
             decoder: None,
             damage: Damage::default(),
             canvas: None,
         })
+    }
+
+    /// Sends what is beside the video on, and returns the pictures. Sound does not wait until a picture is drawn on.
+    fn pass(&mut self, bytes: &[u8]) -> Result<Vec<AccessUnit>, MediaError> {
+        self.packets.clear();
+        let units = self.replacer.push(bytes, &mut self.packets);
+        if !self.packets.is_empty() {
+            self.output.send(&self.packets)?;
+        }
+        Ok(units)
     }
 
     /// Decodes, draws, encodes and sends one picture.
@@ -171,39 +171,42 @@ impl<'a> Stage<'a> {
             }
         };
         // An error is lost data too: go on with the next.
-        let Ok(Some(decoded)) = decoder.decode(&unit.data) else {
+        let Ok(Some(decoded)) = decoder.decode_at(&unit.data, unit.pts) else {
             self.damage.undecoded();
             meter.totals.frames_dropped += 1;
             return Ok(());
         };
+        let fps = decoded.fps.unwrap_or(FPS_UNKNOWN);
+        let pts = presented(decoded.pts, &mut self.last_pts, fps, received);
         let size = (decoded.picture.width(), decoded.picture.height());
         let canvas = match &mut self.canvas {
-            Some(canvas) if (canvas.picture.width(), canvas.picture.height()) == size => canvas,
+            Some(canvas) if canvas.size() == size => canvas,
             none_or_other => {
                 let encoder = EncoderConfig {
                     codec: self.config.codec,
                     width: size.0 as u32,
                     height: size.1 as u32,
-                    fps: decoded.fps.unwrap_or(FPS_UNKNOWN),
+                    fps,
                     bitrate: self.config.bitrate,
                     gop: self.config.gop,
                 };
                 none_or_other.insert(Canvas::open(encoder)?)
             }
         };
-        canvas.picture.copy_from(decoded.picture);
-        canvas.draw(&self.shown, self.identity.as_mut(), is_damaged);
+        canvas.draw(
+            decoded.picture,
+            &self.shown,
+            self.identity.as_mut(),
+            is_damaged,
+        );
         let kind = if unit.random_access {
             UnitKind::Key
         } else {
             UnitKind::Predicted
         };
-        let coded = canvas.encoder.encode(&mut canvas.picture, kind)?;
+        let coded = canvas.encode(kind)?;
         self.packets.clear();
-        let pts = unit
-            .pts
-            .unwrap_or_else(|| ticks_from_micros(received.as_micros()));
-        self.writer
+        self.replacer
             .write(coded.data, pts, coded.kind, &mut self.packets);
         self.output.send(&self.packets)?;
         meter.bytes += coded.data.len() as u64;
@@ -213,67 +216,23 @@ impl<'a> Stage<'a> {
     }
 }
 
-impl Canvas {
-    fn open(encoder: EncoderConfig) -> Result<Self, MediaError> {
-        Ok(Self {
-            picture: Picture::new(encoder.width, encoder.height)?,
-            encoder: Encoder::open(&encoder)?,
-            text: None,
-        })
-    }
-
-    /// Writes the text, and with an identity its line and the strip.
-    fn draw(&mut self, shown: &Shown, mut identity: Option<&mut Identity>, is_damaged: bool) {
-        let version = shown.version();
-        let runner = identity.as_mut().map(|identity| identity.runner());
-        if let Some((identity, runner)) = identity.as_ref().zip(runner) {
-            let kind = if is_damaged {
-                Kind::OverlayDamaged
-            } else {
-                Kind::Overlay
-            };
-            // A picture without room for it goes without.
-            let _ = self.picture.draw_strip(&Strip {
-                kind,
-                a: identity.boot(),
-                b: runner,
-            });
-        }
-        let height = self.picture.height();
-        let text = match &mut self.text {
-            Some(text) if text.version == version && text.runner == runner => text,
-            none_or_old => {
-                let boot = identity.map(|identity| identity.boot());
-                none_or_old.insert(Text::new(shown, version, boot.zip(runner), height))
-            }
-        };
-        text.tile.draw(&mut self.picture, text.x, text.y);
-    }
-}
-
-impl Text {
-    fn new(shown: &Shown, version: u64, identity: Option<(u32, u32)>, height: usize) -> Self {
-        let label = shown.label();
-        let mut lines = label.text.clone();
-        if let Some((boot, runner)) = identity {
-            lines += &format!("\nboot {boot:08x} vm {runner}");
-        }
-        Self {
-            tile: Tile::new(shown.font(), &lines, label.size_in(height), label.ink()),
-            x: label.x as usize,
-            y: label.y as usize,
-            version,
-            runner: identity.map(|(_, runner)| runner),
-        }
-    }
+/// When a picture is presented: at its time, so that it stays in step with what is beside it. One without a time follows the
+/// last, and the first of a stream without times is presented when it came.
+fn presented(
+    pts: Option<u64>,
+    last: &mut Option<u64>,
+    fps: (u32, u32),
+    received: Timestamp,
+) -> u64 {
+    let step = CLOCK_HZ * u64::from(fps.1) / u64::from(fps.0.max(1));
+    let follows = last.map(|last| (last + step) % CLOCK_WRAP);
+    let pts = pts.or(follows);
+    *last.insert(pts.unwrap_or_else(|| ticks_from_micros(received.as_micros())))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::text::DEFAULT_FONT;
 
     #[test]
     fn a_picture_that_cannot_be_decoded_is_a_hole_until_a_key_picture() {
@@ -295,35 +254,12 @@ mod tests {
     }
 
     #[test]
-    fn the_next_picture_shows_a_change_and_a_bad_one_changes_nothing() {
-        let font = Font::load(Path::new(DEFAULT_FONT)).unwrap();
-        let shown = Shown::new(Label::default(), font);
-        let mut canvas = Canvas::open(EncoderConfig {
-            codec: VideoCodec::Mpeg2,
-            width: 160,
-            height: 120,
-            fps: (30, 1),
-            bitrate: 300_000,
-            gop: 30,
-        })
-        .unwrap();
-        let mut drawn = || {
-            for index in 0..3 {
-                canvas.picture.plane_mut(index).data.fill(128);
-            }
-            canvas.draw(&shown, None, false);
-            canvas.picture.to_rgb()
-        };
-        let before = drawn();
-        assert!(shown.change(br#"{"text": "other", "size": -1}"#).is_err());
-        assert_eq!(drawn(), before);
-        shown
-            .change(br##"{"text": "\u2588", "x": 20, "size": 40, "colour": "#ff0000"}"##)
-            .unwrap();
-        let after = drawn();
-        // In the middle of the block.
-        let at = 3 * (30 * 160 + 32);
-        let [red, green, blue] = [0, 1, 2].map(|part| after[at + part]);
-        assert!(red > 240 && green < 15 && blue < 15, "{red} {green} {blue}");
+    fn a_picture_without_a_time_follows_the_last() {
+        let mut last = None;
+        let mut next = |pts| presented(pts, &mut last, (25, 1), Timestamp(2_000_000));
+        assert_eq!(next(None), 180_000);
+        assert_eq!(next(Some(CLOCK_WRAP - 600)), CLOCK_WRAP - 600);
+        assert_eq!(next(None), 3000);
+        assert_eq!(next(Some(9)), 9);
     }
 }

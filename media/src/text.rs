@@ -6,7 +6,10 @@ use std::path::Path;
 use ab_glyph::{Font as _, FontVec, ScaleFont as _, point};
 
 use crate::MediaError;
-use crate::picture::{Picture, SIDES};
+use crate::picture::SIDES;
+use crate::tile::{Cover, yuv};
+
+pub use crate::tile::Tile;
 
 /// Where Debian's `fonts-dejavu-core` puts a monospaced font.
 pub const DEFAULT_FONT: &str = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf";
@@ -73,48 +76,20 @@ impl Ink {
     /// From red, green and blue; `box_opacity` is from 0 to 1.
     #[must_use]
     pub fn new(colour: [u8; 3], box_opacity: f32) -> Self {
-        let [r, g, b] = colour.map(|part| f32::from(part) / 255.0);
-        // BT.601, limited range, as `Picture::to_rgb` the other way round.
+        let [luma, blue, red] = yuv(colour.map(|part| f32::from(part) / 255.0), 1.0);
         Self {
-            luma: 16.0 + 65.481 * r + 128.553 * g + 24.966 * b,
-            blue: NEUTRAL - 37.797 * r - 74.203 * g + 112.0 * b,
-            red: NEUTRAL + 112.0 * r - 93.786 * g - 18.214 * b,
+            luma,
+            blue,
+            red,
             box_opacity: box_opacity.clamp(0.0, 1.0),
         }
     }
 }
 
-/// Text with its half-transparent box, ready to be blended: each pixel becomes `pixel * keep + add`, in 1/256.
-///
-/// The work of rasterising is done once; drawing is a multiplication a pixel, which the compiler turns into vector
-/// instructions. That matters in an emulated guest.
-pub struct Tile {
-    /// Even, so that it covers whole chroma pixels.
-    width: usize,
-    height: usize,
-    luma: Blend,
-    blue: Blend,
-    red: Blend,
-}
-
-#[derive(Default)]
-struct Blend {
-    keep: Vec<u16>,
-    add: Vec<u16>,
-}
-
-impl Blend {
-    /// Sums stay below 2^16: `keep` and the weight inside `add` are shares of one 256, and no colour is above 240.
-    fn push(&mut self, keep: f32, add: f32) {
-        self.keep.push((keep * 256.0) as u16);
-        self.add.push((add * 256.0) as u16);
-    }
-}
-
 impl Tile {
-    /// Lines of text of `size` pixels each, with a margin around them.
+    /// Lines of text of `size` pixels each, with a margin and a half-transparent box around them.
     #[must_use]
-    pub fn new(font: &Font, lines: &str, size: f32, ink: Ink) -> Self {
+    pub fn text(font: &Font, lines: &str, size: f32, ink: Ink) -> Self {
         Self::with_side_margin(font, lines, size, margin(size), ink)
     }
 
@@ -169,50 +144,6 @@ impl Tile {
         }
         coverage.into_tile(ink)
     }
-
-    /// Width in pixels, even.
-    #[must_use]
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// Height in pixels, even.
-    #[must_use]
-    pub fn height(&self) -> usize {
-        self.height
-    }
-
-    /// Blends it over the picture with its top left corner at (`x`, `y`), made even; what does not fit is cut off.
-    pub fn draw(&self, picture: &mut Picture, x: usize, y: usize) {
-        let (x, y) = (x / 2 * 2, y / 2 * 2);
-        for index in 0..3 {
-            let (blend, shrink) = match index {
-                0 => (&self.luma, 1),
-                1 => (&self.blue, 2),
-                _ => (&self.red, 2),
-            };
-            let (x, y, tile_width) = (x / shrink, y / shrink, self.width / shrink);
-            let plane = picture.plane_mut(index);
-            let visible = tile_width.min(plane.width.saturating_sub(x));
-            if visible == 0 {
-                return;
-            }
-            let rows = plane
-                .data
-                .chunks_mut(plane.stride)
-                .take(plane.height)
-                .skip(y);
-            let blends = blend
-                .keep
-                .chunks(tile_width)
-                .zip(blend.add.chunks(tile_width));
-            for (row, (keep, add)) in rows.zip(blends) {
-                for ((pixel, keep), add) in row[x..x + visible].iter_mut().zip(keep).zip(add) {
-                    *pixel = ((u16::from(*pixel) * keep + add) >> 8) as u8;
-                }
-            }
-        }
-    }
 }
 
 fn margin(size: f32) -> f32 {
@@ -246,31 +177,16 @@ impl Coverage {
     }
 
     fn into_tile(self, ink: Ink) -> Tile {
-        let [mut luma, mut blue, mut red] = [(); 3].map(|()| Blend::default());
-        // `share` of the text, then of what is left `box_opacity` of the box, then the picture.
-        let push = |blend: &mut Blend, share: f32, text: f32, behind: f32| {
+        Tile::new(self.width, self.height, |x, y| {
+            // `share` of the text, then of what is left `box_opacity` of the box, then the picture.
+            let share = self.shares[y * self.width + x];
             let hidden = ink.box_opacity * (1.0 - share);
-            blend.push(1.0 - share - hidden, text * share + behind * hidden);
-        };
-        for &share in &self.shares {
-            push(&mut luma, share, ink.luma, BOX_LUMA);
-        }
-        for (y, x) in (0..self.height / 2).flat_map(|y| (0..self.width / 2).map(move |x| (y, x))) {
-            let at = 2 * y * self.width + 2 * x;
-            let share = [0, 1, self.width, self.width + 1]
-                .iter()
-                .map(|offset| self.shares[at + offset])
-                .sum::<f32>()
-                / 4.0;
-            push(&mut blue, share, ink.blue, NEUTRAL);
-            push(&mut red, share, ink.red, NEUTRAL);
-        }
-        Tile {
-            width: self.width,
-            height: self.height,
-            luma,
-            blue,
-            red,
-        }
+            Cover {
+                hides: share + hidden,
+                luma: ink.luma * share + BOX_LUMA * hidden,
+                blue: ink.blue * share + NEUTRAL * hidden,
+                red: ink.red * share + NEUTRAL * hidden,
+            }
+        })
     }
 }

@@ -18,7 +18,7 @@ const FRAMES: u32 = 300;
 fn check_chain(codec: VideoCodec, width: u32, height: u32, bitrate: u32) {
     let font = Font::load(Path::new(DEFAULT_FONT)).unwrap();
     let mut camera = ClockPicture::new(width, height, &font).unwrap();
-    let text = Tile::new(&font, "Robot 7\nboot 1a2b3c4d vm 2", 11.0, Ink::default());
+    let text = Tile::text(&font, "Robot 7\nboot 1a2b3c4d vm 2", 11.0, Ink::default());
     let config = EncoderConfig {
         codec,
         width,

@@ -50,3 +50,34 @@ fn raw_pictures() {
         }
     });
 }
+
+/// Any bytes, and any behind the head of an image. What is unpacked is as large as its head says.
+#[test]
+#[cfg(feature = "codec")]
+fn images() {
+    use forestall_media::bitmap::{Bitmap, PIXELS_MAX};
+
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, 5, 3);
+    encoder.set_color(png::ColorType::Rgba);
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(&[7; 60]).unwrap();
+    drop(writer);
+    check!()
+        .with_type::<(Vec<u8>, Vec<(u8, u8)>)>()
+        .for_each(|(bytes, flips)| {
+            let behind = [&file[..33], bytes].concat();
+            let mut spoilt = file.clone();
+            for (at, bits) in flips {
+                let at = usize::from(*at) % spoilt.len();
+                spoilt[at] ^= bits;
+            }
+            for bytes in [bytes, &behind, &spoilt] {
+                if let Ok(bitmap) = Bitmap::from_png(bytes) {
+                    assert!((bitmap.width() * bitmap.height()) as u64 <= PIXELS_MAX);
+                    let tile = bitmap.tile(7, 2);
+                    assert_eq!((tile.width(), tile.height()), (8, 2));
+                }
+            }
+        });
+}

@@ -12,8 +12,8 @@
 use bolero::{TypeGenerator, check};
 use forestall_wire::code_strip::{Place, Plane, PlaneMut, Strip, expand_time_us};
 use forestall_wire::mpegts::{
-    Continuity, DATAGRAM_BYTES_MAX, PACKET_BYTES, Reader, Scanner, Splitter, UnitKind, VideoCodec,
-    Writer, unit_starts,
+    Continuity, DATAGRAM_BYTES_MAX, PACKET_BYTES, Reader, Replacer, Scanner, Splitter, UnitKind,
+    VideoCodec, Writer, unit_starts,
 };
 use forestall_wire::rtp::{self, Reorderer};
 
@@ -97,6 +97,56 @@ fn scanner_takes_any_packets() {
                 assert!(splitter.held_bytes() < PACKET_BYTES);
             }
             assert!(scanner.tables().len() <= 2 * PACKET_BYTES);
+        });
+}
+
+/// What an overlay passes on.
+#[test]
+fn replacer_takes_any_packets() {
+    check!()
+        .with_max_len(RANDOM_BYTES_MAX)
+        .for_each(|bytes: &[u8]| {
+            let mut replacer = Replacer::new(VideoCodec::Mpeg2);
+            let (mut stream, mut out, mut came) = (Vec::new(), Vec::new(), 0);
+            Writer::new(VideoCodec::H264).write(&[1], 0, UnitKind::Key, &mut stream);
+            for inside in bytes.chunks(60) {
+                // Of the video, its map, the PAT and another stream; a packet with an adaptation field as often as not.
+                let pid = [
+                    [0x41, 0x00],
+                    [0x01, 0x00],
+                    [0x50, 0x00],
+                    [0x40, 0x00],
+                    [0x01, 0x01],
+                ][usize::from(inside[0]) % 5];
+                stream.extend([0x47, pid[0], pid[1]]);
+                stream.extend(inside);
+                let end = stream.len().next_multiple_of(PACKET_BYTES);
+                stream.resize(end, inside[0]);
+            }
+            stream.extend(bytes);
+            for piece in stream.chunks(DATAGRAM_BYTES_MAX) {
+                came += piece.len();
+                let units = replacer.push(piece, &mut out);
+                assert_eq!(out.len() % PACKET_BYTES, 0);
+                // For each packet that came at most one passes: itself, or a clock that waited.
+                assert!(out.len() <= came + PACKET_BYTES);
+                let mut pictures = Vec::new();
+                for unit in units {
+                    let kind = UnitKind::Predicted;
+                    replacer.write(&[7; 500], unit.pts.unwrap_or(0), kind, &mut pictures);
+                }
+                assert_eq!(pictures.len() % PACKET_BYTES, 0);
+            }
+            // Whatever came: the map of the next good stream passes, and says how the video is coded now.
+            stream.clear();
+            for _ in 0..2 {
+                Writer::new(VideoCodec::H264).write(&[1], 0, UnitKind::Key, &mut stream);
+            }
+            out.clear();
+            replacer.push(&stream, &mut out);
+            let mut reader = Reader::new();
+            reader.push(&out);
+            assert_eq!(reader.video(), Some((0x100, VideoCodec::Mpeg2)));
         });
 }
 

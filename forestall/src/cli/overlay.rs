@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use media::StreamUrl;
 use media::identity::IdentityFiles;
-use media::overlay::{self, ControlAddress, Label, OverlayConfig};
+use media::overlay::{self, ControlAddress, Image, Label, OverlayConfig};
 
 use super::video::{ADDRESSES, Codec, Common, FontArgument, parse_bitrate, parse_url, run_stage};
 use super::{Failure, Outcome};
@@ -14,13 +14,17 @@ Examples:
   forestall overlay udp://0.0.0.0:5000 udp://192.0.2.9:5001 --text \"Robot 7\"
   forestall overlay udp://0.0.0.0:5000 udp://192.0.2.9:5001 --text \"Robot 7\" \\
       --boot-id-file /proc/sys/kernel/random/boot_id --runner-file /run/runner
+  forestall overlay udp://0.0.0.0:5000 udp://192.0.2.9:5001 --text \"Shoes, 25 €\" --image shoe.png@20,60,120x90
   forestall overlay udp://0.0.0.0:5000 udp://192.0.2.9:5001 --control 127.0.0.1:5080
   curl http://127.0.0.1:5080/ -d '{\"text\": \"Shoes, 25 €\", \"x\": 20, \"size\": 24, \"colour\": \"#ffcc00\"}'
+  curl http://127.0.0.1:5080/ -d '{\"images\": [{\"file\": \"shoe.png\", \"x\": 20, \"y\": 60, \"width\": 120}]}'
 
-What is not given stays: text, x, y, size (pixels), colour (#rrggbb), box_opacity (0 to 1). GET shows what is written now. \
-A bad request changes nothing.";
+What is not given stays: text, x, y, size (pixels), colour (#rrggbb), box_opacity (0 to 1), images (a list of all of them: \
+file, x, y, width, height; read again when they are given). GET shows what there is now. A bad request changes nothing.
 
-/// Be the function: write text over video on its way, and where it was done
+Sound, and whatever else is beside the video, passes as it came, in step with the pictures.";
+
+/// Be the function: draw text and images over video on its way, and where it was done
 #[derive(Debug, clap::Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{ADDRESSES}"))]
 pub(crate) struct Arguments {
@@ -33,7 +37,10 @@ pub(crate) struct Arguments {
     /// Written over the picture
     #[arg(long, default_value = "Forestall")]
     text: String,
-    /// Take changes of the text while it runs: HTTP with JSON at ADDRESS:PORT or, with a slash, at a socket file
+    /// A PNG file over the picture, below the text: at X,Y, brought to WIDTHxHEIGHT if that is given; up to four of them
+    #[arg(long = "image", value_name = "FILE@X,Y[,WIDTHxHEIGHT]")]
+    images: Vec<Image>,
+    /// Take changes of text and images while it runs: HTTP with JSON at ADDRESS:PORT or, with a slash, at a socket file
     #[arg(long, value_name = "ADDRESS")]
     control: Option<ControlAddress>,
     /// What the output is coded with
@@ -65,6 +72,7 @@ impl Arguments {
             output: self.output,
             label: Label {
                 text: self.text,
+                images: self.images,
                 ..Label::default()
             },
             control: self.control,

@@ -1,4 +1,4 @@
-//! Changes what is written while it runs: HTTP with JSON, at a local port or a socket in the file system.
+//! Changes what is shown while it runs: HTTP with JSON, at a local port or a socket in the file system.
 
 use std::convert::Infallible;
 use std::fs;
@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::label::Label;
+use super::shown::Shown;
 use crate::MediaError;
-use crate::text::Font;
 
 /// Longest request; the longest text written with escapes fits.
 const BODY_BYTES_MAX: usize = 16 << 10;
@@ -53,50 +53,6 @@ impl FromStr for ControlAddress {
             return Ok(Self::Unix(text.into()));
         }
         text.parse().map(Self::Tcp)
-    }
-}
-
-/// What is written now, shared by the stage and those who change it.
-pub(super) struct Shown {
-    label: Mutex<Label>,
-    /// Counts changes, so that the stage looks at a number for each picture and not at a lock.
-    version: AtomicU64,
-    font: Font,
-}
-
-impl Shown {
-    pub(super) fn new(label: Label, font: Font) -> Self {
-        Self {
-            label: Mutex::new(label),
-            version: AtomicU64::new(0),
-            font,
-        }
-    }
-
-    pub(super) fn font(&self) -> &Font {
-        &self.font
-    }
-
-    pub(super) fn version(&self) -> u64 {
-        self.version.load(Ordering::Acquire)
-    }
-
-    pub(super) fn label(&self) -> Label {
-        self.label
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// Changes all of it or, if something is wrong, nothing.
-    pub(super) fn change(&self, json: &[u8]) -> Result<Label, String> {
-        let change = serde_json::from_slice(json).map_err(|error| error.to_string())?;
-        let mut label = self.label.lock().unwrap_or_else(PoisonError::into_inner);
-        *label = label
-            .with(change, &self.font)
-            .map_err(|error| error.to_string())?;
-        self.version.fetch_add(1, Ordering::Release);
-        Ok(label.clone())
     }
 }
 

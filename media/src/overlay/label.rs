@@ -1,21 +1,24 @@
-//! What is written over the picture, and how it may change while it runs.
+//! What is written and laid over the picture, and how it may change while it runs.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::image::Image;
 use crate::text::{Font, Ink};
 
 /// Longer texts are refused; the picture has no room for them.
 const TEXT_CHARS_MAX: usize = 1000;
 /// Furthest corner: the largest picture.
 const PLACE_MAX: u32 = 2048;
+/// Images at once: a product, and whatever belongs to it.
+pub const IMAGES_MAX: usize = 4;
 const SIZE: std::ops::RangeInclusive<f32> = 6.0..=200.0;
 /// Text height, of the picture's height, and its lower limit in pixels, when no size is given.
 const SIZE_SHARE: f32 = 1.0 / 16.0;
 const SIZE_MIN: f32 = 9.0;
 
-/// What is written, where and how.
+/// What is over the picture, where and how.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Label {
     /// Lines of text.
@@ -30,6 +33,8 @@ pub struct Label {
     pub colour: Colour,
     /// How much of the picture the box behind the text hides, 0 to 1.
     pub box_opacity: f32,
+    /// Below the text, the first one lowest.
+    pub images: Vec<Image>,
 }
 
 /// A colour, written `#rrggbb`.
@@ -51,6 +56,8 @@ pub struct Change {
     size: Option<f32>,
     colour: Option<Colour>,
     box_opacity: Option<f32>,
+    /// All of them: an image that is not in the list goes.
+    images: Option<Vec<Image>>,
 }
 
 /// Why a label is refused.
@@ -71,6 +78,12 @@ pub enum LabelError {
     /// Not a share.
     #[error("box_opacity must be from 0 to 1")]
     Opacity,
+    /// Too many images.
+    #[error("there may be {IMAGES_MAX} images, not {0}")]
+    Images(usize),
+    /// None, or larger than a picture.
+    #[error("width and height of an image must be from 1 to {PLACE_MAX}")]
+    ImageSize,
 }
 
 impl Default for Label {
@@ -86,6 +99,7 @@ impl Default for Label {
                 blue: 255,
             },
             box_opacity: 0.6,
+            images: Vec::new(),
         }
     }
 }
@@ -103,6 +117,7 @@ impl Label {
             size: change.size.or(self.size),
             colour: change.colour.unwrap_or(self.colour),
             box_opacity: change.box_opacity.unwrap_or(self.box_opacity),
+            images: change.images.unwrap_or_else(|| self.images.clone()),
         };
         label.check(font)?;
         Ok(label)
@@ -120,9 +135,15 @@ impl Label {
         if let Some(missing) = font.missing(&self.text) {
             return Err(LabelError::Glyph(missing));
         }
-        if self.x > PLACE_MAX || self.y > PLACE_MAX {
+        let images = &self.images;
+        if images.len() > IMAGES_MAX {
+            return Err(LabelError::Images(images.len()));
+        }
+        let mut places = images.iter().map(|image| (image.x, image.y));
+        if places.any(is_far) || is_far((self.x, self.y)) {
             return Err(LabelError::Place);
         }
+        images.iter().try_for_each(Image::check)?;
         if self.size.is_some_and(|size| !SIZE.contains(&size)) {
             return Err(LabelError::Size);
         }
@@ -130,6 +151,11 @@ impl Label {
             return Err(LabelError::Opacity);
         }
         Ok(())
+    }
+
+    /// Whether there is anything to write.
+    pub(super) fn has_text(&self) -> bool {
+        !self.text.trim().is_empty()
     }
 
     /// Height of a line in a picture of this height.
@@ -142,6 +168,17 @@ impl Label {
         let Colour { red, green, blue } = self.colour;
         Ink::new([red, green, blue], self.box_opacity)
     }
+}
+
+impl Change {
+    /// Whether images are to be read.
+    pub(super) fn has_images(&self) -> bool {
+        self.images.is_some()
+    }
+}
+
+fn is_far((x, y): (u32, u32)) -> bool {
+    x > PLACE_MAX || y > PLACE_MAX
 }
 
 /// Why a text is no colour.
@@ -224,6 +261,28 @@ mod tests {
     }
 
     #[test]
+    fn images() {
+        let label = change(r#"{"images": [{"file": "shoe.png", "x": 20, "height": 90}]}"#).unwrap();
+        assert_eq!(label.images.len(), 1);
+        assert_eq!((label.images[0].x, label.images[0].y), (20, 0));
+        assert_eq!(label.images[0].height, Some(90));
+        let one = r#"{"file": "a"}"#;
+        let five = [one; 5].join(",");
+        check(&format!(r#"{{"images": [{five}]}}"#), "4 images, not 5");
+        check(
+            r#"{"images": [{"file": "a", "y": 2049}]}"#,
+            "from 0 to 2048",
+        );
+    }
+
+    #[test]
+    fn image_size() {
+        let expected = "width and height of an image must be from 1 to 2048";
+        check(r#"{"images": [{"file": "a", "width": 0}]}"#, expected);
+        check(r#"{"images": [{"file": "a", "height": 2049}]}"#, expected);
+    }
+
+    #[test]
     fn size() {
         check(r#"{"size": 1e30}"#, "from 6 to 200");
         check(r#"{"size": 0}"#, "from 6 to 200");
@@ -238,6 +297,12 @@ mod tests {
     fn nonsense() {
         check(r#"{"text": 7}"#, "expected a string");
         check(r#"{"txt": "a"}"#, "unknown field `txt`");
+        check(r#"{"images": "a.png"}"#, "expected a sequence");
+        check(r#"{"images": [{"x": 1}]}"#, "missing field `file`");
+        check(
+            r#"{"images": [{"file": "a", "w": 1}]}"#,
+            "unknown field `w`",
+        );
         check("text", "expected");
         check(r##"{"colour": "#ff880"}"##, "like #ff8800");
         check(r#"{"colour": "red"}"#, "like #ff8800");

@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 
 use super::packets::{Fields, packet_pid};
 use super::recent::Recent;
-use super::{PACKET_BYTES, SYNC_BYTE};
+use super::{PACKET_BYTES, PID_NULL, SYNC_BYTE};
 
 const PIDS: usize = 1 << 13;
-/// Stuffing; its counter means nothing.
-const PID_NULL: u16 = 0x1fff;
 /// Of a PID that has not come yet; a counter has four bits.
 const UNSEEN: u8 = 0xff;
 /// The last packets of so many PIDs are remembered: a stream has few, noise has all.

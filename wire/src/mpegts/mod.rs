@@ -5,10 +5,12 @@
 
 mod continuity;
 mod packets;
+mod pes;
 mod picture;
 mod psi;
 mod reader;
 mod recent;
+mod replacer;
 mod scanner;
 mod writer;
 
@@ -16,6 +18,7 @@ pub use continuity::Continuity;
 pub use packets::Splitter;
 pub use picture::PictureKind;
 pub use reader::{AccessUnit, Counters, Reader, unit_starts};
+pub use replacer::Replacer;
 pub use scanner::{Scanner, Start, discontinuity};
 pub use writer::{UnitKind, Writer};
 
@@ -32,6 +35,10 @@ pub const CLOCK_WRAP: u64 = 1 << 33;
 
 const SYNC_BYTE: u8 = 0x47;
 const PID_PAT: u16 = 0;
+/// Of the video, where there is no stream that says another.
+const PID_VIDEO: u16 = 0x100;
+/// Stuffing; its counter means nothing.
+const PID_NULL: u16 = 0x1fff;
 
 /// What the video stream is coded with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -80,11 +80,20 @@ pub(super) fn starts_unit(packet: &[u8; PACKET_BYTES]) -> bool {
     packet[1] & 0x40 != 0
 }
 
+/// The stream's clock (PCR) as packets have it: 33 bits of [`CLOCK_HZ`](super::CLOCK_HZ), six that mean nothing, nine of 27 MHz.
+pub(super) type Clock = [u8; 6];
+
+/// What of an adaptation field counts; flags of its first byte.
+pub(super) const FLAG_DISCONTINUITY: u8 = 0x80;
+pub(super) const FLAG_RANDOM_ACCESS: u8 = 0x40;
+pub(super) const FLAG_CLOCK: u8 = 0x10;
+
 /// A packet taken apart.
 pub(super) struct Fields<'a> {
     pub(super) payload: &'a [u8],
     pub(super) random_access: bool,
     pub(super) discontinuity: bool,
+    pub(super) clock: Option<Clock>,
 }
 
 impl<'a> Fields<'a> {
@@ -104,8 +113,29 @@ impl<'a> Fields<'a> {
             } else {
                 &[]
             },
-            random_access: flags & 0x40 != 0,
-            discontinuity: flags & 0x80 != 0,
+            random_access: flags & FLAG_RANDOM_ACCESS != 0,
+            discontinuity: flags & FLAG_DISCONTINUITY != 0,
+            clock: field
+                .get(1..)
+                .and_then(|after| after.first_chunk().copied())
+                .filter(|_| flags & FLAG_CLOCK != 0),
         })
     }
+}
+
+/// A packet with an adaptation field and no payload. Its counter is that of the last one with a payload.
+pub(super) fn without_payload(pid: u16, counter: u8, field: &[u8]) -> [u8; PACKET_BYTES] {
+    let mut packet = [0xff; PACKET_BYTES];
+    let [hi, lo] = (pid & 0x1fff).to_be_bytes();
+    let head = [
+        SYNC_BYTE,
+        hi,
+        lo,
+        0x20 | counter & 0x0f,
+        (PACKET_BYTES - 5) as u8,
+    ];
+    for (byte, made) in packet.iter_mut().zip(head.iter().chain(field)) {
+        *byte = *made;
+    }
+    packet
 }

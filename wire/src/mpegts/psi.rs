@@ -13,6 +13,16 @@ const CRC_BYTES: usize = 4;
 pub(super) struct Section<'a> {
     table: u8,
     body: &'a [u8],
+    /// With header and CRC.
+    whole: &'a [u8],
+}
+
+/// A stream in a PMT.
+struct Entry<'a> {
+    stream_type: u8,
+    pid: u16,
+    /// Its descriptors.
+    info: &'a [u8],
 }
 
 impl<'a> Section<'a> {
@@ -30,6 +40,7 @@ impl<'a> Section<'a> {
         Some(Self {
             table,
             body: &whole[3 + AFTER_LENGTH..whole.len() - CRC_BYTES],
+            whole,
         })
     }
 
@@ -51,13 +62,44 @@ impl<'a> Section<'a> {
 
     /// Stream type and PID of each stream, when this is a PMT; none otherwise.
     pub(super) fn streams(&self) -> impl Iterator<Item = (u8, u16)> + use<'a> {
+        self.entries().map(|entry| (entry.stream_type, entry.pid))
+    }
+
+    /// The payload of a packet with this PMT, in which the stream `pid` is coded with `codec`. Its descriptors go: they say how it
+    /// was coded before. `None` when there is no such stream. It is not longer than this one.
+    pub(super) fn recoded(&self, pid: u16, codec: VideoCodec) -> Option<Vec<u8>> {
+        let list = self.stream_list()?;
+        let head = &self.whole[..self.whole.len() - CRC_BYTES - list.len()];
+        let (mut section, mut is_there) = (head.to_vec(), false);
+        for entry in self.entries() {
+            let is_it = entry.pid == pid;
+            is_there |= is_it;
+            let (stream_type, info) = if is_it {
+                (codec.stream_type(), &[][..])
+            } else {
+                (entry.stream_type, entry.info)
+            };
+            let [pid_hi, pid_lo] = (entry.pid | 0xe000).to_be_bytes();
+            let [info_hi, info_lo] = (info.len() as u16 | 0xf000).to_be_bytes();
+            section.extend([stream_type, pid_hi, pid_lo, info_hi, info_lo]);
+            section.extend(info);
+        }
+        is_there.then(|| closed(section))
+    }
+
+    fn entries(&self) -> impl Iterator<Item = Entry<'a>> + use<'a> {
         let mut rest = self.stream_list().unwrap_or(&[]);
         std::iter::from_fn(move || {
             let (&[stream_type, pid_hi, pid_lo, info_hi, info_lo], after) =
                 rest.split_first_chunk::<5>()?;
-            let info = usize::from(u16::from_be_bytes([info_hi & 0x0f, info_lo]));
-            rest = after.get(info..).unwrap_or(&[]);
-            Some((stream_type, u16::from_be_bytes([pid_hi & 0x1f, pid_lo])))
+            let length = usize::from(u16::from_be_bytes([info_hi & 0x0f, info_lo]));
+            let (info, later) = after.split_at_checked(length).unwrap_or_default();
+            rest = later;
+            Some(Entry {
+                stream_type,
+                pid: u16::from_be_bytes([pid_hi & 0x1f, pid_lo]),
+                info,
+            })
         })
     }
 
@@ -88,12 +130,19 @@ pub(super) fn pmt(video_pid: u16, codec: VideoCodec) -> Vec<u8> {
 
 /// Pointer field and section: the payload of a packet.
 fn section(table: u8, body: &[u8]) -> Vec<u8> {
-    let length = AFTER_LENGTH + body.len() + CRC_BYTES;
-    let mut section = vec![table, 0xb0 | (length >> 8) as u8, length as u8];
-    section.extend([0, 1, 0xc1, 0, 0]); // stream or programme 1, version 0 in force, section 0 of 0
+    // Stream or programme 1, version 0 in force, section 0 of 0.
+    let mut section = vec![table, 0xb0, 0, 0, 1, 0xc1, 0, 0];
     section.extend(body);
+    closed(section)
+}
+
+/// The payload of a packet with a section that lacks its length and its CRC.
+fn closed(mut section: Vec<u8>) -> Vec<u8> {
+    let [hi, lo] = ((section.len() - 3 + CRC_BYTES) as u16).to_be_bytes();
+    section[1] = section[1] & 0xf0 | hi & 0x0f;
+    section[2] = lo;
     section.extend(crc32(&section).to_be_bytes());
-    debug_assert!(section.len() < PACKET_BYTES - 5);
+    debug_assert!(section.len() < PACKET_BYTES - 4);
     section.insert(0, 0);
     section
 }
@@ -132,6 +181,29 @@ mod tests {
             bad[bit / 8] ^= 1 << (bit % 8);
             assert!(Section::parse(&bad).is_none(), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn only_what_is_recoded_changes() {
+        // Clock with the sound; a descriptor of the programme, of the video and of the sound.
+        let body = [
+            &[0xe1, 0x01, 0xf0, 2, 5, 0][..],
+            &[0x1b, 0xe1, 0x00, 0xf0, 3, 0x28, 1, 7],
+            &[0x0f, 0xe1, 0x01, 0xf0, 2, 0x0a, 0],
+        ];
+        let before = section(TABLE_PMT, &body.concat());
+        let after = Section::parse(&before)
+            .unwrap()
+            .recoded(0x100, VideoCodec::Mpeg2);
+        let expected = [body[0], &[0x02, 0xe1, 0x00, 0xf0, 0], body[2]];
+        assert_eq!(after.unwrap(), section(TABLE_PMT, &expected.concat()));
+        let of = |payload: &[u8], pid| {
+            Section::parse(payload)
+                .unwrap()
+                .recoded(pid, VideoCodec::H264)
+        };
+        assert_eq!(of(&before, 0x1ff), None);
+        assert_eq!(of(&pat(0x100), 0x100), None);
     }
 
     #[test]

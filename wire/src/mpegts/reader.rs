@@ -143,7 +143,13 @@ impl Reader {
         self.splitter.held_bytes() + self.unit.as_ref().map_or(0, |unit| unit.bytes.len())
     }
 
-    fn packet(&mut self, packet: &[u8; PACKET_BYTES], units: &mut Vec<AccessUnit>) {
+    /// Where the map is that says where the video is.
+    pub(super) fn map_pid(&self) -> Option<u16> {
+        self.map_pid
+    }
+
+    /// Takes one packet.
+    pub(super) fn packet(&mut self, packet: &[u8; PACKET_BYTES], units: &mut Vec<AccessUnit>) {
         let has_error = packet[1] & 0x80 != 0;
         let is_scrambled = packet[3] & 0xc0 != 0;
         if has_error || is_scrambled {

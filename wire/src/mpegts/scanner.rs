@@ -1,6 +1,6 @@
 //! Where pictures and key pictures begin, without taking the stream apart.
 
-use super::packets::{Fields, packet_pid, starts_unit};
+use super::packets::{FLAG_DISCONTINUITY, Fields, packet_pid, starts_unit, without_payload};
 use super::psi::Section;
 use super::{PACKET_BYTES, PID_PAT, SYNC_BYTE, VideoCodec};
 
@@ -127,18 +127,7 @@ fn begins_with_key(payload: &[u8], codec: VideoCodec) -> bool {
 /// the counter `next_counter`.
 #[must_use]
 pub fn discontinuity(pid: u16, next_counter: u8) -> [u8; PACKET_BYTES] {
-    let mut packet = [0xff; PACKET_BYTES];
-    let [hi, lo] = (pid & 0x1fff).to_be_bytes();
-    let counter = next_counter.wrapping_sub(1) & 0x0f;
-    packet[..6].copy_from_slice(&[
-        SYNC_BYTE,
-        hi,
-        lo,
-        0x20 | counter,
-        (PACKET_BYTES - 5) as u8,
-        0x80,
-    ]);
-    packet
+    without_payload(pid, next_counter.wrapping_sub(1), &[FLAG_DISCONTINUITY])
 }
 
 #[cfg(test)]
