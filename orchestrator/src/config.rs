@@ -9,7 +9,7 @@ use drivers::qemu::QemuConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::alarm::AlarmSettings;
-use crate::api::Listen;
+use crate::api::Api;
 use crate::snmp::Snmp;
 
 /// Version of the file. 3: the journal is one file, there is a choice of engines, and settings say how far it is trusted.
@@ -32,7 +32,7 @@ pub struct Config {
     /// experiments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording: Option<PathBuf>,
-    /// Where it answers; nowhere where nothing is said.
+    /// Where it answers, and whom; nowhere where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<Api>,
     /// Who is told of what a person has to look at, besides the log.
@@ -56,14 +56,6 @@ pub enum Engine {
     Libvirt(LibvirtConfig),
     /// OpenStack Nova, by its REST API.
     Nova(NovaConfig),
-}
-
-/// Where an orchestrator answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Api {
-    /// `unix:PATH`, a socket that its owner and group may use, or `127.0.0.1:PORT`, which everybody on this machine may.
-    pub listen: Listen,
 }
 
 /// Why a configuration cannot be used.
@@ -130,6 +122,9 @@ impl Config {
             .snmp
             .check()
             .map_err(|error| wrong(error.to_string()))?;
+        if let Some(api) = &config.api {
+            api.check().map_err(|error| wrong(error.to_string()))?;
+        }
         Ok(config)
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::agent::Watch;
 use crate::alarm::{AlarmError, Alarms};
-use crate::api::{self, ApiError};
+use crate::api::{self, Access, AccessError, ApiError};
 use crate::config::{Config, Engine};
 use crate::journal::{Journal, JournalError, Turn};
 use crate::learn::Learner;
@@ -74,6 +74,9 @@ pub enum OrchestratorError {
     /// The agents cannot be asked.
     #[error(transparent)]
     Snmp(#[from] SnmpError),
+    /// It is not known who may ask.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// Nobody can be answered.
     #[error(transparent)]
     Api(#[from] ApiError),
@@ -117,13 +120,14 @@ async fn run_with<D: Driver>(
     config: Config,
     stop: impl Future<Output = ()>,
 ) -> Result<(), OrchestratorError> {
+    let access = config.api.as_ref().map(Access::read).transpose()?;
     let mut watch = Watch::new(&config.snmp, &config.snmp.access()?)?;
     let (news_in, news) = mpsc::channel(NEWS_WAITING_MAX);
     let mut orchestrator = Orchestrator::begin(driver, &config, news_in)?;
     let (samples_in, samples) = mpsc::channel(NEWS_WAITING_MAX);
     let (requests_in, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
-    let api = match &config.api {
-        Some(api) => Some(api::start(api, &config.journal, requests_in).await?),
+    let api = match config.api.as_ref().zip(access.as_ref()) {
+        Some((api, access)) => Some(api::start(api, access, &config.journal, requests_in).await?),
         None => None,
     };
     let (stop_asking, asked_enough) = oneshot::channel::<()>();
