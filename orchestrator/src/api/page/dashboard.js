@@ -161,8 +161,9 @@ async function why() {
 async function turn() {
   try {
     const site = await ask("v1/site");
+    const cards = await Promise.all(site.hosts.map((host) => card(host, site)));
     header(site);
-    by("hosts").replaceChildren(...await Promise.all(site.hosts.map((host) => card(host, site))));
+    by("hosts").replaceChildren(...cards);
     if (turns++ % MOVES_EVERY === 0) {
       await moves();
       await why();
