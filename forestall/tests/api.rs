@@ -233,10 +233,7 @@ fn what_a_client_has_to_show_is_checked_before_it_asks() {
             "status --ca /no/such".into(),
             "cannot read certificates of authorities",
         ),
-        (
-            "status --api 192.0.2.1:7373".into(),
-            "has to be encrypted",
-        ),
+        ("status --api 192.0.2.1:7373".into(), "has to be encrypted"),
         (
             "status --api https://canary@192.0.2.1".into(),
             "expected unix:PATH",
