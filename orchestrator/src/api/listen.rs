@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn count_and_kind() {
-        let nine = vec!["\"unix:/a\""; 9].join(",");
+        let nine = ["\"unix:/a\""; 9].join(",");
         for (text, words) in [
             ("listen = []".to_owned(), "listen has 0 places"),
             (format!("listen = [{nine}]"), "listen has 9 places"),
