@@ -4,7 +4,7 @@
 mod common;
 
 use common::browser::Browser;
-use common::site::{FAST, FUNCTION, HOSTS, Site};
+use common::site::{FAST, FUNCTION, HOSTS, OPERATOR, READER, Site};
 use control::Trust;
 
 #[test]
@@ -37,6 +37,59 @@ fn the_dashboard_shows_what_is_and_why() {
     if let Ok(file) = std::env::var("FORESTALL_SCREENSHOT_DASHBOARD") {
         std::fs::write(file, browser.screenshot()).unwrap();
     }
+}
+
+#[test]
+fn the_dashboard_asks_for_a_token() {
+    let mut site = Site::new(HOSTS[0], FAST, Trust::Observe);
+    site.listen_on_loopback_with_tokens();
+    site.start_and_hear();
+    let browser = Browser::start();
+    browser.open(&site.url());
+    let text = |id: &str| {
+        let script = format!("return document.getElementById('{id}').innerText");
+        browser.run(&script).as_str().unwrap_or_default().to_owned()
+    };
+    let asks = "return !document.getElementById('token-form').hidden";
+    let give = |token: &str| {
+        browser.run(&format!(
+            "document.getElementById('token').value = '{token}'"
+        ));
+        browser.run("document.getElementById('token-form').requestSubmit()");
+    };
+    site.wait_for("the question", |_| browser.run(asks) == true);
+    assert!(
+        text("state").contains("it wants a token"),
+        "{}",
+        text("state")
+    );
+    assert!(!text("hosts").contains(HOSTS[0]));
+    give("wrong-0123456789abcdef");
+    site.wait_for("the answer", |_| {
+        text("state").contains("does not know this token")
+    });
+    give(READER);
+    site.wait_for("both servers", |_| text("state").contains("2 of 2 servers"));
+    browser.run("document.getElementById('arm').click()");
+    site.wait_for("the refusal", |_| {
+        text("notice").contains("the right to operate")
+    });
+    assert_eq!(site.ask("status")["armed"], true);
+    // It is still there after a reload, and stands in no address.
+    browser.reload();
+    site.wait_for("both servers again", |_| {
+        text("state").contains("2 of 2 servers")
+    });
+    let address = browser.run("return location.href + document.cookie");
+    assert!(!address.as_str().unwrap().contains(READER), "{address}");
+    browser.run("sessionStorage.clear()");
+    site.wait_for("the question again", |_| browser.run(asks) == true);
+    give(OPERATOR);
+    site.wait_for("both servers for an operator", |_| {
+        text("state").contains("2 of 2 servers")
+    });
+    browser.run("document.getElementById('arm').click()");
+    site.wait_for("disarmed", |site| site.ask("status")["armed"] == false);
 }
 
 #[test]

@@ -85,7 +85,8 @@ fn the_example_fits_the_unit_and_the_commands() {
     }
     assert!(shipped("systemd/forestall.sysusers").contains("\nu forestall "));
     assert!(config.journal.starts_with("/var/lib/forestall"));
-    let listen = config.api.unwrap().listen.to_string();
+    let api = config.api.unwrap();
+    let listen = api.listen.iter().next().unwrap().to_string();
     assert!(listen.starts_with("unix:/run/forestall/"));
     assert!(
         says("status --help").contains(&listen),

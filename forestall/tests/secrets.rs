@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
-use std::net::UdpSocket;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -12,7 +13,9 @@ use orchestrator::snmp::fleet::Fleet;
 use orchestrator::snmp::{Access, AuthProtocol, PrivacyProtocol, Secret};
 use scenario::{PolicyName, Scenario};
 
-const CANARY: &str = "canary-3f2a9c51";
+const CANARY: &str = "canary-3f2a9c51e0d7";
+/// Whatever happens, a test ends after this.
+const GIVE_UP: Duration = Duration::from_secs(40);
 /// Time for some polls, answered and not.
 const RUN_FOR: Duration = Duration::from_secs(3);
 
@@ -66,6 +69,71 @@ fn end(child: Child) -> Output {
     child.wait_with_output().unwrap()
 }
 
+/// The canary and what is no token of it as tokens of the API, on loopback; returns where that is.
+fn give_tokens(config: &Path, socket: &Path, secret: &Path) -> String {
+    let here = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
+    let mut table: toml::Table = fs::read_to_string(config).unwrap().parse().unwrap();
+    let api = format!(
+        "listen = [\"unix:{}\", \"{here}\"]
+         [tokens.reader]
+         right = \"read\"
+         token = {{ file = \"{}\" }}
+         [tokens.operator]
+         right = \"operate\"
+         token = {{ env = \"FORESTALL_TEST_SECRET\" }}",
+        socket.display(),
+        secret.display()
+    );
+    table.insert("api".into(), api.parse::<toml::Table>().unwrap().into());
+    fs::write(config, table.to_string()).unwrap();
+    here
+}
+
+/// Asks and tells with the canary and with one that is nearly it, also where it does not belong; returns what clients said.
+fn ask_with_tokens(api: &str) -> Vec<(String, Vec<u8>)> {
+    let begun = Instant::now();
+    let forestall = |words: &str, token: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_forestall"));
+        command
+            .args(words.split(' '))
+            .env("FORESTALL_API", api)
+            .env("FORESTALL_TOKEN", token);
+        command.output().unwrap()
+    };
+    while !forestall("status", CANARY).status.success() {
+        assert!(begun.elapsed() < GIVE_UP, "the orchestrator answers");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let mut said = Vec::new();
+    for (words, token, code) in [
+        ("functions --json", CANARY, 0),
+        ("disarm", CANARY, 0),
+        ("status", &CANARY[1..], 1),
+        ("status --help", CANARY, 0),
+        ("move nothing nowhere", CANARY, 1),
+    ] {
+        let output = forestall(words, token);
+        assert_eq!(output.status.code(), Some(code), "{words}");
+        said.push((format!("stdout of {words}"), output.stdout));
+        said.push((format!("stderr of {words}"), output.stderr));
+    }
+    // Whoever writes it into an address has shown it to the network, but not to our log.
+    let mut socket = TcpStream::connect(api).unwrap();
+    write!(
+        socket,
+        "GET /v1/status?token={CANARY} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).unwrap();
+    said.push(("an answer".into(), answer));
+    said
+}
+
 fn assert_no_canary(place: &str, bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     assert!(!text.contains(CANARY), "{place}: {text}");
@@ -84,6 +152,8 @@ fn a_password_is_written_nowhere() {
         secret.display()
     );
     let config = config(folder.path(), &snmp);
+    let socket = folder.path().join("api.sock");
+    let api = give_tokens(&config, &socket, &secret);
     let access = |auth: &str| Access::V3 {
         user: "forestall".into(),
         auth: AuthProtocol::Sha256,
@@ -98,6 +168,7 @@ fn a_password_is_written_nowhere() {
         "command line",
         &fs::read(format!("/proc/{}/cmdline", child.id())).unwrap(),
     );
+    let asking = std::thread::spawn(move || ask_with_tokens(&api));
     let begun = Instant::now();
     let mut buffer = [0; 2048];
     while begun.elapsed() < RUN_FOR {
@@ -113,6 +184,9 @@ fn a_password_is_written_nowhere() {
                 }
             }
         }
+    }
+    for (place, bytes) in asking.join().unwrap() {
+        assert_no_canary(&place, &bytes);
     }
     let output = end(child);
     let said = String::from_utf8_lossy(&output.stderr);

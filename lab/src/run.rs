@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use control::Input;
 use control::journal::{Entry, INPUTS};
-use orchestrator::api::Listen;
-use orchestrator::config::{Api, Config, Engine};
+use orchestrator::api::{Api, Listen};
+use orchestrator::config::{Config, Engine};
 use orchestrator::recording::{DECISIONS, MOVES, MoveEvent, MoveFact};
 use orchestrator::snmp::{AuthProtocol, PrivacyProtocol, Snmp, SnmpVersion};
 use record::raw::{LoadRow, MigrationRow, PhaseRow};
@@ -154,9 +154,7 @@ fn start_orchestrator(world: &World<'_>, plan: &Plan<'_>) -> Result<Process, Lab
         journal: plan.folder.join("journal.db"),
         journal_mib_max: None,
         recording: Some(plan.folder.clone()),
-        api: Some(Api {
-            listen: Listen::Unix(crate::site::API.into()),
-        }),
+        api: Some(Api::at(Listen::Unix(crate::site::API.into()))),
         alarms: None,
         prometheus: None,
         snmp: Some(Snmp {

@@ -9,7 +9,7 @@ use drivers::qemu::QemuConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::alarm::AlarmSettings;
-use crate::api::Listen;
+use crate::api::Api;
 use crate::prometheus::Prometheus;
 use crate::snmp::Snmp;
 
@@ -33,7 +33,7 @@ pub struct Config {
     /// experiments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording: Option<PathBuf>,
-    /// Where it answers; nowhere where nothing is said.
+    /// Where it answers, and whom; nowhere where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<Api>,
     /// Who is told of what a person has to look at, besides the log.
@@ -61,14 +61,6 @@ pub enum Engine {
     Libvirt(LibvirtConfig),
     /// OpenStack Nova, by its REST API.
     Nova(NovaConfig),
-}
-
-/// Where an orchestrator answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Api {
-    /// `unix:PATH`, a socket that its owner and group may use, or `127.0.0.1:PORT`, which everybody on this machine may.
-    pub listen: Listen,
 }
 
 /// Why a configuration cannot be used.
@@ -127,6 +119,9 @@ impl Config {
         if let Engine::Qemu(qemu) = &config.engine {
             qemu.check()
                 .map_err(|error| wrong(format!("engine.qemu: {error}")))?;
+        }
+        if let Some(api) = &config.api {
+            api.check().map_err(|error| wrong(error.to_string()))?;
         }
         Ok(config)
     }

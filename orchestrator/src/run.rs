@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::alarm::{AlarmError, Alarms};
-use crate::api::{self, ApiError};
+use crate::api::{self, Access, AccessError, ApiError};
 use crate::config::{Config, Engine};
 use crate::journal::{Journal, JournalError, Turn};
 use crate::learn::Learner;
@@ -79,6 +79,9 @@ pub enum OrchestratorError {
     /// The exporters cannot be asked.
     #[error(transparent)]
     Prometheus(#[from] PrometheusError),
+    /// It is not known who may ask.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// Nobody can be answered.
     #[error(transparent)]
     Api(#[from] ApiError),
@@ -154,11 +157,14 @@ impl<D: Driver> Running<D> {
         config: &Config,
         samples: mpsc::Receiver<Input>,
     ) -> Result<Self, OrchestratorError> {
+        let access = config.api.as_ref().map(Access::read).transpose()?;
         let (news_in, news) = mpsc::channel(NEWS_WAITING_MAX);
         let orchestrator = Orchestrator::begin(driver, config, news_in)?;
         let (requests_in, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
-        let api = match &config.api {
-            Some(api) => Some(api::start(api, &config.journal, requests_in).await?),
+        let api = match config.api.as_ref().zip(access.as_ref()) {
+            Some((api, access)) => {
+                Some(api::start(api, access, &config.journal, requests_in).await?)
+            }
             None => None,
         };
         Ok(Self {

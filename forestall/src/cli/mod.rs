@@ -13,6 +13,7 @@ mod operate;
 mod orchestrate;
 #[cfg(feature = "media")]
 mod overlay;
+mod place;
 #[cfg(feature = "media")]
 mod play;
 mod relay;

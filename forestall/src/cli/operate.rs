@@ -1,16 +1,16 @@
 //! What a person says to a running orchestrator, and asks of it.
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use control::View;
 use control::view::{Freshness, FunctionView, HostView, MoveView};
-use orchestrator::api::{Explained, FunctionStatus, Listen, Status};
-use orchestrator::client::{Client, ClientError};
+use orchestrator::api::{Explained, FunctionStatus, Status};
+use orchestrator::client::ClientError;
 use orchestrator::explain;
 use orchestrator::journal::history::MoveRecord;
 use record::{Decision, HostName, Timestamp, VmName};
-use serde::Serialize;
 use serde_json::json;
 
+use super::place::Place;
 use super::{Failure, FailureKind, Outcome};
 
 const WHY_EXAMPLES: &str = "\
@@ -24,22 +24,6 @@ Examples:
   forestall move text-insertion edge-b
 
 The move begins if the target can carry the function. Otherwise nothing happens, the reason is told, and the exit code is 1.";
-
-/// Where the orchestrator is, and how to answer.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct Place {
-    /// Where the orchestrator answers: unix:PATH or 127.0.0.1:PORT, as in the [api] of its configuration
-    #[arg(
-        long,
-        value_name = "PLACE",
-        env = "FORESTALL_API",
-        default_value = "unix:/run/forestall/api.sock"
-    )]
-    api: Listen,
-    /// Print the orchestrator's answer as JSON
-    #[arg(long)]
-    json: bool,
-}
 
 /// What can be said and asked.
 #[derive(Debug, Subcommand)]
@@ -122,6 +106,9 @@ impl Command {
         runtime.block_on(self.ask()).map_err(|error| Failure {
             kind: match error {
                 ClientError::Connect { .. } => FailureKind::Missing,
+                ClientError::Token(_) | ClientError::Letters | ClientError::Trust(_) => {
+                    FailureKind::Configuration
+                }
                 _ => FailureKind::Work,
             },
             error: error.into(),
@@ -189,46 +176,6 @@ impl Command {
 }
 
 impl Place {
-    fn client(&self) -> Client {
-        Client::new(self.api.clone())
-    }
-
-    fn print<T: Serialize>(
-        &self,
-        answer: &T,
-        words: impl FnOnce(&T) -> String,
-    ) -> Result<(), ClientError> {
-        let text = if self.json {
-            serde_json::to_string_pretty(answer).map_err(|error| ClientError::NotOurs {
-                listen: self.api.clone(),
-                why: error.to_string(),
-            })?
-        } else {
-            words(answer)
-        };
-        println!("{}", text.trim_end());
-        Ok(())
-    }
-
-    async fn show<T: serde::de::DeserializeOwned + Serialize>(
-        &self,
-        path: &str,
-        words: impl FnOnce(&T) -> String,
-    ) -> Result<(), ClientError> {
-        let answer = self.client().get(path).await?;
-        self.print(&answer, words)
-    }
-
-    async fn change<T: serde::de::DeserializeOwned + Serialize>(
-        &self,
-        path: &str,
-        body: &impl Serialize,
-        words: impl FnOnce(&T) -> String,
-    ) -> Result<(), ClientError> {
-        let answer = self.client().post(path, body).await?;
-        self.print(&answer, words)
-    }
-
     /// A change of which the decisions are told that follow at once.
     async fn say(&self, path: &str, words: &str) -> Result<(), ClientError> {
         let told = |decisions: &Vec<Decision>| {
@@ -246,7 +193,7 @@ async fn why(place: &Place, what: &str) -> Result<(), ClientError> {
     let path = if what.parse::<u64>().is_ok() {
         format!("/v1/moves/{what}/why")
     } else {
-        let site: View = place.client().get("/v1/site").await?;
+        let site: View = place.client()?.get("/v1/site").await?;
         let is_host = site.hosts.iter().any(|host| host.host.as_str() == what);
         let kind = if is_host { "hosts" } else { "functions" };
         let unknown = !is_host && site.functions.iter().all(|f| f.vm.as_str() != what);
@@ -263,7 +210,7 @@ async fn why(place: &Place, what: &str) -> Result<(), ClientError> {
 }
 
 async fn approve(place: &Place, function: &VmName) -> Result<(), ClientError> {
-    let status: Status = place.client().get("/v1/status").await?;
+    let status: Status = place.client()?.get("/v1/status").await?;
     let found = status.recommended.into_iter().find(|r| r.vm == *function);
     let Some(recommended) = found else {
         return Err(ClientError::Refused {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
+use orchestrator::api::Access;
 use orchestrator::check::{self, Finding};
 use orchestrator::{Config, OrchestratorError};
 use tokio::signal::unix::{SignalKind, signal};
@@ -50,6 +51,8 @@ impl Arguments {
             .context("cannot start the runtime")
             .map_err(work)?;
         if self.check {
+            let access = config.api.as_ref().map(Access::read).transpose();
+            access.map_err(|error| failure(error.into()))?;
             eprintln!(
                 "asking {} agents and the engine, for up to {} s",
                 config.control.hosts.len(),
@@ -103,6 +106,7 @@ fn failure(error: OrchestratorError) -> Failure {
             | OrchestratorError::Prometheus(_)
             | OrchestratorError::Credentials(_)
             | OrchestratorError::Alarm(_)
+            | OrchestratorError::Access(_)
             | OrchestratorError::OpenMove { .. } => FailureKind::Configuration,
             OrchestratorError::Journal(_)
             | OrchestratorError::Recording { .. }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -36,7 +37,13 @@ pub(crate) struct Site {
     machines: Box<dyn Machines>,
     /// Where its orchestrator answers.
     api: String,
+    /// What its command line has to show, in its environment.
+    shown: Vec<(&'static str, PathBuf)>,
 }
+
+/// Tokens of a site whose orchestrator has some.
+pub(crate) const READER: &str = "reader-0123456789abcdef";
+pub(crate) const OPERATOR: &str = "operator-0123456789abcdef";
 
 impl Site {
     /// A site whose function is a QEMU process.
@@ -60,6 +67,7 @@ impl Site {
             agents: Some(agents),
             machines,
             api: String::new(),
+            shown: Vec::new(),
             folder,
         };
         site.api = format!("unix:{}", site.socket().display());
@@ -95,7 +103,7 @@ impl Site {
         .unwrap();
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("api.sock")
     }
 
@@ -137,6 +145,57 @@ impl Site {
         let text = text.replace(&self.api, &here);
         fs::write(self.config(), text).unwrap();
         self.api = here;
+    }
+
+    /// Listens on loopback for those who have a token: its own command line has the one that operates.
+    pub(crate) fn listen_on_loopback_with_tokens(&mut self) {
+        self.listen_on_loopback();
+        let tokens = [("read", READER), ("operate", OPERATOR)].map(|(right, token)| {
+            let file = self.secret(right, token);
+            (
+                right.to_owned(),
+                json!({ "right": right, "token": { "file": file } }),
+            )
+        });
+        self.set_api("tokens", Value::Object(tokens.into_iter().collect()));
+        let operate = self.folder.path().join("operate");
+        self.shown = vec![("FORESTALL_TOKEN_FILE", operate)];
+    }
+
+    /// Listens where other machines reach it, and on its unix socket: for those who have a token, and encrypted.
+    pub(crate) fn listen_to_all(&mut self) {
+        self.listen_on_loopback_with_tokens();
+        let (_, port) = self.api.rsplit_once(':').unwrap();
+        let port = port.to_owned();
+        let socket = format!("unix:{}", self.socket().display());
+        self.set_api("listen", json!([socket, format!("0.0.0.0:{port}")]));
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let certificate = self.secret("certificate.pem", &made.cert.pem());
+        let key = self.secret("key.pem", &made.signing_key.serialize_pem());
+        self.set_api("tls", json!({ "certificate": certificate, "key": key }));
+        self.shown.push(("FORESTALL_CA", certificate));
+        self.api = format!("https://localhost:{port}");
+    }
+
+    /// A file that only its owner may read.
+    pub(crate) fn secret(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    }
+
+    /// Changes something of its API, for the next orchestrator.
+    pub(crate) fn set_api(&self, name: &str, value: Value) {
+        let mut config: toml::Table = fs::read_to_string(self.config()).unwrap().parse().unwrap();
+        let api = config["api"].as_table_mut().unwrap();
+        api.insert(name.into(), toml::Value::try_from(value).unwrap());
+        fs::write(self.config(), config.to_string()).unwrap();
+    }
+
+    /// Where its orchestrator answers, as a client names it.
+    pub(crate) fn api(&self) -> &str {
+        &self.api
     }
 
     /// Root of its pages, when it listens on loopback.
@@ -191,6 +250,7 @@ impl Site {
         Command::new(env!("CARGO_BIN_EXE_forestall"))
             .args(words.split_whitespace())
             .env("FORESTALL_API", &self.api)
+            .envs(self.shown.iter().map(|(name, path)| (name, path)))
             .output()
             .unwrap()
     }

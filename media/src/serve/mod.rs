@@ -13,13 +13,12 @@ mod publisher;
 mod routes;
 mod status;
 mod stream;
-mod tls;
 mod token;
 mod viewer;
 
+pub use door::{Tls, TlsError};
 pub use limits::Limits;
 pub(crate) use limits::raise_open_files;
-pub use tls::{Tls, TlsError};
 pub use token::{Access, Token, TokenError};
 
 use std::collections::BTreeMap;

@@ -185,7 +185,7 @@ fn token<B>(request: &Request<B>) -> Option<&str> {
     let head = request.headers().get(AUTHORIZATION);
     let bearer = head
         .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "));
+        .and_then(door::bearer);
     let query = request.uri().query().unwrap_or_default();
     bearer.or_else(|| {
         query

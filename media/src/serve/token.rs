@@ -4,12 +4,9 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use subtle::ConstantTimeEq;
+use door::TOKEN_BYTES_MIN;
 
 use super::{NameError, StreamName};
-
-/// Shortest token: 16 characters of base64 are 96 bits.
-const SECRET_BYTES_MIN: usize = 16;
 
 /// Who may do something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +51,7 @@ pub enum TokenError {
         path: PathBuf,
     },
     /// A token that can be guessed.
-    #[error("{path}:{line}: a token must have {SECRET_BYTES_MIN} characters or more")]
+    #[error("{path}:{line}: a token must have {TOKEN_BYTES_MIN} characters or more")]
     Short {
         /// The file.
         path: PathBuf,
@@ -139,7 +136,7 @@ impl Token {
                 return Err(TokenError::Line { path, line });
             }
         };
-        if secret.len() < SECRET_BYTES_MIN {
+        if secret.len() < TOKEN_BYTES_MIN {
             let (path, line) = place();
             return Err(TokenError::Short { path, line });
         }
@@ -150,7 +147,7 @@ impl Token {
     }
 
     fn is(&self, given: &str) -> bool {
-        self.secret.as_bytes().ct_eq(given.as_bytes()).into()
+        door::same(self.secret.as_bytes(), given.as_bytes())
     }
 }
 

@@ -1,13 +1,11 @@
 //! What is answered to which request. `openapi.json` describes it for others.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use axum::extract::{Path, Query, Request as HttpRequest, State};
-use axum::http::uri::Authority;
-use axum::http::{HeaderValue, Method, StatusCode, header};
-use axum::middleware::{Next, from_fn};
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -18,7 +16,6 @@ use record::{Decision, Event, HostName, Timestamp, VmName};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::client::CLIENT_HOST;
 use crate::explain;
 use crate::journal::JournalError;
 use crate::journal::history::{History, Load, MoveRecord};
@@ -111,6 +108,8 @@ pub struct Explained {
 enum Refusal {
     /// There is no such thing.
     Unknown(String),
+    /// The request is wrong.
+    Wrong(&'static str),
     /// The journal cannot be read.
     Journal(JournalError),
     /// The orchestrator is ending.
@@ -129,6 +128,7 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, words) = match self {
             Self::Unknown(what) => (StatusCode::NOT_FOUND, format!("there is no {what}")),
+            Self::Wrong(words) => (StatusCode::BAD_REQUEST, words.into()),
             Self::Journal(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
             Self::Ending => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -169,43 +169,7 @@ pub(super) fn router(journal: PathBuf, requests: mpsc::Sender<Request>) -> Route
         .route("/v1/moves/{migration}/why", get(why_move))
         .route("/v1/arm", post(arm))
         .route("/v1/disarm", post(disarm))
-        .layer(from_fn(no_foreign_pages))
         .with_state(Context { journal, requests })
-}
-
-/// A page of another server that a person looks at may send a form here, but not with this type: a browser asks first, and is
-/// not answered. And a name of another server that was made to lead here is not one of ours.
-async fn no_foreign_pages(request: HttpRequest, next: Next) -> Response {
-    match foreign(&request) {
-        Some((status, words)) => {
-            (status, Json(serde_json::json!({ "error": words }))).into_response()
-        }
-        None => next.run(request).await,
-    }
-}
-
-fn foreign(request: &HttpRequest) -> Option<(StatusCode, &'static str)> {
-    let header = |name| request.headers().get(name);
-    if !header(header::HOST).is_some_and(is_ours) {
-        let words = "the host of a request is 127.0.0.1, [::1] or localhost";
-        return Some((StatusCode::MISDIRECTED_REQUEST, words));
-    }
-    let json = |kind: &HeaderValue| kind.as_bytes() == b"application/json";
-    if request.method() == Method::POST && !header(header::CONTENT_TYPE).is_some_and(json) {
-        let words = "a request that changes something has content-type: application/json";
-        return Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, words));
-    }
-    None
-}
-
-/// Whether a request was sent to this machine by its own name, or over the unix socket.
-fn is_ours(host: &HeaderValue) -> bool {
-    let Ok(authority) = host.to_str().unwrap_or_default().parse::<Authority>() else {
-        return false;
-    };
-    let name = authority.host().trim_matches(['[', ']']);
-    let loopback = |ip: IpAddr| ip.is_loopback();
-    name == "localhost" || name == CLIENT_HOST || name.parse().is_ok_and(loopback)
 }
 
 async fn text(kind: &'static str, text: &'static str) -> Response {
@@ -354,6 +318,7 @@ async fn functions(State(context): State<Context>) -> Answer<Vec<FunctionStatus>
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct MovesQuery {
     limit: Option<usize>,
 }
@@ -433,6 +398,7 @@ async fn explain_host(context: &Context, host: HostView) -> Answer<Explained> {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct LoadQuery {
     since_s: Option<f64>,
 }
@@ -443,11 +409,17 @@ async fn load(
     Query(query): Query<LoadQuery>,
 ) -> Answer<Vec<Load>> {
     let host = context.host(&name).await?.host;
-    let ago = query.since_s.unwrap_or(LOAD_S).clamp(0.0, 1e9);
-    let since = Timestamp::now() - std::time::Duration::from_secs_f64(ago);
+    let ago = Duration::try_from_secs_f64(query.since_s.unwrap_or(LOAD_S));
+    let ago = ago.map_err(|_| Refusal::Wrong("since_s is a number of seconds, 0 or more"))?;
+    let since = Timestamp::now() - ago;
     let read = move |history: &History| history.load(&host, since);
     context.history(read).await.map(Json)
 }
+
+/// Nothing has to be said.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
 
 /// Where a function is wanted.
 #[derive(Deserialize)]
@@ -506,27 +478,39 @@ fn begun(wanted: &VmName, decisions: Vec<Decision>) -> Answer<MoveView> {
 async fn release(
     State(context): State<Context>,
     Path(name): Path<String>,
+    Json(Nothing {}): Json<Nothing>,
 ) -> Answer<Vec<Decision>> {
     let vm = context.function(&name).await?.vm;
     context.tell(Input::Release { vm }).await.map(Json)
 }
 
-async fn drain(State(context): State<Context>, Path(name): Path<String>) -> Answer<Vec<Decision>> {
+async fn drain(
+    State(context): State<Context>,
+    Path(name): Path<String>,
+    Json(Nothing {}): Json<Nothing>,
+) -> Answer<Vec<Decision>> {
     context.of_host(&name, |host| Input::Drain { host }).await
 }
 
 async fn undrain(
     State(context): State<Context>,
     Path(name): Path<String>,
+    Json(Nothing {}): Json<Nothing>,
 ) -> Answer<Vec<Decision>> {
     context.of_host(&name, |host| Input::Undrain { host }).await
 }
 
-async fn arm(State(context): State<Context>) -> Answer<Vec<Decision>> {
+async fn arm(
+    State(context): State<Context>,
+    Json(Nothing {}): Json<Nothing>,
+) -> Answer<Vec<Decision>> {
     context.tell(Input::Arm).await.map(Json)
 }
 
-async fn disarm(State(context): State<Context>) -> Answer<Vec<Decision>> {
+async fn disarm(
+    State(context): State<Context>,
+    Json(Nothing {}): Json<Nothing>,
+) -> Answer<Vec<Decision>> {
     context.tell(Input::Disarm).await.map(Json)
 }
 

@@ -19,5 +19,6 @@ pub use config::{Access, AuthProtocol, PrivacyProtocol, Snmp, SnmpError, SnmpVer
 pub use failure::Failure;
 pub use mib::{Count, Load, Reading, Ticks};
 pub use poller::{Event, Poller, Transmit};
+pub(crate) use secret::private_file;
 pub use secret::{Secret, SecretError, SecretSource};
 pub use tally::{Tally, Totals};

@@ -107,8 +107,9 @@ impl SecretSource {
     }
 }
 
-/// The file is opened first and then looked at, so that what was looked at is what is read.
-fn read_file(path: &Path) -> Result<Vec<u8>, SecretError> {
+/// A file that others can neither read nor change. It is opened first and then looked at, so that what was looked at is what
+/// is read.
+pub(crate) fn private_file(path: &Path) -> Result<File, SecretError> {
     let read = |source| SecretError::Read {
         path: path.to_owned(),
         source,
@@ -127,6 +128,15 @@ fn read_file(path: &Path) -> Result<Vec<u8>, SecretError> {
             mode,
         });
     }
+    Ok(file)
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, SecretError> {
+    let file = private_file(path)?;
+    let read = |source| SecretError::Read {
+        path: path.to_owned(),
+        source,
+    };
     let mut bytes = Vec::new();
     file.take(SECRET_BYTES_MAX + 1)
         .read_to_end(&mut bytes)

@@ -9,6 +9,7 @@ const WIDTH = 400;
 const HEIGHT = 120;
 const LEFT = 36;
 const BOTTOM = 14;
+const TOKEN = "forestall-token";
 
 const by = (id) => document.getElementById(id);
 const history = new Map();
@@ -23,9 +24,17 @@ function element(name, attributes = {}, ...children) {
   return made;
 }
 
-async function ask(path, options) {
-  const answer = await fetch(path, options);
+// A token is kept as long as its tab, and sent in the head of a request: it gets into no address, history or log.
+async function ask(path, options = {}) {
+  const token = sessionStorage.getItem(TOKEN);
+  const headers = { ...options.headers, ...(token && { authorization: `Bearer ${token}` }) };
+  const answer = await fetch(path, { ...options, headers });
   const value = await answer.json();
+  if (answer.status === 401) {
+    sessionStorage.removeItem(TOKEN);
+    by("token-form").hidden = false;
+    throw new Error(token ? "it does not know this token" : "it wants a token");
+  }
   if (!answer.ok) throw new Error(value.error || answer.statusText);
   return value;
 }
@@ -152,8 +161,9 @@ async function why() {
 async function turn() {
   try {
     const site = await ask("v1/site");
+    const cards = await Promise.all(site.hosts.map((host) => card(host, site)));
     header(site);
-    by("hosts").replaceChildren(...await Promise.all(site.hosts.map((host) => card(host, site))));
+    by("hosts").replaceChildren(...cards);
     if (turns++ % MOVES_EVERY === 0) {
       await moves();
       await why();
@@ -173,6 +183,18 @@ by("moves").addEventListener("click", (event) => {
   }
 });
 by("arm").addEventListener("click", async (event) => {
-  await ask(event.target.dataset.path, { method: "POST", headers: { "content-type": "application/json" }, body: "{}" });
+  const headers = { "content-type": "application/json" };
+  try {
+    await ask(event.target.dataset.path, { method: "POST", headers, body: "{}" });
+    by("notice").textContent = "";
+  } catch (error) {
+    by("notice").textContent = error.message;
+  }
+});
+by("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem(TOKEN, by("token").value);
+  by("token").value = "";
+  by("token-form").hidden = true;
 });
 turn();

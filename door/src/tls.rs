@@ -1,9 +1,10 @@
-//! TLS of the server: a certificate and its key, read once.
+//! TLS of a server: a certificate and its key, read once.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
@@ -79,10 +80,7 @@ impl Tls {
     }
 
     /// The other end's part is still to come.
-    pub(super) fn accept(
-        &self,
-        socket: tokio::net::TcpStream,
-    ) -> tokio_rustls::Accept<tokio::net::TcpStream> {
+    pub fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, socket: S) -> tokio_rustls::Accept<S> {
         self.0.accept(socket)
     }
 }

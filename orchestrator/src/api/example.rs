@@ -1,0 +1,30 @@
+//! A site for tests.
+
+use record::Timestamp;
+use serde_json::json;
+
+use crate::run::Site;
+
+/// Everything is known, so every metric has a series.
+pub(super) fn site() -> Site {
+    let view = json!({
+        "at_us": 0, "policy": "deadline", "trust": "observe", "armed": true, "moves": [],
+        "hosts": [{
+            "host": "a", "freshness": "fresh", "functions": ["f"], "draining": false, "holding": null,
+            "utilization": 0.5, "sample_age_ms": 1500.0,
+            "forecast": {
+                "level": 0.6, "slope_per_s": 0.01, "residual": 0.01, "trusted": true, "sd": null, "knee_at_us": null,
+            },
+            "threshold": null, "knee": 0.95, "start_by_us": null,
+        }],
+        "functions": [{
+            "vm": "f", "host": "a", "viewers": 2, "load": 0.3, "mobility": "free", "migration_ms": 8000.0,
+            "gap_ms": 300.0, "migration": null, "cooldown_until_us": null, "failures_in_a_row": 0, "given_up": false,
+        }],
+    });
+    Site {
+        begun_at_us: Timestamp::from_secs_f64(0.0),
+        view: serde_json::from_value(view).unwrap(),
+        sightings: Default::default(),
+    }
+}
