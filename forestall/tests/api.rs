@@ -346,7 +346,7 @@ fn the_document_says_who_may_do_what() {
             );
             match security[0]["token"][0].as_str().unwrap() {
                 "read" => assert!(with == 200 || with == 404, "{request}: {with}"),
-                "operate" => assert_eq!(with, 403, "{request}"),
+                "operate" | "report" => assert_eq!(with, 403, "{request}"),
                 other => panic!("{request}: {other}"),
             }
             assert_eq!(without, 401, "{request}");

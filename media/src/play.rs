@@ -3,6 +3,7 @@
 mod outside;
 mod playout;
 mod screen;
+mod viewing;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +21,8 @@ use crate::table::Table;
 use crate::{MediaError, StreamUrl};
 use playout::{Playout, Waiting};
 use screen::Screen;
+
+pub use viewing::Reporting;
 
 /// Settings of the player.
 #[derive(Clone, Debug)]
@@ -41,6 +44,8 @@ pub struct PlayConfig {
     pub duration: Option<Duration>,
     /// Figures once a second.
     pub stats: StatsOutput,
+    /// Who is told once a second what is seen. While an outside program gives no picture, nobody is told anything.
+    pub reporting: Option<Reporting>,
 }
 
 /// Who decodes.
@@ -130,6 +135,7 @@ fn built_in(
             }
         }
         show_due(&mut waiting, screen)?;
+        screen.look(Timestamp::now());
         screen.meter.frames_held = waiting.len() as u64;
         screen.meter.playout = playout.as_ref().map(Playout::target);
         screen.meter.follow(&input.network, 0, Timestamp::now());

@@ -123,6 +123,7 @@ impl Bench {
             png: Some(self.file("last.png")),
             duration: Some(GIVE_UP),
             stats: StatsOutput::Off,
+            reporting: None,
         }
     }
 

@@ -60,6 +60,7 @@ fn play(input: &str, decoder: PlayDecoder) -> Result<(), MediaError> {
         png: None,
         duration: Some(Duration::from_secs(10)),
         stats: StatsOutput::Off,
+        reporting: None,
     };
     play::run(&config, &AtomicBool::new(false)).map(|_| ())
 }

@@ -18,6 +18,7 @@ mod learn;
 pub mod mover;
 pub mod prometheus;
 pub mod recording;
+pub mod reports;
 pub mod run;
 pub mod snmp;
 mod sources;

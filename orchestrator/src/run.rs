@@ -9,6 +9,7 @@ use std::time::Duration;
 use control::{Controller, Freshness, Input, View};
 use drivers::nova::CredentialsError;
 use drivers::{Driver, Libvirt, Nova, Qemu};
+use record::report::Report;
 use record::{Decision, Event, HostName, Timestamp, VmName};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -23,6 +24,7 @@ use crate::learn::Learner;
 use crate::mover::{Mover, News};
 use crate::prometheus::PrometheusError;
 use crate::recording::{MoveFact, Recording};
+use crate::reports::{NotTaken, Reports, Views};
 use crate::snmp::{SnmpError, Totals};
 use crate::sources::Sources;
 use crate::survey::{self, Seen, Sightings, Survey};
@@ -94,6 +96,8 @@ pub(crate) enum Request {
     Site(oneshot::Sender<Site>),
     /// Something that a person wants; what was decided then.
     Tell(Input, oneshot::Sender<Vec<Decision>>),
+    /// What a viewer saw; whether it is kept.
+    Report(Report, oneshot::Sender<Result<(), NotTaken>>),
 }
 
 /// What there is to see of an orchestrator.
@@ -106,6 +110,8 @@ pub struct Site {
     pub view: View,
     /// What was last seen of each function where it is taken to be.
     pub sightings: Sightings,
+    /// What viewers see of each function, where they say it.
+    pub views: Views,
 }
 
 /// Watches, decides and moves until `stop` comes. A move that is open then still gets its verdict, for up to 30 s.
@@ -206,6 +212,7 @@ struct Orchestrator<D> {
     learner: Learner,
     alarms: Alarms,
     sightings: Sightings,
+    reports: Reports,
     survey: Survey,
     news: mpsc::Sender<News>,
     /// It was told to end, or has to, and begins nothing new.
@@ -270,6 +277,7 @@ impl<D: Driver> Orchestrator<D> {
             driver,
             mover,
             sightings: Sightings::new(),
+            reports: Reports::default(),
             survey: Survey::default(),
             news,
             ending: false,
@@ -313,6 +321,8 @@ impl<D: Driver> Orchestrator<D> {
                     let view = self.controller.view(now);
                     self.survey.begin(&self.driver, &view, &self.news);
                     self.alarms.hear(now, silent(&view));
+                    let kept = self.journal.views(now, &self.reports.views(now));
+                    self.written(kept);
                     let thinned = self.journal.thin(now);
                     self.written(thinned);
                 }
@@ -386,10 +396,21 @@ impl<D: Driver> Orchestrator<D> {
                 begun_at_us: self.begun_at,
                 view: self.controller.view(Timestamp::now()),
                 sightings: self.sightings.clone(),
+                views: self.reports.views(Timestamp::now()),
             })),
+            Request::Report(report, answer) => {
+                let _ = answer.send(self.heard_of(report));
+            }
             Request::Tell(input, answer) => drop(answer.send(self.turn(vec![input])?)),
         }
         Ok(())
+    }
+
+    fn heard_of(&mut self, report: Report) -> Result<(), NotTaken> {
+        if self.controller.residence(&report.function).is_none() {
+            return Err(NotTaken::Function);
+        }
+        self.reports.take(Timestamp::now(), report)
     }
 
     /// Inputs in, decisions out, both on the disk before anything is done; where that fails, what `failed` says is done.

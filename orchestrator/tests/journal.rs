@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use control::Input;
 use forestall_orchestrator::journal::{History, Journal, JournalError, Learned, Turn};
+use forestall_orchestrator::reports::{Viewed, Views};
 use record::decision::{Cause, Evidence, HoldReason, Mode};
 use record::{
     Decision, Event, HostName, Residency, Sample, Timestamp, Utilization, Verdict, VmName,
@@ -62,6 +63,25 @@ impl Bench {
             .collect();
         self.turn(&samples, &[]);
     }
+}
+
+/// Rows of what viewers saw.
+fn viewed(bench: &Bench) -> i64 {
+    let file = rusqlite::Connection::open(bench.path()).unwrap();
+    file.query_row("SELECT count(*) FROM viewed", [], |row| row.get(0))
+        .unwrap()
+}
+
+fn views(at: Timestamp) -> Views {
+    let view = Viewed {
+        at_us: at,
+        viewers: 1,
+        picture_age_ms: None,
+        frame_interval_ms: None,
+        frames: 30,
+        freezes: 0,
+    };
+    Views::from([(vm(), view)])
 }
 
 fn host(name: &str) -> HostName {
@@ -214,6 +234,59 @@ fn a_file_that_is_too_large_loses_what_is_oldest_and_moves_last() {
     assert!(kept <= size_max, "{kept} of {all}");
     assert!(kept > size_max / 2, "no more than has to: {kept} of {all}");
     assert_eq!(moves, 1);
+}
+
+#[test]
+fn what_viewers_saw_is_kept_for_a_week() {
+    let mut bench = Bench::new(PLENTY);
+    let begin = noon();
+    bench.journal.views(begin, &Views::new()).unwrap();
+    assert_eq!(viewed(&bench), 0);
+    bench.journal.views(begin, &views(begin)).unwrap();
+    bench
+        .journal
+        .views(begin + DAY, &views(begin + DAY))
+        .unwrap();
+    bench.journal.thin(begin + DAY * 7).unwrap();
+    assert_eq!(viewed(&bench), 2);
+    bench.journal.thin(begin + DAY * 7 + MINUTE).unwrap();
+    assert_eq!(viewed(&bench), 1);
+}
+
+#[test]
+fn what_viewers_saw_goes_before_moves_do() {
+    let mut bench = Bench::new(200 << 10);
+    let begin = noon();
+    bench.turn(&[], &[Decision::new(begin, start(1))]);
+    for s in 0..3000 {
+        let at = begin + Duration::from_secs(s);
+        bench.journal.views(at, &views(at)).unwrap();
+    }
+    bench.journal.thin(begin + DAY).unwrap();
+    let kept = viewed(&bench);
+    assert!(0 < kept && kept < 3000, "{kept}");
+    assert_eq!(bench.history().moves(10).unwrap().len(), 1);
+}
+
+/// The first version had no table of what viewers see.
+#[test]
+fn an_older_one_is_brought_up_to_date() {
+    let mut bench = Bench::new(PLENTY);
+    let begin = noon();
+    bench.turn(&[], &[Decision::new(begin, start(1))]);
+    let path = bench.path();
+    let Bench { folder, journal } = bench;
+    drop(journal);
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .execute_batch("DROP TABLE viewed; PRAGMA user_version = 1")
+        .unwrap();
+    assert!(History::open(&path).is_err());
+    let journal = Journal::open(&path, PLENTY).unwrap();
+    let mut bench = Bench { folder, journal };
+    assert_eq!(bench.history().moves(10).unwrap().len(), 1);
+    bench.journal.views(begin, &views(begin)).unwrap();
+    assert_eq!(viewed(&bench), 1);
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub mod file;
 pub mod name;
 pub mod profile;
 pub mod raw;
+pub mod report;
 pub mod residency;
 pub mod results;
 pub mod sample;

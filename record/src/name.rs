@@ -99,6 +99,11 @@ name! {
     VmName
 }
 
+name! {
+    /// Name of one who sees the video of a service function.
+    ViewerName
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

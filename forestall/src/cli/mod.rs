@@ -18,6 +18,8 @@ mod place;
 mod play;
 mod relay;
 mod report;
+#[cfg(feature = "media")]
+mod reporter;
 mod serve;
 mod sim;
 mod video;

@@ -235,7 +235,7 @@ fn status(status: &Status) -> String {
     let up = status.at_us.since(status.begun_at_us).as_secs();
     let trust = serde_json::to_value(status.trust).unwrap_or_default();
     let mut text = format!(
-        "forestall {}, up {up} s, policy {}, trust {}, {}\nhosts: {} fresh, {} stale, {} silent; functions: {}\n",
+        "forestall {}, up {up} s, policy {}, trust {}, {}\nhosts: {} fresh, {} stale, {} silent; functions: {}; viewers that report: {}\n",
         status.version,
         status.policy,
         trust.as_str().unwrap_or("unknown"),
@@ -244,6 +244,7 @@ fn status(status: &Status) -> String {
         status.hosts_stale,
         status.hosts_silent,
         status.functions,
+        status.viewers,
     );
     for open in &status.moves {
         text += &format!(
@@ -335,6 +336,11 @@ fn functions(functions: &[FunctionStatus]) -> String {
             view.host.to_string(),
             seen,
             view.viewers.to_string(),
+            function
+                .viewed
+                .as_ref()
+                .and_then(|viewed| viewed.picture_age_ms)
+                .map_or("-".into(), |age| format!("{:.0} ms", age.p95)),
             format!("{:.1} s", view.migration_ms / 1e3),
             state,
         ]
@@ -345,6 +351,7 @@ fn functions(functions: &[FunctionStatus]) -> String {
             "host",
             "seen there",
             "viewers",
+            "picture age",
             "move takes",
             "state",
         ],

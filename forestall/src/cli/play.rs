@@ -6,13 +6,14 @@ use media::StreamUrl;
 use media::play::{self, PlayConfig, PlayDecoder};
 
 use super::video::{ADDRESSES, Common, parse_url, run_stage};
-use super::{Failure, Outcome};
+use super::{Failure, Outcome, reporter};
 
 const EXAMPLES: &str = "\
 Examples:
   forestall play udp://0.0.0.0:5001 --frames-csv frames.csv --packets-csv packets.csv
   forestall play udp://0.0.0.0:5001 --stats --duration 10 --png last.png
   forestall play http://192.0.2.7:8080/robot.ts --playout 0.95 --stats json
+  forestall play udp://0.0.0.0:5001 --report 127.0.0.1:7373 --function text-insertion
   forestall play udp://0.0.0.0:5001 --frames-csv frames.csv --width 320 --height 240 \\
       --decoder-command \"ffmpeg -v error -f mpegts -i - -f rawvideo -pix_fmt yuv420p -\"";
 
@@ -45,6 +46,8 @@ pub(crate) struct Arguments {
     #[arg(long, requires = "decoder_command")]
     height: Option<u32>,
     #[command(flatten)]
+    reporter: reporter::Arguments,
+    #[command(flatten)]
     common: Common,
 }
 
@@ -65,6 +68,7 @@ impl Arguments {
             },
             _ => PlayDecoder::BuiltIn,
         };
+        let (reporting, reporter) = self.reporter.begin()?.unzip();
         let config = PlayConfig {
             input: self.input,
             decoder,
@@ -74,7 +78,14 @@ impl Arguments {
             png: self.png,
             duration: self.common.duration(),
             stats: self.common.stats(),
+            reporting,
         };
-        run_stage("play", |stop| play::run(&config, stop))
+        let outcome = run_stage("play", |stop| play::run(&config, stop));
+        // The reporter ends when nobody can report any more.
+        drop(config);
+        if let Some(reporter) = reporter {
+            reporter.end();
+        }
+        outcome
     }
 }

@@ -44,6 +44,7 @@ pub(crate) struct Site {
 /// Tokens of a site whose orchestrator has some.
 pub(crate) const READER: &str = "reader-0123456789abcdef";
 pub(crate) const OPERATOR: &str = "operator-0123456789abcdef";
+pub(crate) const REPORTER: &str = "reporter-0123456789abcdef";
 
 impl Site {
     /// A site whose function is a QEMU process.
@@ -150,7 +151,12 @@ impl Site {
     /// Listens on loopback for those who have a token: its own command line has the one that operates.
     pub(crate) fn listen_on_loopback_with_tokens(&mut self) {
         self.listen_on_loopback();
-        let tokens = [("read", READER), ("operate", OPERATOR)].map(|(right, token)| {
+        let tokens = [
+            ("read", READER),
+            ("operate", OPERATOR),
+            ("report", REPORTER),
+        ]
+        .map(|(right, token)| {
             let file = self.secret(right, token);
             (
                 right.to_owned(),

@@ -9,6 +9,7 @@ use record::raw::{FrameRow, FrameStatus};
 use wire::code_strip::{Kind, Place, expand_time_us};
 
 use super::PlayConfig;
+use super::viewing::Viewing;
 use crate::MediaError;
 use crate::picture::Picture;
 use crate::stats::{Meter, Totals};
@@ -19,6 +20,7 @@ pub(super) struct Screen {
     frames: Option<Table>,
     pub(super) meter: Meter,
     last_frame: Option<u32>,
+    viewing: Option<Viewing>,
     keeps_picture: bool,
     last_picture: Option<Picture>,
 }
@@ -33,6 +35,10 @@ impl Screen {
                 .transpose()?,
             meter: Meter::new("play", config.stats, Timestamp::now()),
             last_frame: None,
+            viewing: config
+                .reporting
+                .clone()
+                .map(|to| Viewing::new(to, Timestamp::now())),
             keeps_picture: config.png.is_some(),
             last_picture: None,
         })
@@ -70,6 +76,11 @@ impl Screen {
             })?;
             frames.flush()?;
         }
+        if let Some(viewing) = &mut self.viewing
+            && status != FrameStatus::Repeated
+        {
+            viewing.shown(captured, shown);
+        }
         self.last_frame = frame.or(self.last_frame);
         self.meter.on_screen = captured.or(self.meter.on_screen);
         self.meter.totals.frames_damaged += u64::from(is_damaged);
@@ -79,6 +90,13 @@ impl Screen {
             self.keep(picture)?;
         }
         Ok(())
+    }
+
+    /// Time has passed without a new picture.
+    pub(super) fn look(&mut self, now: Timestamp) {
+        if let Some(viewing) = &mut self.viewing {
+            viewing.look(now);
+        }
     }
 
     fn keep(&mut self, picture: &Picture) -> Result<(), MediaError> {

@@ -22,9 +22,14 @@ pub(super) fn site() -> Site {
             "gap_ms": 300.0, "migration": null, "cooldown_until_us": null, "failures_in_a_row": 0, "given_up": false,
         }],
     });
+    let views = json!({ "f": {
+        "at_us": 0, "viewers": 1, "picture_age_ms": { "median": 40.0, "p95": 60.0, "max": 61.0 },
+        "frame_interval_ms": { "median": 33.0, "p95": 40.0, "max": 41.0 }, "frames": 30, "freezes": 1,
+    } });
     Site {
         begun_at_us: Timestamp::from_secs_f64(0.0),
         view: serde_json::from_value(view).unwrap(),
         sightings: Default::default(),
+        views: serde_json::from_value(views).unwrap(),
     }
 }

@@ -18,15 +18,16 @@ use tokio::sync::mpsc;
 
 use super::access::Tokens;
 use super::example::site;
-use super::guard::Guard;
+use super::guard::{Guard, REPORTS};
 use super::{Right, guarded, routes};
 use crate::journal::Journal;
 use crate::run;
 
 const READER: &str = "Bearer reader-0123456789";
 const OPERATOR: &str = "Bearer operator-0123456789";
+const REPORTER: &str = "Bearer reporter-0123456789";
 /// Of which paths and queries are made; `a` is a host, `f` a function.
-const WORDS: [&str; 24] = [
+const WORDS: [&str; 25] = [
     "v1",
     "hosts",
     "a",
@@ -46,6 +47,7 @@ const WORDS: [&str; 24] = [
     "status",
     "site",
     "metrics",
+    "reports",
     "since_s",
     "limit",
     "NaN",
@@ -68,6 +70,7 @@ enum Said {
     Nothing,
     Object,
     Target(Piece),
+    Report([f64; 4], u32, bool),
     Bytes(Vec<u8>),
 }
 
@@ -76,6 +79,7 @@ enum Token {
     None,
     Reader,
     Operator,
+    Reporter,
     Other(Vec<u8>),
 }
 
@@ -112,6 +116,15 @@ impl Asked {
             Said::Nothing => Vec::new(),
             Said::Object => b"{}".to_vec(),
             Said::Target(piece) => format!("{{\"target\":\"{}\"}}", piece.text()).into_bytes(),
+            Said::Report([ago, span, age, worst], frames, known) => {
+                let spread = serde_json::json!({ "median": age, "p95": age, "max": worst });
+                serde_json::json!({
+                    "function": if *known { "f" } else { "a" }, "viewer": "v", "ago_ms": ago, "span_ms": span,
+                    "frames": frames, "freezes": 0, "picture_age_ms": spread, "frame_interval_ms": null,
+                })
+                .to_string()
+                .into_bytes()
+            }
             Said::Bytes(bytes) => bytes.clone(),
         };
         let mut request = Request::new(Body::from(body));
@@ -123,6 +136,7 @@ impl Asked {
             Token::None => None,
             Token::Reader => HeaderValue::from_str(READER).ok(),
             Token::Operator => HeaderValue::from_str(OPERATOR).ok(),
+            Token::Reporter => HeaderValue::from_str(REPORTER).ok(),
             Token::Other(bytes) => HeaderValue::from_bytes(bytes).ok(),
         };
         let headers = request.headers_mut();
@@ -139,6 +153,7 @@ impl Asked {
         match &self.token {
             Token::Reader => Some(Right::Read),
             Token::Operator => Some(Right::Operate),
+            Token::Reporter => Some(Right::Report),
             Token::None | Token::Other(_) => None,
         }
     }
@@ -153,6 +168,11 @@ fn served(journal: PathBuf) -> (Router, Arc<AtomicUsize>) {
         while let Some(request) = requests.recv().await {
             match request {
                 run::Request::Site(answer) => drop(answer.send(site())),
+                run::Request::Report(report, answer) => {
+                    assert_eq!(report.check(), Ok(()));
+                    count.fetch_add(1, Ordering::Relaxed);
+                    let _ = answer.send(Ok(()));
+                }
                 run::Request::Tell(_, answer) => {
                     count.fetch_add(1, Ordering::Relaxed);
                     drop(answer.send(Vec::new()));
@@ -163,6 +183,7 @@ fn served(journal: PathBuf) -> (Router, Arc<AtomicUsize>) {
     let tokens = Tokens::of(&[
         (Right::Read, &READER["Bearer ".len()..]),
         (Right::Operate, &OPERATOR["Bearer ".len()..]),
+        (Right::Report, &REPORTER["Bearer ".len()..]),
     ]);
     let routes = routes::router(journal, requests_in);
     (guarded(routes, Guard::here(Some(tokens))), told)
@@ -194,6 +215,7 @@ impl Served {
             return;
         };
         let page = ["/", "/dashboard.js", "/dashboard.css"].contains(&request.uri().path());
+        let report = asked.post && request.uri().path() == REPORTS;
         let before = self.told.load(Ordering::Relaxed);
         let (status, body) = self.runtime.block_on(async {
             let answer = self.router.call(request).await.unwrap();
@@ -207,10 +229,13 @@ impl Served {
         assert_eq!(status.is_success(), !error, "{status} {text}");
         assert_ne!(status, StatusCode::INTERNAL_SERVER_ERROR, "{text}");
         match (asked.right(), asked.post) {
-            (None, false) if page => {}
+            (None | Some(Right::Report), false) if page => {}
             // What is asked with random bytes for a token is none's.
             (None, _) => assert_eq!(status, StatusCode::UNAUTHORIZED),
-            (Some(Right::Read), true) => assert_eq!(status, StatusCode::FORBIDDEN),
+            (Some(Right::Report), _) if report => assert_ne!(status, StatusCode::FORBIDDEN),
+            (Some(Right::Read), true) | (Some(Right::Report), _) => {
+                assert_eq!(status, StatusCode::FORBIDDEN);
+            }
             _ => assert_ne!(status, StatusCode::UNAUTHORIZED),
         }
         // The loop of the example decides nothing: a move that it was told of is answered as if it were ending.

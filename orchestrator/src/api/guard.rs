@@ -16,6 +16,9 @@ use crate::client::CLIENT_HOST;
 /// The dashboard itself. It shows nothing before it has asked, and a browser sends no token for a page.
 const PAGES: [&str; 3] = ["/", "/dashboard.js", "/dashboard.css"];
 
+/// Where viewers say what they see.
+pub(super) const REPORTS: &str = "/v1/reports";
+
 /// What one place at which the API answers asks of a request.
 #[derive(Clone, Debug)]
 pub(super) struct Guard {
@@ -38,7 +41,8 @@ enum Names {
 enum Refused {
     Name,
     NoToken,
-    Right,
+    /// This one is needed.
+    Right(Right),
     Form,
     ForeignPage,
 }
@@ -63,6 +67,7 @@ impl Guard {
     fn check(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Refused> {
         let needed = match *method {
             Method::GET | Method::HEAD => Right::Read,
+            Method::POST if path == REPORTS => Right::Report,
             _ => Right::Operate,
         };
         if self.names == Names::Ours && !headers.get(header::HOST).is_some_and(is_ours) {
@@ -74,11 +79,11 @@ impl Guard {
             let given = headers.get(header::AUTHORIZATION);
             let given = given.and_then(|value| value.to_str().ok());
             let right = given.and_then(door::bearer).and_then(|t| tokens.right(t));
-            if right.ok_or(Refused::NoToken)? < needed {
-                return Err(Refused::Right);
+            if !right.ok_or(Refused::NoToken)?.covers(needed) {
+                return Err(Refused::Right(needed));
             }
         }
-        if needed == Right::Operate {
+        if needed != Right::Read {
             not_foreign(headers)?;
         }
         Ok(())
@@ -105,9 +110,13 @@ impl IntoResponse for Refused {
                 "a token is needed, in a header Authorization: Bearer TOKEN, and the one that was given, if any, is none of the \
                  orchestrator's",
             ),
-            Self::Right => (
+            Self::Right(needed) => (
                 StatusCode::FORBIDDEN,
-                "this token does not have the right to operate",
+                match needed {
+                    Right::Report => "this token does not have the right to report",
+                    Right::Read => "this token does not have the right to read",
+                    Right::Operate => "this token does not have the right to operate",
+                },
             ),
             Self::Form => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -170,11 +179,13 @@ mod tests {
 
     const READER: &str = "Bearer reader-0123456789";
     const OPERATOR: &str = "Bearer operator-0123456789";
+    const REPORTER: &str = "Bearer reporter-0123456789";
 
     fn tokens() -> Option<Tokens> {
         Some(Tokens::of(&[
             (Right::Read, &READER["Bearer ".len()..]),
             (Right::Operate, &OPERATOR["Bearer ".len()..]),
+            (Right::Report, &REPORTER["Bearer ".len()..]),
         ]))
     }
 
@@ -215,10 +226,19 @@ mod tests {
                 }
                 assert_eq!(check(request, READER), Ok(()));
                 assert_eq!(check(request, OPERATOR), Ok(()));
+                assert_eq!(check(request, REPORTER), Err(Refused::Right(Right::Read)));
             }
+            let report = "POST /v1/reports";
+            assert_eq!(check(report, REPORTER), Ok(()));
+            assert_eq!(check(report, OPERATOR), Ok(()));
+            assert_eq!(check(report, READER), Err(Refused::Right(Right::Report)));
             for request in ["POST /v1/arm", "POST /", "PUT /v1/status", "DELETE /"] {
                 assert_eq!(check(request, "Bearer wrong"), Err(Refused::NoToken));
-                assert_eq!(check(request, READER), Err(Refused::Right));
+                assert_eq!(check(request, READER), Err(Refused::Right(Right::Operate)));
+                assert_eq!(
+                    check(request, REPORTER),
+                    Err(Refused::Right(Right::Operate))
+                );
                 assert_eq!(check(request, OPERATOR), Ok(()));
             }
             for page in PAGES {
@@ -298,6 +318,11 @@ mod tests {
                 Err(Refused::ForeignPage)
             };
             assert_eq!(check(&guard, "POST /v1/arm", head), expected, "{head:?}");
+            assert_eq!(
+                check(&guard, "POST /v1/reports", head),
+                expected,
+                "{head:?}"
+            );
             assert_eq!(check(&guard, "GET /v1/status", head), Ok(()), "{head:?}");
         }
     }

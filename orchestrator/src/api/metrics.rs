@@ -31,11 +31,23 @@ struct Function {
     host: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Quantile {
+    function: String,
+    quantile: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Viewer {
+    function: String,
+}
+
 pub(super) fn text(site: &Site) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("forestall");
     whole(&mut registry, site);
     hosts(&mut registry, site);
     functions(&mut registry, site);
+    views(&mut registry, site);
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
@@ -173,6 +185,41 @@ fn functions(registry: &mut Registry, site: &Site) {
     registry.register(
         "function_viewers",
         "People who see the video of a function",
+        viewers,
+    );
+}
+
+/// What viewers say that they see.
+fn views(registry: &mut Registry, site: &Site) {
+    let age = Family::<Quantile, Number>::default();
+    let viewers = Family::<Viewer, Number>::default();
+    for (function, view) in &site.views {
+        let function = function.to_string();
+        if let Some(spread) = view.picture_age_ms {
+            for (quantile, ms) in [
+                ("0.5", spread.median),
+                ("0.95", spread.p95),
+                ("1", spread.max),
+            ] {
+                let label = Quantile {
+                    function: function.clone(),
+                    quantile,
+                };
+                age.get_or_create(&label).set(ms / 1e3);
+            }
+        }
+        let label = Viewer { function };
+        viewers.get_or_create(&label).set(view.viewers as f64);
+    }
+    registry.register_with_unit(
+        "viewed_picture_age",
+        "Age of the picture on the screen of the viewer who sees the oldest, by its last report",
+        Unit::Seconds,
+        age,
+    );
+    registry.register(
+        "viewed_by",
+        "Viewers that say what they see of a function",
         viewers,
     );
 }

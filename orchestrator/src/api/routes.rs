@@ -12,6 +12,7 @@ use axum::{Json, Router};
 use control::view::{Freshness, FunctionView, HostView, MoveView};
 use control::{Input, Trust};
 use record::decision::HoldReason;
+use record::report::Report;
 use record::{Decision, Event, HostName, Timestamp, VmName};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -19,9 +20,11 @@ use tokio::sync::{mpsc, oneshot};
 use crate::explain;
 use crate::journal::JournalError;
 use crate::journal::history::{History, Load, MoveRecord};
+use crate::reports::{NotTaken, Viewed};
 use crate::run::{Request, Site};
 use crate::survey::Seen;
 
+use super::guard::REPORTS;
 use super::metrics;
 
 const PAGE: &str = include_str!("page/dashboard.html");
@@ -65,6 +68,8 @@ pub struct Status {
     pub hosts_silent: usize,
     /// Functions.
     pub functions: usize,
+    /// Viewers that say what they see.
+    pub viewers: usize,
     /// Moves without a verdict.
     pub moves: Vec<MoveView>,
     /// Moves that wait for approval: what would move, and where to.
@@ -92,6 +97,8 @@ pub struct FunctionStatus {
     pub view: FunctionView,
     /// What was seen; `null` before the first look.
     pub seen: Option<Seen>,
+    /// What its viewers see; `null` where none of them says it.
+    pub viewed: Option<Viewed>,
 }
 
 /// Why something is as it is, in plain words, with the decisions that say so.
@@ -109,7 +116,9 @@ enum Refusal {
     /// There is no such thing.
     Unknown(String),
     /// The request is wrong.
-    Wrong(&'static str),
+    Wrong(String),
+    /// There is no room for it.
+    Full(String),
     /// The journal cannot be read.
     Journal(JournalError),
     /// The orchestrator is ending.
@@ -128,7 +137,8 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, words) = match self {
             Self::Unknown(what) => (StatusCode::NOT_FOUND, format!("there is no {what}")),
-            Self::Wrong(words) => (StatusCode::BAD_REQUEST, words.into()),
+            Self::Wrong(words) => (StatusCode::BAD_REQUEST, words),
+            Self::Full(words) => (StatusCode::TOO_MANY_REQUESTS, words),
             Self::Journal(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
             Self::Ending => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -167,6 +177,7 @@ pub(super) fn router(journal: PathBuf, requests: mpsc::Sender<Request>) -> Route
         .route("/v1/moves", get(moves))
         .route("/v1/moves/{migration}", get(one_move))
         .route("/v1/moves/{migration}/why", get(why_move))
+        .route(REPORTS, post(report))
         .route("/v1/arm", post(arm))
         .route("/v1/disarm", post(disarm))
         .with_state(Context { journal, requests })
@@ -274,6 +285,7 @@ async fn status(State(context): State<Context>) -> Answer<Status> {
         hosts_stale: count(Freshness::Stale),
         hosts_silent: count(Freshness::Silent),
         functions: view.functions.len(),
+        viewers: site.views.values().map(|view| view.viewers).sum(),
         recommended: recommended.collect(),
         given_up: given_up.map(|function| function.vm.clone()).collect(),
         moves: view.moves,
@@ -305,12 +317,13 @@ async fn hosts(State(context): State<Context>) -> Answer<Vec<HostView>> {
 
 async fn functions(State(context): State<Context>) -> Answer<Vec<FunctionStatus>> {
     let site = context.site().await?;
-    let mut sightings = site.sightings;
+    let (mut sightings, mut views) = (site.sightings, site.views);
     let functions = site.view.functions.into_iter();
     Ok(Json(
         functions
             .map(|view| FunctionStatus {
                 seen: sightings.remove(&view.vm),
+                viewed: views.remove(&view.vm),
                 view,
             })
             .collect(),
@@ -410,7 +423,8 @@ async fn load(
 ) -> Answer<Vec<Load>> {
     let host = context.host(&name).await?.host;
     let ago = Duration::try_from_secs_f64(query.since_s.unwrap_or(LOAD_S));
-    let ago = ago.map_err(|_| Refusal::Wrong("since_s is a number of seconds, 0 or more"))?;
+    let ago =
+        ago.map_err(|_| Refusal::Wrong("since_s is a number of seconds, 0 or more".into()))?;
     let since = Timestamp::now() - ago;
     let read = move |history: &History| history.load(&host, since);
     context.history(read).await.map(Json)
@@ -512,6 +526,22 @@ async fn disarm(
     Json(Nothing {}): Json<Nothing>,
 ) -> Answer<Vec<Decision>> {
     context.tell(Input::Disarm).await.map(Json)
+}
+
+/// What a viewer saw. Functions are not looked for here: with many viewers that would be most of what the loop does.
+async fn report(
+    State(context): State<Context>,
+    Json(report): Json<Report>,
+) -> Answer<serde_json::Value> {
+    let checked = report.check();
+    checked.map_err(|error| Refusal::Wrong(error.to_string()))?;
+    let function = report.function.clone();
+    let taken = context.ask(|answer| Request::Report(report, answer));
+    match taken.await? {
+        Ok(()) => Ok(Json(serde_json::json!({}))),
+        Err(NotTaken::Function) => Err(Refusal::Unknown(format!("function {function}"))),
+        Err(full @ NotTaken::Viewers) => Err(Refusal::Full(full.to_string())),
+    }
 }
 
 async fn metrics_text(State(context): State<Context>) -> Result<Response, Refusal> {

@@ -31,10 +31,20 @@ pub struct Api {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Right {
+    /// Says what a viewer sees, and nothing else: who watches a video is not one who moves its function.
+    Report,
     /// Sees everything, changes nothing.
     Read,
     /// Does what a person can do.
     Operate,
+}
+
+impl Right {
+    /// Whether it is good for what needs `needed`.
+    #[must_use]
+    pub fn covers(self, needed: Self) -> bool {
+        self == needed || self == Self::Operate
+    }
 }
 
 /// A token.
@@ -75,7 +85,7 @@ struct WrittenSettings {
 /// It is not what it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a token is written {{ right = \"read\" or \"operate\", token = {{ file = \"PATH\" }} or {{ env = \"NAME\" }} }}; it does not \
+    "a token is written {{ right = \"read\", \"operate\" or \"report\", token = {{ file = \"PATH\" }} or {{ env = \"NAME\" }} }}; it does not \
      stand in a configuration itself"
 )]
 pub struct NoTokenSettings;

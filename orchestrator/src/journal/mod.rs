@@ -21,6 +21,7 @@ use record::{Decision, Event, Sample, Timestamp, VmName};
 use rusqlite::{Connection, Transaction, params};
 
 use crate::recording::MoveFact;
+use crate::reports::Views;
 
 pub use history::History;
 pub use standing::{Learned, Standing};
@@ -202,6 +203,27 @@ impl Journal {
                 .execute(params![at.0 as i64, migration as i64, line])
         })
         .map(drop)
+    }
+
+    /// Writes down what viewers see; call it now and then.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn views(&mut self, at: Timestamp, views: &Views) -> Result<(), JournalError> {
+        if views.is_empty() {
+            return Ok(());
+        }
+        let line = |(vm, view)| Ok((vm, json("what viewers see", view, &self.path)?));
+        let lines: Result<Vec<(&VmName, String)>, JournalError> = views.iter().map(line).collect();
+        let lines = lines?;
+        self.write(false, |transaction| {
+            let mut insert = transaction
+                .prepare_cached("INSERT INTO viewed (at_us, vm, json) VALUES (?1, ?2, ?3)")?;
+            for (vm, line) in lines {
+                insert.execute(params![at.0 as i64, vm.as_str(), line])?;
+            }
+            Ok(())
+        })
     }
 
     /// Makes old samples fewer, and the file small enough, when it is time for it; call it now and then.

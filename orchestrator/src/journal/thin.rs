@@ -21,6 +21,8 @@ const COARSE: Duration = Duration::from_secs(900);
 const KEPT: Duration = DAY.saturating_mul(400);
 /// Why nothing was moved is kept for so long.
 const HOLDS_KEPT: Duration = DAY.saturating_mul(30);
+/// What viewers saw is kept for so long.
+const VIEWED_KEPT: Duration = DAY.saturating_mul(7);
 /// One of so many of the oldest rows goes at a time while the file is too large.
 const SHED_PART: i64 = 10;
 /// So often in one look: enough for all samples of a full file, a tenth at a time, and for what comes after them.
@@ -35,6 +37,7 @@ pub(super) fn thin(
     samples_to_means(transaction, before(SAMPLES_KEPT))?;
     fine_to_coarse(transaction, before(FINE_KEPT))?;
     let delete = |sql: &str, age| transaction.execute(sql, [before(age)]);
+    delete("DELETE FROM viewed WHERE at_us < ?1", VIEWED_KEPT)?;
     delete("DELETE FROM mean WHERE begin_us < ?1", KEPT)?;
     delete(
         "DELETE FROM decision WHERE kind = 'hold' AND at_us < ?1",
@@ -91,11 +94,12 @@ fn used_bytes(transaction: &Transaction<'_>) -> rusqlite::Result<u64> {
     Ok((pages.max(0) * pragma("page_size")?) as u64)
 }
 
-/// Lets the oldest tenth of the samples go, then of means, holds, and last of moves and what they came to; `false` when there is
-/// nothing left to let go.
+/// Lets the oldest tenth of the samples go, then of what viewers saw, means, holds, and last of moves and what they came to; `false`
+/// when there is nothing left to let go.
 fn shed(transaction: &Transaction<'_>) -> rusqlite::Result<bool> {
     let steps = [
         ("sample", "", "measured_us"),
+        ("viewed", "", "at_us"),
         ("mean", "", "begin_us"),
         ("decision", "WHERE kind = 'hold'", "at_us"),
         ("decision", "", "at_us"),

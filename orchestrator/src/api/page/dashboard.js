@@ -97,7 +97,9 @@ function chip(vm, site) {
   if (told.given_up) return element("li", { class: "bad" }, `${vm}: needs a person`);
   if (told.migration !== null) return element("li", { class: "moving" }, `${vm}: move ${told.migration} under way`);
   if (seen && seen.residency !== "running") return element("li", { class: "bad" }, `${vm}: ${seen.residency} here`);
-  return element("li", {}, `${vm} · ${viewers} · a move takes ${seconds(told.migration_ms)}`);
+  const age = site.views[vm]?.picture_age_ms;
+  const picture = age ? ` · picture ${age.p95.toFixed(0)} ms old` : "";
+  return element("li", {}, `${vm} · ${viewers}${picture} · a move takes ${seconds(told.migration_ms)}`);
 }
 
 async function card(host, site) {
