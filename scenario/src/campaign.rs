@@ -301,7 +301,10 @@ mod tests {
         let (path, text) = thesis();
         let campaign = Campaign::parse(&path, &text).unwrap();
         let counts = Part::ALL.map(|part| campaign.cells(part).unwrap().len());
-        assert_eq!(counts[0], 14, "seven placements, twice");
+        assert_eq!(
+            counts[0], 18,
+            "seven placements and two variants of one, twice"
+        );
         assert_eq!(
             counts[3], 21,
             "seven loads of the source, three of the target"
@@ -322,7 +325,7 @@ mod tests {
         for (placement, tcp_links) in links.filter(|(name, _)| !name.starts_with("dc-")) {
             let printed = match placement.as_str() {
                 "edge-user-side" => Some(2),
-                "non-virtualized" => Some(3),
+                "non-virtualized" | "non-virtualized-60fps" => Some(3),
                 "edge-robot-side" => Some(4),
                 _ => None,
             };
