@@ -1,5 +1,4 @@
 //! What can be counted about the house is kept by counting it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

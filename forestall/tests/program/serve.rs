@@ -1,14 +1,11 @@
 //! What publishers and viewers see of `forestall serve`, a real process on loopback.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{GIVE_UP, Publisher, Server, TOKEN, answer, check, free_udp_port, wait_for};
+use crate::common::{GIVE_UP, Publisher, Server, TOKEN, answer, check, free_udp_port, wait_for};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use wire::mpegts::{DATAGRAM_BYTES_MAX, Reader, UnitKind, VideoCodec, Writer};
 
@@ -357,8 +354,9 @@ fn wrong_requests() {
 
 #[test]
 fn nobody_may_publish_without_tokens() {
-    let mut server = common::forestall("serve 127.0.0.1:0 --duration 30");
-    let mut process = common::Running(server.stderr(std::process::Stdio::piped()).spawn().unwrap());
+    let mut server = crate::common::forestall("serve 127.0.0.1:0 --duration 30");
+    let mut process =
+        crate::common::Running(server.stderr(std::process::Stdio::piped()).spawn().unwrap());
     let mut line = String::new();
     let mut stderr = std::io::BufReader::new(process.0.stderr.take().unwrap());
     std::io::BufRead::read_line(&mut stderr, &mut line).unwrap();

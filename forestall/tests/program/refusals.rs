@@ -1,5 +1,4 @@
 //! A wrong scenario is refused with file, line, what is wrong and what is allowed, and nothing is started.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
 use std::process::Command;

@@ -1,12 +1,9 @@
 //! What viewers tell a running orchestrator: by hand, and by `play`, over its API.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
 
 use std::process::Stdio;
 
-use common::site::{FAST, FUNCTION, HOSTS, REPORTER, Site};
-use common::{Running, forestall, free_udp_port};
+use crate::common::site::{FAST, FUNCTION, HOSTS, REPORTER, Site};
+use crate::common::{Running, forestall, free_udp_port};
 use control::Trust;
 use serde_json::{Value, json};
 
@@ -206,24 +203,24 @@ fn an_orchestrator_that_is_not_there_delays_no_picture() {
 #[test]
 #[cfg(feature = "media")]
 fn a_wrong_command_line_is_refused() {
-    common::check(
+    crate::common::check(
         "play udp://127.0.0.1:1 --report 127.0.0.1:1",
         2,
         "--function",
     );
-    common::check("play udp://127.0.0.1:1 --function f", 2, "--report");
-    common::check(
+    crate::common::check("play udp://127.0.0.1:1 --function f", 2, "--report");
+    crate::common::check(
         "play udp://127.0.0.1:1 --report 192.0.2.1:1 --function f",
         2,
         "has to be encrypted",
     );
-    common::check(
+    crate::common::check(
         "play udp://127.0.0.1:1 --report 127.0.0.1:1 --function f --token-file /no/such",
         2,
         "cannot read the secret",
     );
     // While such a program gives no picture, nothing could be said of the one that stands.
-    common::check(
+    crate::common::check(
         "play udp://127.0.0.1:1 --report 127.0.0.1:1 --function f --width 2 --height 2 --decoder-command cat",
         2,
         "cannot be used with",

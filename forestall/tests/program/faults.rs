@@ -2,17 +2,14 @@
 //! overtakes and spoils datagrams, is down for a while, and carries a stream that becomes another one. What is asserted is that
 //! the picture comes back, not how fast the machine is. `docs/media-faults.md` has the figures that this prints.
 #![cfg(feature = "media")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use common::network::{Fault, Network, OURS, Pids};
-use common::{
+use crate::common::network::{Fault, Network, OURS, Pids};
+use crate::common::{
     Running, Server, forestall, frames, free_udp_port, wait_for, wait_for_frames, wait_or,
 };
 use record::Timestamp;

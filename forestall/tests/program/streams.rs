@@ -1,9 +1,6 @@
 //! The video commands together, real processes on loopback, over whatever carries a stream. Nothing here depends on how
 //! fast the machine is.
 #![cfg(feature = "media")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -11,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use common::{
+use crate::common::{
     Running, Server, TOKEN, are_in_a_row, check, forestall, frames, free_tcp_port, free_udp_port,
     wait_for, wait_for_frames,
 };

@@ -1,10 +1,7 @@
 //! The orchestrator's page in a real browser, and its metrics.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
-use common::browser::Browser;
-use common::site::{FAST, FUNCTION, HOSTS, OPERATOR, READER, Site};
+use crate::common::browser::Browser;
+use crate::common::site::{FAST, FUNCTION, HOSTS, OPERATOR, READER, Site};
 use control::Trust;
 
 #[test]

@@ -1,5 +1,4 @@
 //! The benchmark runs and has its keys; how fast it finds this machine is not tested.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::process::{Command, Output};
 

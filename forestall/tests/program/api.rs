@@ -1,15 +1,12 @@
 //! Who may ask and tell a running orchestrator: tokens, TLS, and pages of other servers.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
 
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 
-use common::GIVE_UP;
-use common::site::{FAST, FUNCTION, HOSTS, OPERATOR, READER, Site};
+use crate::common::GIVE_UP;
+use crate::common::site::{FAST, FUNCTION, HOSTS, OPERATOR, READER, Site};
 use control::Trust;
 use serde_json::{Value, json};
 

@@ -1,5 +1,4 @@
 //! Canaries: a password that is given to the orchestrator is found nowhere that it writes, and not in its command line.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
 use std::io::{Read, Write};

@@ -2,9 +2,6 @@
 //! makes them as often as docs/reliability.json says, and writes it.
 //!
 //! Each test is in a network of its own, in which lines can be cut. Needs root; runs when `FORESTALL_LAB_TESTS` is set.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,9 +12,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::machines::{Machines, Qemus};
-use common::site::{FAST, FUNCTION, HOSTS, SLOW, Site};
-use common::wait_or;
+use crate::common::machines::{Machines, Qemus};
+use crate::common::site::{FAST, FUNCTION, HOSTS, SLOW, Site};
+use crate::common::wait_or;
 use control::Trust;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;

@@ -1,7 +1,4 @@
 //! The QEMU driver on real QEMU processes: its options, one by one.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
 
 use std::fs;
 use std::io::Write;
@@ -10,10 +7,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use common::guest;
-use common::machines::{Machines, Qemus};
-use common::site::{FAST, FUNCTION, HOSTS, SLOW, Site};
-use common::{plan, wait_for};
+use crate::common::guest;
+use crate::common::machines::{Machines, Qemus};
+use crate::common::site::{FAST, FUNCTION, HOSTS, SLOW, Site};
+use crate::common::{plan, wait_for};
 use control::Trust;
 use drivers::qemu::QemuConfig;
 use drivers::{Driver, DriverError, Plan, Qemu};

@@ -1,11 +1,8 @@
 //! An orchestrator as an operator runs it: told and asked by the command line, killed, started again. Real QEMU processes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
 
 use std::process::Stdio;
 
-use common::site::{FAST, FUNCTION, HOSTS, SLOW, Site};
+use crate::common::site::{FAST, FUNCTION, HOSTS, SLOW, Site};
 use control::Trust;
 
 #[test]

@@ -1,8 +1,5 @@
 //! What is beside the video: `ffmpeg` sends sound with it, and each stage passes that on as it came, in step with the pictures.
 #![cfg(feature = "media")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -13,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use common::{POLL, Running, Server, forestall, free_udp_port, wait_for};
+use crate::common::{POLL, Running, Server, forestall, free_udp_port, wait_for};
 use media::codec::Decoder;
 use wire::code_strip::Place;
 use wire::mpegts::{CLOCK_HZ, CLOCK_WRAP, PACKET_BYTES, Reader};

@@ -2,7 +2,6 @@
 //! that `make test` installs; it runs when `FORESTALL_LAB_TESTS` is set, as `make test` does.
 //!
 //! Nothing in here asserts how fast this machine is.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,5 @@
 //! What the video commands answer to a shell.
 #![cfg(feature = "media")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::Read;
 use std::net::UdpSocket;

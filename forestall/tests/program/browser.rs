@@ -1,14 +1,11 @@
 //! The page in a real browser: headless Chromium, driven over the WebDriver protocol.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
 
 use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use common::browser::Browser;
-use common::{Running, Server, TOKEN, frames, wait_for};
+use crate::common::browser::Browser;
+use crate::common::{Running, Server, TOKEN, frames, wait_for};
 
 /// A frame at 30 a second.
 const FRAME_MS: f64 = 1000.0 / 30.0;
@@ -137,7 +134,7 @@ fn over_tls_with_a_token() {
     fs::write(&certificate, made.cert.pem()).unwrap();
     fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     fs::write(&tokens, "abcdefghijklmnopqrst\n").unwrap();
-    let port = common::free_udp_port();
+    let port = crate::common::free_udp_port();
     let server = Server::start(&format!(
         "--stream robot=udp://127.0.0.1:{port} --tls-cert {} --tls-key {} --view-token-file {}",
         certificate.display(),

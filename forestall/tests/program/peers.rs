@@ -1,13 +1,10 @@
 //! Other people's players and senders, from Debian's packages: GStreamer and mpv, each as they come. FFmpeg's are in `streams.rs`.
 #![cfg(feature = "media")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
 
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
-use common::{
+use crate::common::{
     GIVE_UP, POLL, Running, Server, TOKEN, forestall, free_udp_port, wait_for, wait_for_frames,
 };
 

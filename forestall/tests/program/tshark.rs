@@ -1,7 +1,6 @@
 //! Real video, captured by `dumpcap`: our figures are those that `tshark` finds. Needs root and tshark; it runs when
 //! `FORESTALL_LAB_TESTS` is set, as `make test` does.
 #![cfg(feature = "media")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::UdpSocket;

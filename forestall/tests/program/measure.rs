@@ -1,5 +1,4 @@
 //! What `forestall measure` answers to a shell.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

@@ -1,15 +1,12 @@
 //! The libvirt driver on two real libvirtd. Needs root and the packages that `make test` installs; it runs when
 //! `FORESTALL_LAB_TESTS` is set, as `make test` does.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::libvirtd::{FAST, Libvirts, SLOW};
-use common::site::{FUNCTION, HOSTS, Site};
-use common::{end_of, plan, wait_or};
+use crate::common::libvirtd::{FAST, Libvirts, SLOW};
+use crate::common::site::{FUNCTION, HOSTS, Site};
+use crate::common::{end_of, plan, wait_or};
 use control::Trust;
 use drivers::{Driver, DriverError, Libvirt};
 use record::Residency;

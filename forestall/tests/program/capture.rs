@@ -1,8 +1,5 @@
 //! A camera whose pictures come from elsewhere: films and standard input.
 #![cfg(feature = "media")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Running, check, forestall, free_udp_port, wait_for_frames};
+use crate::common::{Running, check, forestall, free_udp_port, wait_for_frames};
 
 /// The player has its socket by then.
 const READY: Duration = Duration::from_millis(500);

@@ -1,14 +1,11 @@
 //! The Nova driver on a real OpenStack with two compute hosts: `make test-openstack` brings it up and runs this.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::openstack::OpenStack;
-use common::site::{FUNCTION, HOSTS, Site};
-use common::{end_of, plan, wait_or};
+use crate::common::openstack::OpenStack;
+use crate::common::site::{FUNCTION, HOSTS, Site};
+use crate::common::{end_of, plan, wait_or};
 use control::Trust;
 use drivers::{Driver, DriverError, Nova};
 use record::Residency;
