@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use wire::mpegts::ForeignVideo;
+
 #[cfg(feature = "codec")]
 use crate::codec::CodecError;
 use crate::net::HttpError;
@@ -65,6 +67,17 @@ pub enum MediaError {
         url: String,
         /// What it said.
         source: HttpError,
+    },
+    /// The video is coded with something that is not decoded here.
+    #[error(
+        "the video of {url} is {video}, and only MPEG-2 and H.264 are decoded here; \
+         'ffmpeg -i … -c:v libx264 -tune zerolatency -c:a copy -f mpegts udp://HOST:PORT' makes it H.264"
+    )]
+    Foreign {
+        /// Address.
+        url: String,
+        /// What it is coded with.
+        video: ForeignVideo,
     },
     /// The socket failed while receiving.
     #[error("cannot receive from {url}")]

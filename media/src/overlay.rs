@@ -63,7 +63,7 @@ pub struct OverlayConfig {
 /// Draws over pictures until `stop` is set or the time is up. Damaged pictures are drawn over and sent as they are.
 ///
 /// # Errors
-/// The font, a glyph, an image or an identity file is missing, there is no socket or codec, the encoder refuses a picture, or a server
+/// The font, a glyph, an image or an identity file is missing, there is no socket or codec, the video is coded with something else, the encoder refuses a picture, or a server
 /// the stream.
 pub fn run(config: &OverlayConfig, stop: &AtomicBool) -> Result<Totals, MediaError> {
     let mut stage = Stage::open(config)?;
@@ -143,6 +143,10 @@ impl<'a> Stage<'a> {
     fn pass(&mut self, bytes: &[u8]) -> Result<Vec<AccessUnit>, MediaError> {
         self.packets.clear();
         let units = self.replacer.push(bytes, &mut self.packets);
+        if let Some(video) = self.replacer.foreign_video() {
+            let url = self.config.input.to_string();
+            return Err(MediaError::Foreign { url, video });
+        }
         if !self.packets.is_empty() {
             self.output.send(&self.packets)?;
         }

@@ -68,7 +68,7 @@ pub enum PlayDecoder {
 /// Shows pictures until `stop` is set or the time is up.
 ///
 /// # Errors
-/// There is no socket or decoder, a file cannot be written, or the outside program ended.
+/// There is no socket or decoder, the video is coded with something else, a file cannot be written, or the outside program ended.
 pub fn run(config: &PlayConfig, stop: &AtomicBool) -> Result<Totals, MediaError> {
     let mut input = Input::open(config)?;
     let mut screen = Screen::open(config)?;
@@ -104,6 +104,10 @@ fn built_in(
         let next_due = waiting.next_due();
         let wait = next_due.map_or(RECEIVE_WAIT, |due| due.since(Timestamp::now()));
         input.receive(wait, |_, found| units.extend(found))?;
+        if let Some(video) = input.reader.foreign_video() {
+            let url = config.input.to_string();
+            return Err(MediaError::Foreign { url, video });
+        }
         for unit in units {
             screen.meter.totals.frames_in += 1;
             screen.meter.bytes += unit.unit.data.len() as u64;

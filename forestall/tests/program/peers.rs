@@ -1,7 +1,7 @@
 //! Other people's players and senders, from Debian's packages: GStreamer and mpv, each as they come. FFmpeg's are in `streams.rs`.
 #![cfg(feature = "media")]
 
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Instant;
 
 use crate::common::{
@@ -34,12 +34,20 @@ fn gst(pipeline: &str) -> Command {
 
 /// Its output once it has ended by itself.
 fn ends(mut command: Command) -> Output {
-    let mut child = command
+    let child = command
         .stdin(Stdio::null())
         .spawn()
         .unwrap_or_else(|error| {
             panic!("{command:?}: {error}; scripts/setup.sh --tests installs what is missing")
         });
+    let output = ended(child);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {said}");
+    output
+}
+
+/// What a process said, once it has ended; killed if it does not.
+fn ended(mut child: Child) -> Output {
     let begun = Instant::now();
     while child.try_wait().unwrap().is_none() {
         if begun.elapsed() > GIVE_UP {
@@ -48,10 +56,7 @@ fn ends(mut command: Command) -> Output {
         }
         std::thread::sleep(POLL);
     }
-    let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {said}");
-    output
+    child.wait_with_output().unwrap()
 }
 
 fn camera(url: &str, codec: &str) -> Running {
@@ -187,5 +192,43 @@ fn streams_of_other_habits() {
         let in_order = frames.windows(2).all(|pair| pair[0].frame < pair[1].frame);
         assert!(in_order, "{name}: {frames:?}");
         drop((camera, player));
+    }
+}
+
+/// Also in midstream.
+#[test]
+fn video_of_another_codec_is_refused_by_its_name() {
+    let ports = [(); 3].map(|()| free_udp_port());
+    let [to_player, to_overlay, away] = ports.map(|port| format!("udp://127.0.0.1:{port}"));
+    let folder = tempfile::tempdir().unwrap();
+    let rows = folder.path().join("frames.csv");
+    let watchers = [
+        format!("play {to_player} --frames-csv {}", rows.display()),
+        format!("overlay {to_overlay} {away}"),
+    ];
+    let watchers = watchers.map(|line| {
+        let mut command = forestall(&line);
+        command.stdin(Stdio::null()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    });
+    let camera = Running::forestall(&format!("capture {to_player} --width 160 --height 120"));
+    wait_for_frames(&rows, 10);
+    drop(camera);
+    let mut sender = Command::new("ffmpeg");
+    sender.args(
+        "-nostdin -v error -re -f lavfi -i testsrc2=size=160x120 -c:v mpeg4 -f tee".split(' '),
+    );
+    sender.args([
+        "-map",
+        "0",
+        &format!("[f=mpegts]{to_player}|[f=mpegts]{to_overlay}"),
+    ]);
+    let _sender = Running::start(sender);
+    for (watcher, url) in watchers.into_iter().zip([to_player, to_overlay]) {
+        let output = ended(watcher);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let expected = format!("the video of {url} is MPEG-4 Visual (stream type 0x10), and only");
+        assert!(said.contains(&expected), "{said}");
     }
 }

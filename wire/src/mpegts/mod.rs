@@ -66,6 +66,35 @@ impl VideoCodec {
     }
 }
 
+/// Video that is coded with something that this does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForeignVideo {
+    name: &'static str,
+    stream_type: u8,
+}
+
+impl ForeignVideo {
+    /// `None` unless the stream type is one of video (ISO/IEC 13818-1, table 2-34; VC-1's is SMPTE RP 227).
+    fn from_stream_type(stream_type: u8) -> Option<Self> {
+        let name = match stream_type {
+            0x01 => "MPEG-1",
+            0x10 => "MPEG-4 Visual",
+            0x21 => "JPEG 2000",
+            0x24 => "H.265",
+            0x33 => "H.266",
+            0xea => "VC-1",
+            _ => return None,
+        };
+        Some(Self { name, stream_type })
+    }
+}
+
+impl std::fmt::Display for ForeignVideo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} (stream type {:#04x})", self.name, self.stream_type)
+    }
+}
+
 /// The presentation time of a wall clock reading, in ticks of [`CLOCK_HZ`], wrapped.
 #[must_use]
 pub fn ticks_from_micros(micros: u64) -> u64 {

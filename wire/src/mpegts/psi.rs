@@ -1,6 +1,6 @@
 //! The two tables that say which packets carry the video: PAT and PMT.
 
-use super::{PACKET_BYTES, VideoCodec};
+use super::{ForeignVideo, PACKET_BYTES, VideoCodec};
 
 const TABLE_PAT: u8 = 0;
 const TABLE_PMT: u8 = 2;
@@ -58,6 +58,16 @@ impl<'a> Section<'a> {
     pub(super) fn video(&self) -> Option<(u16, VideoCodec)> {
         self.streams()
             .find_map(|(stream_type, pid)| Some((pid, VideoCodec::from_stream_type(stream_type)?)))
+    }
+
+    /// What the first video stream is coded with, when this is a PMT with video, but none that [`VideoCodec`] has.
+    pub(super) fn foreign_video(&self) -> Option<ForeignVideo> {
+        let mut foreign = self
+            .streams()
+            .map(|(kind, _)| ForeignVideo::from_stream_type(kind));
+        foreign
+            .find_map(|foreign| foreign)
+            .filter(|_| self.video().is_none())
     }
 
     /// Stream type and PID of each stream, when this is a PMT; none otherwise.
@@ -204,6 +214,29 @@ mod tests {
         };
         assert_eq!(of(&before, 0x1ff), None);
         assert_eq!(of(&pat(0x100), 0x100), None);
+    }
+
+    #[test]
+    fn foreign_video() {
+        // Sound, and video of two kinds.
+        let sound = [0x0f, 0xe1, 0x01, 0xf0, 0];
+        let video = |kind| [kind, 0xe1, 0x00, 0xf0, 0];
+        let of = |streams: &[[u8; 5]]| {
+            let body = [&[0xe1, 0x00, 0xf0, 0][..], &streams.concat()].concat();
+            let map = section(TABLE_PMT, &body);
+            let foreign = Section::parse(&map).unwrap().foreign_video();
+            foreign.map(|foreign| foreign.to_string())
+        };
+        let hevc = Some("H.265 (stream type 0x24)".to_owned());
+        assert_eq!(of(&[sound, video(0x24)]), hevc);
+        assert_eq!(of(&[video(0x24), video(0x1b)]), None, "one can be read");
+        assert_eq!(of(&[sound]), None);
+        assert!(
+            Section::parse(&pat(0x1000))
+                .unwrap()
+                .foreign_video()
+                .is_none()
+        );
     }
 
     #[test]

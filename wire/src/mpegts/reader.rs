@@ -3,7 +3,7 @@
 use super::packets::{Fields, Splitter, packet_pid, starts_unit};
 use super::picture::stands_alone;
 use super::recent::Recent;
-use super::{PACKET_BYTES, PID_PAT, SYNC_BYTE, VideoCodec, psi::Section};
+use super::{ForeignVideo, PACKET_BYTES, PID_PAT, SYNC_BYTE, VideoCodec, psi::Section};
 
 /// A longer coded picture is given up: 2 MiB is a second of 16 Mbit/s.
 const UNIT_BYTES_MAX: usize = 2 << 20;
@@ -53,6 +53,7 @@ pub struct Reader {
     splitter: Splitter,
     map_pid: Option<u16>,
     video: Option<(u16, VideoCodec)>,
+    foreign_video: Option<ForeignVideo>,
     last_counter: Option<u8>,
     /// Packets were lost since the last unit was handed over or given up.
     lost: bool,
@@ -87,6 +88,7 @@ impl Reader {
             splitter: Splitter::default(),
             map_pid: None,
             video: None,
+            foreign_video: None,
             last_counter: None,
             lost: false,
             recent: Recent::default(),
@@ -126,6 +128,12 @@ impl Reader {
     #[must_use]
     pub fn video(&self) -> Option<(u16, VideoCodec)> {
         self.video
+    }
+
+    /// What the video is coded with, if the last map names none that can be read.
+    #[must_use]
+    pub fn foreign_video(&self) -> Option<ForeignVideo> {
+        self.foreign_video
     }
 
     /// What came in so far.
@@ -172,7 +180,11 @@ impl Reader {
                 }
             }
         } else if Some(pid) == self.map_pid && starts_unit(packet) {
-            let video = Section::parse(fields.payload).and_then(|section| section.video());
+            let Some(section) = Section::parse(fields.payload) else {
+                return;
+            };
+            self.foreign_video = section.foreign_video();
+            let video = section.video();
             if video.is_some() && video != self.video {
                 self.video = video;
                 self.last_counter = None;

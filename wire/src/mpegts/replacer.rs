@@ -5,7 +5,8 @@ use super::pes::{Times, Video};
 use super::psi::Section;
 use super::reader::{AccessUnit, Reader};
 use super::{
-    CLOCK_HZ, CLOCK_WRAP, PACKET_BYTES, PID_NULL, PID_PAT, PID_VIDEO, UnitKind, VideoCodec,
+    CLOCK_HZ, CLOCK_WRAP, ForeignVideo, PACKET_BYTES, PID_NULL, PID_PAT, PID_VIDEO, UnitKind,
+    VideoCodec,
 };
 
 /// A clock that shows up to so much less than the last one came late, or twice; more is another time.
@@ -70,6 +71,12 @@ impl Replacer {
             jumps: std::mem::take(&mut self.jumps),
         };
         self.video.picture(unit, times, kind, out);
+    }
+
+    /// What the video is coded with, if the last map names none that can be replaced.
+    #[must_use]
+    pub fn foreign_video(&self) -> Option<ForeignVideo> {
+        self.reader.foreign_video()
     }
 
     fn packet(
