@@ -461,6 +461,15 @@ fn an_image_is_over_the_picture_and_changes_while_it_runs() {
 }
 
 #[test]
+fn a_font_without_the_glyph() {
+    check(
+        "overlay udp://127.0.0.1:1 udp://127.0.0.1:1 --text Shoes,製品",
+        2,
+        "the font has no '製'; name another with --font",
+    );
+}
+
+#[test]
 fn wrong_images() {
     let overlay = "overlay udp://127.0.0.1:1 udp://127.0.0.1:1 --image";
     check(
