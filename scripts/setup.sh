@@ -2,7 +2,7 @@
 # Installs what Forestall needs and this machine lacks, from Debian's packages.
 #
 #   scripts/setup.sh            what `make demo` needs
-#   scripts/setup.sh --tests    what `make test` needs: rustfmt, clippy, tshark and Chromium, too
+#   scripts/setup.sh --tests    what `make test` needs: rustfmt, clippy, tshark, Chromium and players, too
 #   scripts/setup.sh --check    only say what is missing
 #
 # It says what it will install before it does. FORESTALL_INSTALL=no makes it only say so.
@@ -34,6 +34,7 @@ program() { command -v "$1" > /dev/null 2>&1; }
 library() { program pkg-config && pkg-config --exists "$1" 2> /dev/null; }
 gst() { program gst-inspect-1.0 && gst-inspect-1.0 --exists "$1" > /dev/null 2>&1; }
 libvirt_qemu() { compgen -G '/usr/lib/*/libvirt/connection-driver/libvirt_driver_qemu.so' > /dev/null; }
+vlc_plugin() { compgen -G "/usr/lib/*/vlc/plugins/$1_plugin.so" > /dev/null; }
 libclang() {
     [ -n "${LIBCLANG_PATH:-}" ] || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' > /dev/null
 }
@@ -82,6 +83,10 @@ if [ "$tests" = yes ]; then
     need gstreamer1.0-plugins-ugly  "its H.264 encoder"                  gst x264enc
     need gstreamer1.0-libav         "its decoders"                       gst avdec_h264
     need mpv                "somebody else's player"          program mpv
+    need vlc-bin            "another one"                     program vlc
+    need vlc-plugin-base    "its transport stream"            vlc_plugin demux/libts
+    need vlc-plugin-video-output "its window"                 vlc_plugin video_output/libxcb_x11
+    need xvfb               "a screen for windows"            program Xvfb
     need tesseract-ocr  "reads the clock's digits, beside the code strip's reader" program tesseract
     need chromium       "plays the browser page"              program chromium
     need chromium-driver "drives it"                          program chromedriver

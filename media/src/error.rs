@@ -115,6 +115,10 @@ pub enum MediaError {
     #[cfg(feature = "codec")]
     #[error(transparent)]
     Codec(#[from] CodecError),
+    /// There is no window, or no longer one.
+    #[cfg(feature = "codec")]
+    #[error(transparent)]
+    Window(#[from] crate::play::WindowError),
     /// A file could not be written.
     #[error("cannot write {path}")]
     Write {
@@ -185,6 +189,8 @@ impl MediaError {
             Self::Label(_) | Self::Image(_) | Self::Strip(_) => ErrorKind::Config,
             #[cfg(feature = "codec")]
             Self::Codec(CodecError::Absent { .. }) => ErrorKind::Missing,
+            #[cfg(feature = "codec")]
+            Self::Window(error) => error.kind(),
             _ => ErrorKind::Failed,
         }
     }

@@ -1,9 +1,10 @@
-//! The screen: shows pictures as they come (to nobody), and reads out of each how old it is.
+//! The screen: shows pictures as they come, in a window or to nobody, and reads out of each how old it is.
 
 mod outside;
 mod playout;
 mod screen;
 mod viewing;
+mod window;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,7 @@ use playout::{Playout, Waiting};
 use screen::Screen;
 
 pub use viewing::Reporting;
+pub use window::WindowError;
 
 /// Settings of the player.
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub struct PlayConfig {
     /// Of the pictures this share is to come in time for a steady pace, 0 to 1; `None`: each is shown at once. Only for the
     /// decoder of ours.
     pub playout: Option<f64>,
+    /// Whether a window shows the pictures. Closed by whoever looks at it, it ends the player.
+    pub window: bool,
     /// Where `frames.csv` goes ([`record::raw::FrameRow`]).
     pub frames_csv: Option<PathBuf>,
     /// Where `packets.csv` goes ([`PacketRow`]).
@@ -65,16 +69,19 @@ pub enum PlayDecoder {
     },
 }
 
-/// Shows pictures until `stop` is set or the time is up.
+/// Shows pictures until `stop` is set, the time is up, or the window is closed.
 ///
 /// # Errors
-/// There is no socket or decoder, the video is coded with something else, a file cannot be written, or the outside program ended.
+/// There is no socket, decoder or X server, the video is coded with something else, a file cannot be written, or the outside program
+/// or the X server ended.
 pub fn run(config: &PlayConfig, stop: &AtomicBool) -> Result<Totals, MediaError> {
     let mut input = Input::open(config)?;
     let mut screen = Screen::open(config)?;
+    let closed = screen.closed();
+    let is_ended = || stop.load(Ordering::Relaxed) || closed.load(Ordering::Relaxed);
     match &config.decoder {
         PlayDecoder::BuiltIn => {
-            built_in(config, &mut input, &mut screen, stop)?;
+            built_in(config, &mut input, &mut screen, is_ended)?;
             screen.meter.follow(&input.network, 0, Timestamp::now());
         }
         PlayDecoder::Program {
@@ -82,7 +89,13 @@ pub fn run(config: &PlayConfig, stop: &AtomicBool) -> Result<Totals, MediaError>
             width,
             height,
         } => {
-            outside::run(command, (*width, *height), &mut input, &mut screen, stop)?;
+            outside::run(
+                command,
+                (*width, *height),
+                &mut input,
+                &mut screen,
+                is_ended,
+            )?;
         }
     }
     input.close()?;
@@ -93,13 +106,13 @@ fn built_in(
     config: &PlayConfig,
     input: &mut Input,
     screen: &mut Screen,
-    stop: &AtomicBool,
+    is_ended: impl Fn() -> bool,
 ) -> Result<(), MediaError> {
     let mut decoder: Option<(VideoCodec, Decoder)> = None;
     let mut damage = Damage::default();
     let mut playout = config.playout.map(Playout::new);
     let mut waiting = Waiting::new();
-    while !stop.load(Ordering::Relaxed) && !input.is_over() {
+    while !is_ended() && !input.is_over() {
         let mut units = Vec::new();
         let next_due = waiting.next_due();
         let wait = next_due.map_or(RECEIVE_WAIT, |due| due.since(Timestamp::now()));

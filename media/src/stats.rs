@@ -33,7 +33,8 @@ pub struct Totals {
     pub frames_in: u64,
     /// Frames that went out: sent or shown.
     pub frames_out: u64,
-    /// Frames that came in and could not go out; for `capture`, pictures not taken because it was late.
+    /// Frames that came in and could not go out; for `capture`, pictures not taken because it was late; for `play` with a
+    /// window, also those that went out to it and were replaced by a newer one before its X server took them.
     pub frames_dropped: u64,
     /// Frames that went out although parts of them, or of a frame that they refer to, were lost on the way here.
     pub frames_damaged: u64,

@@ -118,6 +118,7 @@ impl Bench {
             input: url(input),
             decoder: PlayDecoder::BuiltIn,
             playout: None,
+            window: false,
             frames_csv: Some(self.file("frames.csv")),
             packets_csv: Some(self.file("packets.csv")),
             png: Some(self.file("last.png")),

@@ -55,6 +55,7 @@ fn play(input: &str, decoder: PlayDecoder) -> Result<(), MediaError> {
         input: input.parse().unwrap(),
         decoder,
         playout: None,
+        window: false,
         frames_csv: None,
         packets_csv: None,
         png: None,

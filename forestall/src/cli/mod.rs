@@ -67,7 +67,7 @@ pub(crate) enum Command {
     Relay(relay::Arguments),
     /// Give streams to many viewers over HTTP
     Serve(serve::Arguments),
-    /// Be the screen: show video to nobody and measure how old it is
+    /// Be the screen: show video, in a window or to nobody, and measure how old it is
     #[cfg(feature = "media")]
     Play(play::Arguments),
     /// Print what a shell needs to complete command lines of `forestall`

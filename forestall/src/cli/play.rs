@@ -11,13 +11,14 @@ use super::{Failure, Outcome, reporter};
 const EXAMPLES: &str = "\
 Examples:
   forestall play udp://0.0.0.0:5001 --frames-csv frames.csv --packets-csv packets.csv
+  forestall play udp://0.0.0.0:5001 --window
   forestall play udp://0.0.0.0:5001 --stats --duration 10 --png last.png
   forestall play http://192.0.2.7:8080/robot.ts --playout 0.95 --stats json
   forestall play udp://0.0.0.0:5001 --report 127.0.0.1:7373 --function text-insertion
   forestall play udp://0.0.0.0:5001 --frames-csv frames.csv --width 320 --height 240 \\
       --decoder-command \"ffmpeg -v error -f mpegts -i - -f rawvideo -pix_fmt yuv420p -\"";
 
-/// Be the screen: show video to nobody, read how old each picture is, and write it down
+/// Be the screen: show video, in a window or to nobody, read how old each picture is, and write it down
 #[derive(Debug, clap::Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{ADDRESSES}"))]
 pub(crate) struct Arguments {
@@ -27,6 +28,9 @@ pub(crate) struct Arguments {
     /// Show pictures at a steady pace, so late that this share of them comes in time [default: each at once]
     #[arg(long, value_name = "SHARE", value_parser = parse_share, conflicts_with = "decoder_command")]
     playout: Option<f64>,
+    /// Show the pictures in a window (X11); q, Escape or closing it ends this
+    #[arg(long)]
+    window: bool,
     /// Write a row for each frame shown: its number, when it was taken and shown, its state
     #[arg(long, value_name = "FILE")]
     frames_csv: Option<PathBuf>,
@@ -73,6 +77,7 @@ impl Arguments {
             input: self.input,
             decoder,
             playout: self.playout,
+            window: self.window,
             frames_csv: self.frames_csv,
             packets_csv: self.packets_csv,
             png: self.png,

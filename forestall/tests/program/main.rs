@@ -30,3 +30,4 @@ mod streams;
 mod tidy;
 mod tshark;
 mod video;
+mod window;

@@ -29,7 +29,7 @@ pub(super) fn run(
     (width, height): (u32, u32),
     input: &mut Input,
     screen: &mut Screen,
-    stop: &AtomicBool,
+    is_ended: impl Fn() -> bool + Sync,
 ) -> Result<(), MediaError> {
     let mut picture = Picture::new(width, height)?;
     let mut raw = vec![0; picture.raw_bytes()];
@@ -40,7 +40,7 @@ pub(super) fn run(
     thread::scope(|scope| {
         let receiving = scope.spawn(|| {
             let result = receive(input, stdin, &shared, || {
-                stop.load(Ordering::Relaxed) || quit.load(Ordering::Relaxed)
+                is_ended() || quit.load(Ordering::Relaxed)
             });
             shared.is_over.store(true, Ordering::Relaxed);
             // Its input has ended; killed if it does not end, it closes its output, and the showing side ends.
@@ -86,10 +86,10 @@ fn receive(
     input: &mut Input,
     mut stdin: ChildStdin,
     shared: &Shared,
-    stop: impl Fn() -> bool,
+    is_ended: impl Fn() -> bool,
 ) -> Result<(), MediaError> {
     let mut damage = Damage::default();
-    while !stop() && !input.is_over() {
+    while !is_ended() && !input.is_over() {
         let mut written = Ok(());
         input.receive(RECEIVE_WAIT, |datagram, units| {
             shared

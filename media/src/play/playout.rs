@@ -151,16 +151,8 @@ impl Waiting {
         received: Timestamp,
         due: Timestamp,
     ) -> Result<(), MediaError> {
-        let is_same = |spare: &Picture| {
-            (spare.width(), spare.height()) == (picture.width(), picture.height())
-        };
-        let mut copy = match self.spare.pop().filter(is_same) {
-            Some(spare) => spare,
-            None => Picture::new(picture.width() as u32, picture.height() as u32)?,
-        };
-        copy.copy_from(picture);
         self.pictures.push_back(Decoded {
-            picture: copy,
+            picture: picture.copy(self.spare.pop())?,
             is_damaged,
             received,
             due,

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use record::Timestamp;
 use record::raw::{FrameRow, FrameStatus};
@@ -10,17 +12,19 @@ use wire::code_strip::{Kind, Place, expand_time_us};
 
 use super::PlayConfig;
 use super::viewing::Viewing;
+use super::window::Window;
 use crate::MediaError;
 use crate::picture::Picture;
 use crate::stats::{Meter, Totals};
 use crate::table::Table;
 
-/// Takes pictures, and keeps the last one if it is wanted at the end.
+/// Takes pictures, has a window show them if there is one, and keeps the last one if it is wanted at the end.
 pub(super) struct Screen {
     frames: Option<Table>,
     pub(super) meter: Meter,
     last_frame: Option<u32>,
     viewing: Option<Viewing>,
+    window: Option<Window>,
     keeps_picture: bool,
     last_picture: Option<Picture>,
 }
@@ -39,6 +43,10 @@ impl Screen {
                 .reporting
                 .clone()
                 .map(|to| Viewing::new(to, Timestamp::now())),
+            window: config
+                .window
+                .then(|| Window::open(&config.input))
+                .transpose()?,
             keeps_picture: config.png.is_some(),
             last_picture: None,
         })
@@ -58,6 +66,10 @@ impl Screen {
             is_damaged || overlay.is_some_and(|strip| strip.kind == Kind::OverlayDamaged);
         let frame = capture.map(|strip| strip.b);
         let captured = capture.map(|strip| Timestamp(expand_time_us(strip.a, shown.as_micros())));
+        if let Some(window) = &self.window {
+            let is_replaced = window.show(picture, captured)?;
+            self.meter.totals.frames_dropped += u64::from(is_replaced);
+        }
         let status = match frame {
             None => FrameStatus::Unreadable,
             Some(_) if frame == self.last_frame => FrameStatus::Repeated,
@@ -87,9 +99,16 @@ impl Screen {
         self.meter
             .frame_out(received.map(|received| shown.since(received)));
         if self.keeps_picture {
-            self.keep(picture)?;
+            self.last_picture = Some(picture.copy(self.last_picture.take())?);
         }
         Ok(())
+    }
+
+    /// Becomes true when whoever looks at the window has closed it, or when it has failed.
+    pub(super) fn closed(&self) -> Arc<AtomicBool> {
+        self.window
+            .as_ref()
+            .map_or_else(Arc::default, Window::closed)
     }
 
     /// Time has passed without a new picture.
@@ -99,27 +118,16 @@ impl Screen {
         }
     }
 
-    fn keep(&mut self, picture: &Picture) -> Result<(), MediaError> {
-        let kept = match &mut self.last_picture {
-            Some(kept) if kept.width() == picture.width() && kept.height() == picture.height() => {
-                kept
-            }
-            none_or_other => none_or_other.insert(Picture::new(
-                picture.width() as u32,
-                picture.height() as u32,
-            )?),
-        };
-        kept.copy_from(picture);
-        Ok(())
-    }
-
-    /// Brings everything to the files; writes the last picture to `png`.
+    /// Brings everything to the files; writes the last picture to `png`; says why the window ended, if nobody wanted that.
     pub(super) fn close(mut self, png: Option<&Path>) -> Result<Totals, MediaError> {
         if let Some(frames) = &mut self.frames {
             frames.flush()?;
         }
         if let (Some(path), Some(picture)) = (png, &self.last_picture) {
             write_png(path, picture)?;
+        }
+        if let Some(window) = self.window {
+            window.close()?;
         }
         Ok(self.meter.totals)
     }

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // Each test binary uses its part.
 
 pub(crate) mod browser;
+pub(crate) mod display;
 pub(crate) mod guest;
 pub(crate) mod libvirtd;
 pub(crate) mod machines;
