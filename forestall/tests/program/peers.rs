@@ -1,9 +1,12 @@
-//! Other people's players and senders, from Debian's packages: GStreamer and mpv, each as they come. FFmpeg's are in `streams.rs`.
+//! Other people's players and senders, from Debian's packages, each as they come: GStreamer, mpv, ffplay and VLC. FFmpeg's other
+//! programs are in `streams.rs`.
 #![cfg(feature = "media")]
 
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::common::display::Display;
 use crate::common::{
     GIVE_UP, POLL, Running, Server, TOKEN, forestall, free_udp_port, wait_for, wait_for_frames,
 };
@@ -24,6 +27,9 @@ const CODECS: [(&str, &str, &str, &str); 2] = [
         "h264",
     ),
 ];
+
+/// Debian's user who owns nothing.
+const NOBODY: u32 = 65_534;
 
 fn gst(pipeline: &str) -> Command {
     let mut command = Command::new("gst-launch-1.0");
@@ -114,33 +120,117 @@ fn gstreamer_watches_by_udp_and_http() {
     }
 }
 
-#[test]
-fn mpv_watches_by_udp_and_http() {
-    for (_, _, _, codec) in CODECS {
+/// What a viewer shows was taken less than so long ago: each holds pictures as it likes.
+const HELD_MAX: Duration = Duration::from_secs(5);
+const BIG_ENOUGH: &str = "--width 320 --height 240 --bitrate 1M --gop 10 --duration 120";
+
+/// A viewer shows what the camera takes: its window is read back from the screen, by UDP and HTTP, MPEG-2 and H.264.
+fn check_window_of(viewer: impl Fn(&str, &Path) -> Command) {
+    let (display, home) = (Display::start(), tempfile::tempdir().unwrap());
+    for codec in ["mpeg2", "h264"] {
         let server = Server::start("");
-        let _publisher = camera(
-            &format!("{}?token={TOKEN}", server.url("/publish/robot")),
-            codec,
-        );
+        let port = free_udp_port();
+        let publish = format!("{}?token={TOKEN}", server.url("/publish/robot"));
+        let _cameras = [publish, format!("udp://127.0.0.1:{port}")]
+            .map(|url| Running::forestall(&format!("capture {url} --codec {codec} {BIG_ENOUGH}")));
         wait_for("the stream is there", || {
             server.status()["streams"][0]["frames_in"].as_u64() > Some(10)
         });
-        let port = free_udp_port();
-        let _camera = camera(&format!("udp://127.0.0.1:{port}"), codec);
         for url in [server.url("/robot.ts"), format!("udp://127.0.0.1:{port}")] {
-            let mut mpv = Command::new("mpv");
-            mpv.args([
-                "--no-config",
-                "--vo=null",
-                "--ao=null",
-                "--no-input-terminal",
-                "--frames=15",
-                &url,
-            ]);
-            mpv.stdout(Stdio::piped()).stderr(Stdio::piped());
-            let said = String::from_utf8_lossy(&ends(mpv).stdout).into_owned();
-            assert!(said.contains("Video"), "{said}");
+            let mut command = viewer(&url, home.path());
+            command
+                .env("DISPLAY", &display.name)
+                .env("HOME", home.path())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            let _viewer = Running::start(command);
+            let first = display.live_frame(HELD_MAX);
+            wait_for("it goes on", || display.live_frame(HELD_MAX) > first + 15);
+            println!("{url}, {codec}: seen");
         }
+    }
+}
+
+#[test]
+fn mpv_shows_udp_and_http() {
+    check_window_of(|url, _| {
+        let mut mpv = Command::new("mpv");
+        mpv.args([
+            "--no-config",
+            "--vo=x11",
+            "--ao=null",
+            "--no-input-terminal",
+        ]);
+        mpv.args(["--profile=low-latency", url]);
+        mpv
+    });
+}
+
+#[test]
+fn ffplay_shows_udp_and_http() {
+    check_window_of(|url, _| {
+        let mut ffplay = Command::new("ffplay");
+        // It looks at 5 s of a stream, or 5 MB, before it begins.
+        ffplay.args("-v error -an -probesize 500k -analyzeduration 1M".split(' '));
+        ffplay.arg(url);
+        ffplay.env("SDL_VIDEODRIVER", "x11");
+        ffplay
+    });
+}
+
+#[test]
+fn vlc_shows_udp_and_http() {
+    check_window_of(|url, home| {
+        let line = format!(
+            "{} --no-audio --vout xcb_x11 --no-video-title-show",
+            vlc(home)
+        );
+        let mut words = line.split_whitespace();
+        let mut vlc = Command::new(words.next().unwrap());
+        // A port of this machine has an @ before it.
+        vlc.args(words).arg(url.replace("udp://", "udp://@"));
+        vlc
+    });
+}
+
+/// The first words of a command line of VLC, without its session bus, which it would start otherwise. It refuses to run as root:
+/// then it is nobody, who may write to `home`.
+fn vlc(home: &Path) -> String {
+    let vlc = "env DBUS_SESSION_BUS_ADDRESS=disabled: vlc --intf dummy";
+    if !nix::unistd::geteuid().is_root() {
+        return vlc.to_owned();
+    }
+    std::os::unix::fs::chown(home, Some(NOBODY), Some(NOBODY)).unwrap();
+    format!("setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups {vlc}")
+}
+
+#[test]
+fn vlc_sends_and_we_play() {
+    let folder = tempfile::tempdir().unwrap();
+    for codec in ["mpeg2video", "libx264 -preset ultrafast -tune zerolatency"] {
+        let port = free_udp_port();
+        let rows = folder.path().join(format!("{port}.csv"));
+        let _player = Running::forestall(&format!(
+            "play udp://127.0.0.1:{port} --frames-csv {} --duration 60",
+            rows.display()
+        ));
+        let home = tempfile::tempdir().unwrap();
+        // The camera's own pictures; VLC takes them out of one transport stream and makes another.
+        let line = format!(
+            "ffmpeg -nostdin -v error -f rawvideo -pix_fmt yuv420p -s 160x120 -r 30 -i - -c:v {codec} -g 10 -b:v 400k -f mpegts - | \
+             HOME={} {} - --sout '#std{{access=udp,mux=ts,dst=127.0.0.1:{port}}}' vlc://quit",
+            home.path().display(),
+            vlc(home.path())
+        );
+        let mut capture =
+            forestall("capture --width 160 --height 120 --duration 60 --encoder-command");
+        capture
+            .arg(line)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let _camera = Running::start(capture);
+        wait_for_frames(&rows, 30);
+        println!("{codec}: played");
     }
 }
 
