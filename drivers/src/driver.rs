@@ -83,7 +83,19 @@ pub trait Driver: Send + Sync + 'static {
     fn figures(&self, plan: &Plan) -> impl Future<Output = Figures> + Send;
 
     /// What a host says of a virtual machine.
-    fn residency(&self, vm: &VmName, host: &HostName) -> impl Future<Output = Residency> + Send;
+    ///
+    /// # Errors
+    /// In words, why it says nothing.
+    fn look(
+        &self,
+        vm: &VmName,
+        host: &HostName,
+    ) -> impl Future<Output = Result<Residency, String>> + Send;
+
+    /// What a host says of a virtual machine: [`Residency::Unreachable`] when it says nothing.
+    fn residency(&self, vm: &VmName, host: &HostName) -> impl Future<Output = Residency> + Send {
+        async { self.look(vm, host).await.unwrap_or(Residency::Unreachable) }
+    }
 
     /// Where the guest is: the target is asked first, then the source.
     fn inspect(&self, plan: &Plan) -> impl Future<Output = (Residency, Residency)> + Send {

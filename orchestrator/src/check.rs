@@ -1,11 +1,13 @@
 //! Whether all that a configuration names is there: `forestall orchestrate --check`. Nothing is moved, and no journal is opened.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use control::Input;
 use drivers::{Driver, Libvirt, Nova, Qemu};
+use nix::unistd::{AccessFlags, access};
 use record::{HostName, Residency, VmName};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc};
@@ -71,11 +73,15 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, OrchestratorError> {
 fn journal(config: &Config) -> Finding {
     let folder = config.journal.parent();
     let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
-    let is_there = folder.is_none_or(std::path::Path::is_dir);
-    let seen = if is_there {
-        Ok("its folder is there".into())
-    } else {
-        Err("its folder is not there: make it, and let the orchestrator's user write to it".into())
+    let folder = folder.unwrap_or_else(|| Path::new("."));
+    let seen = match access(folder, AccessFlags::W_OK | AccessFlags::X_OK) {
+        _ if !folder.is_dir() => Err(
+            "its folder is not there: make it, and let the orchestrator's user write to it".into(),
+        ),
+        Ok(()) => Ok("its folder is there".into()),
+        Err(why) => Err(format!(
+            "its folder is there, but who checks may not write to it ({why}): check as the orchestrator's user, and let that one"
+        )),
     };
     Finding::new(format!("journal {}", config.journal.display()), seen)
 }
@@ -125,37 +131,51 @@ async fn functions<D: Driver>(config: &Config, driver: D) -> Vec<Finding> {
             looks.spawn(async move {
                 // It is never closed.
                 let _place = places.acquire().await;
-                let seen = driver.residency(&vm, &host).await;
+                let seen = driver.look(&vm, &host).await;
                 (vm, host, seen)
             });
         }
     }
-    let mut seen: BTreeMap<VmName, BTreeMap<HostName, Residency>> = BTreeMap::new();
-    for (vm, host, residency) in looks.join_all().await {
-        seen.entry(vm).or_default().insert(host, residency);
+    let mut seen: BTreeMap<VmName, Looks> = BTreeMap::new();
+    for (vm, host, look) in looks.join_all().await {
+        seen.entry(vm).or_default().insert(host, look);
     }
-    let finding = |(vm, hosts): (VmName, BTreeMap<HostName, Residency>)| {
-        Finding::new(format!("function {vm}"), of_function(&hosts))
-    };
+    let finding =
+        |(vm, hosts): (VmName, Looks)| Finding::new(format!("function {vm}"), of_function(&hosts));
     seen.into_iter().map(finding).collect()
 }
 
-fn of_function(hosts: &BTreeMap<HostName, Residency>) -> Result<String, String> {
-    let which = |residency: Residency| {
-        let these = hosts.iter().filter(|(_, seen)| **seen == residency);
-        these.map(|(host, _)| host.to_string()).collect::<Vec<_>>()
-    };
-    let silent = which(Residency::Unreachable);
+/// What each host says of a function, or why it says nothing.
+type Looks = BTreeMap<HostName, Result<Residency, String>>;
+
+fn of_function(hosts: &Looks) -> Result<String, String> {
+    let silent = hosts.iter().filter_map(|(host, seen)| match seen {
+        Err(why) => Some(format!("{host} ({why})")),
+        Ok(Residency::Unreachable) => Some(format!("{host} (in the middle of a move)")),
+        Ok(_) => None,
+    });
+    let silent: Vec<String> = silent.collect();
     if !silent.is_empty() {
         return Err(format!(
             "the engine does not answer for {}",
             silent.join(", ")
         ));
     }
-    match &which(Residency::Running)[..] {
-        [host] => Ok(format!("it runs on {host}")),
-        [] => Err("it runs on none of the hosts".into()),
-        several => Err(format!("it runs on {}", several.join(" and "))),
+    let which = |residency: Residency| {
+        let these = hosts.iter().filter(|(_, seen)| **seen == Ok(residency));
+        these.map(|(host, _)| host.to_string()).collect::<Vec<_>>()
+    };
+    match (
+        &which(Residency::Running)[..],
+        &which(Residency::Paused)[..],
+    ) {
+        ([host], _) => Ok(format!("it runs on {host}")),
+        ([], []) => Err("it runs on none of the hosts".into()),
+        ([], held) => Err(format!(
+            "it runs on none of the hosts, and is held on {}",
+            held.join(" and ")
+        )),
+        (several, _) => Err(format!("it runs on {}", several.join(" and "))),
     }
 }
 
@@ -174,8 +194,19 @@ mod tests {
             (Running, Unreachable, false),
         ] {
             let hosts =
-                [("a", a), ("b", b)].map(|(host, seen)| (HostName::new(host).unwrap(), seen));
+                [("a", a), ("b", b)].map(|(host, seen)| (HostName::new(host).unwrap(), Ok(seen)));
             assert_eq!(of_function(&hosts.into()).is_ok(), good, "{a:?} {b:?}");
         }
+    }
+
+    #[test]
+    fn a_host_that_says_nothing_is_told_with_the_reason() {
+        let seen = [("a", Ok(Residency::Running)), ("b", Err("no route".into()))];
+        let hosts = seen.map(|(host, seen)| (HostName::new(host).unwrap(), seen));
+        let said = of_function(&hosts.into()).unwrap_err();
+        assert!(
+            said.contains("b (no route)") && !said.contains("a ("),
+            "{said}"
+        );
     }
 }

@@ -116,14 +116,30 @@ impl Config {
             .check()
             .map_err(|error| wrong(format!("control: {error}")))?;
         config.check_sources().map_err(wrong)?;
-        if let Engine::Qemu(qemu) = &config.engine {
-            qemu.check()
-                .map_err(|error| wrong(format!("engine.qemu: {error}")))?;
-        }
+        config.check_engine().map_err(wrong)?;
         if let Some(api) = &config.api {
             api.check().map_err(|error| wrong(error.to_string()))?;
         }
         Ok(config)
+    }
+
+    /// Whether what is said of the engine goes together, and with the hosts.
+    fn check_engine(&self) -> Result<(), String> {
+        match &self.engine {
+            Engine::Qemu(qemu) => qemu
+                .check()
+                .map_err(|error| format!("engine.qemu: {error}")),
+            Engine::Libvirt(libvirt) => {
+                let mut hosts = self.control.hosts.iter();
+                match hosts.find(|host| !libvirt.hosts.contains_key(*host)) {
+                    Some(host) => Err(format!(
+                        "nobody says how libvirt on host {host} is reached: engine.libvirt.hosts does not name it"
+                    )),
+                    None => Ok(()),
+                }
+            }
+            Engine::Nova(_) => Ok(()),
+        }
     }
 
     /// Whether the load of each host is told by one, and what is said of those who tell it is whole.

@@ -233,15 +233,14 @@ impl Driver for Libvirt {
         }
     }
 
-    async fn residency(&self, vm: &VmName, host: &HostName) -> Residency {
-        let (Ok(domain), Ok(virsh)) = (self.domain(vm), self.virsh(host)) else {
-            return Residency::Unreachable;
-        };
-        match virsh.state(domain).await {
-            Ok(Some(state)) => state.residency(),
-            Ok(None) => Residency::Absent,
-            Err(_) => Residency::Unreachable,
-        }
+    async fn look(&self, vm: &VmName, host: &HostName) -> Result<Residency, String> {
+        let words = |error: DriverError| error.to_string();
+        let (domain, virsh) = (
+            self.domain(vm).map_err(words)?,
+            self.virsh(host).map_err(words)?,
+        );
+        let state = virsh.state(domain).await?;
+        Ok(state.map_or(Residency::Absent, State::residency))
     }
 
     async fn discard(&self, plan: &Plan, end: End) -> Result<(), DriverError> {

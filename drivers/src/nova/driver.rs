@@ -232,9 +232,8 @@ impl Nova {
     }
 
     async fn server_of(&self, vm: &VmName) -> Result<Option<Server>, CloudError> {
-        let Ok(id) = self.server_id(vm) else {
-            return Err(CloudError::NoAnswer("it is not known".into()));
-        };
+        let id = self.server_id(vm);
+        let id = id.map_err(|error| CloudError::NoAnswer(error.to_string()))?;
         match self.server(id).await {
             Err(error) if error.is_not_found() => Ok(None),
             server => server.map(Some),
@@ -242,19 +241,27 @@ impl Nova {
     }
 
     /// What a host says of a server, by the server's record.
-    async fn residency_by(&self, server: Option<&Server>, host: &HostName) -> Residency {
+    async fn look_by(&self, server: Option<&Server>, host: &HostName) -> Result<Residency, String> {
         let here = |server: &&Server| server.host.as_deref() == Some(self.config.host(host));
         let Some(server) = server.filter(here) else {
-            return Residency::Absent;
+            return Ok(Residency::Absent);
         };
         // From the moment in which Nova takes a migration until it is over: its record says the source, the guest may run at
         // the target already, and whose migration it is does not matter.
         if server.task_state.as_deref() == Some(MIGRATING) {
-            return Residency::Unreachable;
+            return Err("a migration of it is under way".into());
         }
-        match self.service(host).await {
-            Ok(Some(service)) if service.state == "up" => server.residency(),
-            _ => Residency::Unreachable,
+        match self
+            .service(host)
+            .await
+            .map_err(|error| error.to_string())?
+        {
+            Some(service) if service.state == "up" => Ok(server.residency()),
+            Some(service) => Err(format!("its nova-compute is {}", service.state)),
+            None => Err(format!(
+                "Nova knows no compute host {}",
+                self.config.host(host)
+            )),
         }
     }
 }
@@ -335,18 +342,22 @@ impl Driver for Nova {
         }
     }
 
-    async fn residency(&self, vm: &VmName, host: &HostName) -> Residency {
-        match self.server_of(vm).await {
-            Ok(server) => self.residency_by(server.as_ref(), host).await,
-            Err(_) => Residency::Unreachable,
-        }
+    async fn look(&self, vm: &VmName, host: &HostName) -> Result<Residency, String> {
+        let server = self
+            .server_of(vm)
+            .await
+            .map_err(|error| error.to_string())?;
+        self.look_by(server.as_ref(), host).await
     }
 
     /// Both ends by one record: it is at one instant what it is.
     async fn inspect(&self, plan: &Plan) -> (Residency, Residency) {
         match self.server_of(&plan.vm).await {
             Ok(server) => {
-                let end = |host| self.residency_by(server.as_ref(), host);
+                let end = async |host| {
+                    let seen = self.look_by(server.as_ref(), host).await;
+                    seen.unwrap_or(Residency::Unreachable)
+                };
                 tokio::join!(end(&plan.target), end(&plan.source))
             }
             Err(_) => (Residency::Unreachable, Residency::Unreachable),

@@ -216,22 +216,20 @@ impl Driver for Qemu {
         said.ok().flatten().unwrap_or_default()
     }
 
-    async fn residency(&self, vm: &VmName, host: &HostName) -> Residency {
-        let Ok(end) = self.end(vm, host) else {
-            return Residency::Unreachable;
-        };
+    async fn look(&self, vm: &VmName, host: &HostName) -> Result<Residency, String> {
+        let end = self.end(vm, host).map_err(|error| error.to_string())?;
         let seen = async {
             let mut monitor = Monitor::connect(&end.monitor).await?;
             guest::residency(&mut monitor).await
         };
         match seen.await {
-            Ok(residency) => residency,
-            Err(MonitorError::NoProcess(_) | MonitorError::Closed(_)) => Residency::Absent,
+            Ok(residency) => Ok(residency),
+            Err(MonitorError::NoProcess(_) | MonitorError::Closed(_)) => Ok(Residency::Absent),
             Err(
-                MonitorError::Unreachable { .. }
+                error @ (MonitorError::Unreachable { .. }
                 | MonitorError::Refused { .. }
-                | MonitorError::NotQmp { .. },
-            ) => Residency::Unreachable,
+                | MonitorError::NotQmp { .. }),
+            ) => Err(error.to_string()),
         }
     }
 

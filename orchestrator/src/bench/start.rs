@@ -53,12 +53,12 @@ impl Driver for Refuses {
         Figures::default()
     }
 
-    async fn residency(&self, vm: &VmName, host: &HostName) -> Residency {
-        if self.homes.get(vm) == Some(host) {
+    async fn look(&self, vm: &VmName, host: &HostName) -> Result<Residency, String> {
+        Ok(if self.homes.get(vm) == Some(host) {
             Residency::Running
         } else {
             Residency::Absent
-        }
+        })
     }
 
     async fn discard(&self, _: &Plan, _: End) -> Result<(), DriverError> {
