@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use control::{CopyOutcome, Input};
+use control::{CopyOutcome, HandOver, Input};
 use drivers::{Driver, DriverError, Plan};
 use record::decision::{End, MigrationId};
 use record::{Event, Timestamp, VmName};
@@ -147,10 +147,16 @@ async fn copy<D: Driver>(driver: Arc<D>, plan: Plan, news: mpsc::Sender<News>) -
         }
     };
     match driver.copy(&plan, begun).await {
-        Ok(()) => Input::CopyEnded {
-            migration,
-            outcome: CopyOutcome::Completed,
-        },
+        Ok(()) => {
+            // An engine that hands over by itself has done so: nobody will be asked to run it there.
+            if driver.hand_over() == HandOver::ByEngine {
+                tell(&news, migration, MoveFact::RunsAtTarget).await;
+            }
+            Input::CopyEnded {
+                migration,
+                outcome: CopyOutcome::Completed,
+            }
+        }
         Err(error @ DriverError::Refused { .. }) => Input::Refused {
             migration,
             reason: error.to_string(),
