@@ -42,7 +42,10 @@ pub fn of_decision(decision: &Decision) -> String {
             evidence,
             ..
         } => {
-            let gain = gain.as_ref().map(of_gain).unwrap_or_default();
+            let gain = gain.as_ref().map(of_gain);
+            let gain = gain
+                .map(|gain| format!(" By that {gain}."))
+                .unwrap_or_default();
             let predicted = predicted_total_ms
                 .map(|ms| format!(" It is expected to take {} at most.", seconds(ms / 1e3)))
                 .unwrap_or_default();
@@ -105,6 +108,29 @@ pub fn of_decision(decision: &Decision) -> String {
     }
 }
 
+/// What the log says of a decision: moves from beginning to end, those that wait for a person's word, and those that others made.
+/// Why nothing is moved stands in the journal alone, and alarms are told by themselves.
+#[must_use]
+pub fn for_log(decision: &Decision) -> Option<String> {
+    let words = || of_decision(decision);
+    match &decision.event {
+        Event::Start { migration, .. }
+        | Event::Cancel { migration, .. }
+        | Event::Settled { migration, .. } => Some(format!("move {migration}: {}", words())),
+        Event::Hold {
+            reason: HoldReason::HeldBack { .. },
+            ..
+        }
+        | Event::Declined { .. }
+        | Event::Relocated { .. } => Some(words()),
+        Event::Hold { .. }
+        | Event::Inspect { .. }
+        | Event::Run { .. }
+        | Event::Discard { .. }
+        | Event::Alarm { .. } => None,
+    }
+}
+
 /// Why nothing is moved, in words that end without a full stop.
 #[must_use]
 pub fn of_hold(reason: &HoldReason) -> String {
@@ -164,7 +190,8 @@ pub fn of_hold(reason: &HoldReason) -> String {
                 Restraint::Observe => "the orchestrator only observes",
                 Restraint::Approval => "it waits for approval (`forestall approve`)",
             };
-            let gain = gain.as_ref().map(of_gain).unwrap_or_default();
+            let gain = gain.as_ref().map(of_gain);
+            let gain = gain.map(|gain| format!("; {gain}")).unwrap_or_default();
             format!("{vm} would be moved to {target}, but {by}{gain}")
         }
         HoldReason::AlreadyThere => "it is there already".into(),
@@ -252,9 +279,10 @@ const fn of_end(end: End) -> &'static str {
     }
 }
 
+/// In words that end without a full stop.
 fn of_gain(gain: &Gain) -> String {
     format!(
-        " Viewers are expected to see pictures {:.0} ms old instead of {:.0} ms.",
+        "viewers are expected to see pictures {:.0} ms old instead of {:.0} ms",
         gain.move_ms, gain.stay_ms
     )
 }
@@ -339,6 +367,33 @@ mod tests {
         ] {
             assert!(told.contains(words), "{words:?} in {told}");
         }
+    }
+
+    #[test]
+    fn what_waits_for_a_word_is_in_the_log_and_what_has_time_is_not() {
+        let hold = |reason| {
+            let event = Event::Hold {
+                host: HostName::new("a").unwrap(),
+                reason,
+                evidence: Evidence::default(),
+            };
+            for_log(&Decision::new(Timestamp(0), event))
+        };
+        assert_eq!(hold(HoldReason::NotDue), None);
+        let waits = hold(HoldReason::HeldBack {
+            restraint: Restraint::Observe,
+            vm: VmName::new("text").unwrap(),
+            target: HostName::new("b").unwrap(),
+            gain: Some(Gain {
+                stay_ms: 900.0,
+                move_ms: 45.0,
+            }),
+        });
+        assert_eq!(
+            waits.unwrap(),
+            "nothing leaves a: text would be moved to b, but the orchestrator only observes; viewers are expected to see \
+             pictures 45 ms old instead of 900 ms. Its load is not known."
+        );
     }
 
     #[test]

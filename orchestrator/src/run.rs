@@ -19,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use crate::alarm::{AlarmError, Alarms};
 use crate::api::{self, Access, AccessError, ApiError};
 use crate::config::{Config, Engine};
+use crate::explain;
 use crate::journal::{Journal, JournalError, Turn};
 use crate::learn::Learner;
 use crate::mover::{Mover, News};
@@ -133,7 +134,8 @@ async fn run_with<D: Driver>(
 ) -> Result<(), OrchestratorError> {
     let mut sources = Sources::new(&config)?;
     let (samples_in, samples) = mpsc::channel(NEWS_WAITING_MAX);
-    let running = Running::begin(driver, &config, samples).await?;
+    let running = Running::begin(driver, &config, samples, log).await?;
+    eprintln!("{}", begun(&config));
     let (stop_asking, asked_enough) = oneshot::channel::<()>();
     let asking: JoinHandle<Option<Totals>> = tokio::spawn(async move {
         // Dropping the other end tells it, too.
@@ -150,6 +152,27 @@ async fn run_with<D: Driver>(
     ended
 }
 
+/// What the log says first.
+fn begun(config: &Config) -> String {
+    let places = config.api.as_ref().map(|api| {
+        let places: Vec<String> = api.listen.iter().map(ToString::to_string).collect();
+        places.join(" and ")
+    });
+    format!(
+        "begun: hosts {}, functions {}, trust {:?}; answers at {}",
+        config.control.hosts.len(),
+        config.control.functions.len(),
+        config.control.trust,
+        places.unwrap_or_else(|| "no place, since there is no [api]".into())
+    )
+}
+
+fn log(decision: &Decision) {
+    if let Some(words) = explain::for_log(decision) {
+        eprintln!("{words}");
+    }
+}
+
 /// An orchestrator that has looked into its journal and answers persons, wherever its samples come from.
 pub(crate) struct Running<D> {
     orchestrator: Orchestrator<D>,
@@ -162,10 +185,11 @@ impl<D: Driver> Running<D> {
         driver: D,
         config: &Config,
         samples: mpsc::Receiver<Input>,
+        log: fn(&Decision),
     ) -> Result<Self, OrchestratorError> {
         let access = config.api.as_ref().map(Access::read).transpose()?;
         let (news_in, news) = mpsc::channel(NEWS_WAITING_MAX);
-        let orchestrator = Orchestrator::begin(driver, config, news_in)?;
+        let orchestrator = Orchestrator::begin(driver, config, news_in, log)?;
         let (requests_in, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
         let api = match config.api.as_ref().zip(access.as_ref()) {
             Some((api, access)) => {
@@ -215,6 +239,8 @@ struct Orchestrator<D> {
     reports: Reports,
     survey: Survey,
     news: mpsc::Sender<News>,
+    /// Tells the log of a decision.
+    log: fn(&Decision),
     /// It was told to end, or has to, and begins nothing new.
     ending: bool,
     /// Why it has to: nothing is begun that the journal does not know. Moves that it knows go on to their verdict all the same; where
@@ -228,6 +254,7 @@ impl<D: Driver> Orchestrator<D> {
         driver: D,
         config: &Config,
         news: mpsc::Sender<News>,
+        log: fn(&Decision),
     ) -> Result<Self, OrchestratorError> {
         let begun_at = Timestamp::now();
         let mut journal = Journal::open(&config.journal, config.journal_size_max_bytes())?;
@@ -280,6 +307,7 @@ impl<D: Driver> Orchestrator<D> {
             reports: Reports::default(),
             survey: Survey::default(),
             news,
+            log,
             ending: false,
             failed: None,
             learner,
@@ -458,6 +486,7 @@ impl<D: Driver> Orchestrator<D> {
                 Event::Settled { migration, .. } => self.mover.vm(*migration),
                 _ => None,
             };
+            (self.log)(decision);
             self.alarms.take(decision, moving);
             self.mover.act(&decision.event);
         }
