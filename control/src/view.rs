@@ -131,7 +131,12 @@ impl Controller {
             .is_some_and(|reading| reading.age(now) <= oldest);
         let freshness = match host.unusable(now, limits) {
             None => Freshness::Fresh,
-            Some(HoldReason::SampleBeforeMove { .. }) => Freshness::Stale,
+            // Its next sample cannot be there yet.
+            Some(HoldReason::SampleBeforeMove { moved_at_us })
+                if now.since(moved_at_us) <= oldest =>
+            {
+                Freshness::Stale
+            }
             Some(_) if heard => Freshness::Stale,
             Some(_) => Freshness::Silent,
         };

@@ -235,6 +235,19 @@ fn a_move_made_by_others_is_a_fact() {
 }
 
 #[test]
+fn a_host_that_is_not_heard_again_after_a_move_falls_silent() {
+    let mut bench = Bench::new(settings());
+    bench.sample("a", 5.0, 0.5);
+    bench.give(Input::Seen {
+        vm: vm(),
+        host: host("b"),
+    });
+    let freshness = |at_s| bench.controller.view(seconds(at_s)).hosts[0].freshness;
+    assert_eq!(freshness(50.0), Freshness::Stale);
+    assert_eq!(freshness(55.0), Freshness::Silent);
+}
+
+#[test]
 fn a_look_at_a_function_that_moves_changes_nothing() {
     let mut bench = Bench::copying(settings());
     let events = bench.give(Input::Seen {
