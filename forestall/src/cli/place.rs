@@ -1,5 +1,6 @@
 //! Where an orchestrator is, and what there is to show to it.
 
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -78,8 +79,13 @@ impl Place {
         } else {
             words(answer)
         };
-        println!("{}", text.trim_end());
-        Ok(())
+        match writeln!(std::io::stdout(), "{}", text.trim_end()) {
+            // Who reads it has read enough (`| head`).
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(ClientError::Refused {
+                why: format!("cannot print the answer: {error}"),
+            }),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) async fn show<T: DeserializeOwned + Serialize>(
