@@ -31,7 +31,7 @@ use wire::mpegts::{UnitKind, VideoCodec, Writer};
 pub(crate) const GIVE_UP: Duration = Duration::from_secs(40);
 pub(crate) const POLL: Duration = Duration::from_millis(20);
 /// A copy that an engine makes in these tests has ended after this.
-const COPY_WITHIN: Duration = Duration::from_secs(120);
+pub(crate) const COPY_WITHIN: Duration = Duration::from_secs(120);
 
 /// What a driver's copy comes to, within the time that it may take.
 pub(crate) async fn end_of<T>(copy: impl Future<Output = T>) -> T {
