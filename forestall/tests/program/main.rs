@@ -11,6 +11,7 @@ mod bench;
 mod browser;
 mod capture;
 mod dashboard;
+mod documents;
 mod faults;
 mod lab;
 mod libvirt;

@@ -168,95 +168,9 @@ fn every_scenario_can_be_read() {
     }
 }
 
-/// Command lines of `forestall` in the code blocks of a page: the words that name a command, and its options.
-fn commands(page: &str) -> Vec<(Vec<String>, Vec<String>)> {
-    let mut inside = false;
-    let mut found = Vec::new();
-    for line in page.lines() {
-        if line.trim_start().starts_with("```") {
-            inside = !inside;
-            continue;
-        }
-        // Fenced, or indented.
-        if !inside && !line.starts_with("    ") {
-            continue;
-        }
-        let line = line.trim_start().trim_start_matches("$ ");
-        let mut words = line
-            .split_whitespace()
-            .skip_while(|word| *word == "sudo" || word.contains('='));
-        let is_ours = words
-            .next()
-            .is_some_and(|program| program == "forestall" || program.ends_with("/forestall"));
-        if !is_ours {
-            continue;
-        }
-        // The words of a command are letters; its arguments are paths, addresses and options.
-        let name = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
-        let words: Vec<String> = words
-            .take_while(|word| !word.starts_with('#'))
-            .map(str::to_owned)
-            .collect();
-        let command = words
-            .iter()
-            .take_while(|word| !word.starts_with('-') && name(&word.as_str()));
-        let options = words.iter().filter(|word| word.starts_with("--"));
-        let options = options.map(|word| word.split('=').next().unwrap_or(word).to_owned());
-        found.push((command.cloned().collect(), options.collect()));
-    }
-    found
-}
-
 fn forestall(words: &[&str]) -> std::process::Output {
     let program = env!("CARGO_BIN_EXE_forestall");
     Command::new(program).args(words).output().unwrap()
-}
-
-/// Whether the words are a command: one that is not makes the command line's parser say so before it says its help.
-fn check_commands(page: &str) -> Result<usize, String> {
-    let commands = commands(page);
-    for (command, options) in &commands {
-        let mut words: Vec<&str> = command.iter().map(String::as_str).collect();
-        words.push("--help");
-        let output = forestall(&words);
-        if output.status.code() != Some(0) {
-            let error = String::from_utf8_lossy(&output.stderr).into_owned();
-            return Err(format!("forestall {}: {error}", command.join(" ")));
-        }
-        let help = String::from_utf8_lossy(&output.stdout).into_owned();
-        let known = |option: &&String| {
-            let mut words = help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
-            words.any(|word| word == *option)
-        };
-        if let Some(option) = options.iter().find(|option| !known(option)) {
-            return Err(format!("forestall {} has no {option}", command.join(" ")));
-        }
-    }
-    Ok(commands.len())
-}
-
-#[test]
-#[cfg(feature = "media")]
-fn the_commands_of_the_readme_exist() {
-    let page = fs::read_to_string(root().join("README.md")).expect("README.md");
-    let count = check_commands(&page).unwrap();
-    assert!(count > 0, "README.md shows no command in a code block");
-}
-
-#[test]
-fn a_command_that_does_not_exist_is_found() {
-    let page = "forestall outside\n```sh\n$ forestall lab run scenarios/x\nA=1 ./forestall sim replay DIR\n```\n\n    forestall sim run x --log # y\n";
-    assert_eq!(check_commands(page), Ok(3));
-    for wrong in [
-        "forestall juggle",
-        "forestall lab juggle --fast",
-        "forestall sim run x --fast",
-    ] {
-        assert!(
-            check_commands(&format!("```\n{wrong}\n```\n")).is_err(),
-            "{wrong}"
-        );
-    }
 }
 
 #[test]
