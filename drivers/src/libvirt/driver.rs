@@ -1,5 +1,7 @@
 //! The [`Driver`] of libvirt.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::time::Duration;
 
 use control::HandOver;
@@ -13,6 +15,8 @@ use crate::driver::{Driver, DriverError, Figures, Plan};
 
 /// A target whose migration was aborted is cleared away by libvirt within this.
 const CLEARED_WITHIN: Duration = Duration::from_secs(10);
+/// A switch to post-copy that was refused is tried again after this, until the migration ends.
+const SWITCH_EVERY: Duration = Duration::from_millis(500);
 /// How often is looked whether it is.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -75,11 +79,8 @@ impl Libvirt {
         words.extend(options.iter().filter(|(on, _)| *on).map(|(_, word)| *word));
         let mut words: Vec<String> = words.into_iter().map(str::to_owned).collect();
         words.extend(["--bandwidth".into(), config.bandwidth_mib_per_s.to_string()]);
-        if let Some(after) = config.post_copy_after_s {
-            let after = after.to_string();
-            words.extend(
-                ["--postcopy", "--timeout-postcopy", "--timeout", &after].map(str::to_owned),
-            );
+        if config.post_copy_after_s.is_some() {
+            words.push("--postcopy".into());
         }
         let domain = self.domain(&plan.vm)?;
         words.extend(["--domain", domain, "--desturi", peer].map(str::to_owned));
@@ -87,6 +88,37 @@ impl Libvirt {
             words.extend(["--migrateuri".into(), uri.clone()]);
         }
         Ok(words)
+    }
+
+    /// Has `virsh` migrate, and libvirt switch to post-copy when it is time. Not by `virsh`'s own time-out: that asks once, and says
+    /// nothing when libvirt refuses because it has not set the migration up yet.
+    async fn migrated(
+        &self,
+        source: Virsh<'_>,
+        domain: &str,
+        words: &[&str],
+    ) -> Result<(), String> {
+        let Some(after) = self.config.post_copy_after_s else {
+            return source.wait(words).await.map(drop);
+        };
+        let mut refusal = None;
+        let switch = async {
+            sleep(Duration::from_secs(after)).await;
+            while let Err(why) = source.ask(&["migrate-postcopy", "--domain", domain]).await {
+                refusal = Some(why);
+                sleep(SWITCH_EVERY).await;
+            }
+            refusal = None;
+            pending::<Infallible>().await
+        };
+        let migrated = tokio::select! {
+            migrated = source.wait(words) => migrated,
+            never = switch => match never {},
+        };
+        migrated.map(drop).map_err(|why| match refusal {
+            Some(refusal) => format!("{why}; and it did not switch to post-copy: {refusal}"),
+            None => why,
+        })
     }
 
     /// Waits until a host holds no guest of this name any more.
@@ -208,10 +240,8 @@ impl Driver for Libvirt {
         let words = self.migrate(plan, persistent)?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         copying();
-        let migrated = source.wait(&words).await;
-        migrated
-            .map(drop)
-            .map_err(|why| DriverError::Uncertain { what, why })
+        let migrated = self.migrated(source, domain, &words).await;
+        migrated.map_err(|why| DriverError::Uncertain { what, why })
     }
 
     async fn figures(&self, plan: &Plan) -> Figures {
