@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use crate::common::forestall;
 use crate::common::site::{FAST, FUNCTION, HOSTS, SLOW, Site};
 use control::Trust;
 
@@ -135,6 +136,21 @@ fn what_cannot_be_is_refused_with_its_reason() {
         said.contains("Is `forestall orchestrate` running"),
         "{said}"
     );
+}
+
+/// As `forestall why edge-a | head -1` does.
+#[test]
+fn who_reads_an_answer_may_have_enough_of_it() {
+    let mut site = Site::new(HOSTS[0], FAST, Trust::Observe);
+    site.start();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut status = forestall("status");
+    let status = status.env("FORESTALL_API", site.api()).stdout(writer);
+    let ended = status.stderr(Stdio::piped()).spawn().unwrap();
+    let ended = ended.wait_with_output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(ended.status.success() && said.is_empty(), "{said}");
 }
 
 #[test]
