@@ -414,7 +414,20 @@ impl<D: Driver> Orchestrator<D> {
                 seen.residency, seen.elsewhere
             );
         }
-        concluded.map_or(Ok(()), |input| self.turn(vec![input]).map(drop))
+        let Some(input) = concluded else {
+            return Ok(());
+        };
+        self.turn(vec![input])?;
+        // Where it is taken to be now, it was seen to run.
+        if self.controller.residence(&vm) == seen.elsewhere.first() {
+            let there = Seen {
+                residency: record::Residency::Running,
+                elsewhere: Vec::new(),
+                ..seen
+            };
+            self.sightings.insert(vm, there);
+        }
+        Ok(())
     }
 
     fn answer(&mut self, request: Request) -> Result<(), OrchestratorError> {

@@ -104,6 +104,7 @@ fn what_others_did_is_noticed() {
     let mut site = Site::new(HOSTS[1], FAST, Trust::Automatic);
     site.start();
     site.wait_for("a look", |site| site.where_is() == HOSTS[1]);
+    assert_eq!(site.ask("functions")[0]["seen"]["residency"], "running");
     assert_eq!(site.runners(), [HOSTS[1]]);
     site.crash(HOSTS[1]);
     site.wait_for("another look", |site| {
