@@ -143,7 +143,10 @@ fn not_foreign(headers: &HeaderMap) -> Result<(), Refused> {
         let value = headers.get(name)?;
         Some(value.to_str().unwrap_or_default())
     };
-    if text(header::CONTENT_TYPE) != Some("application/json") {
+    // Parameters (`; charset=utf-8`) change nothing of what it is (RFC 9110, section 8.3.1).
+    let kind = text(header::CONTENT_TYPE).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("application/json") {
         return Err(Refused::Form);
     }
     // Said of encrypted and loopback addresses by browsers of today, and true behind a proxy that names another host, too.
@@ -276,11 +279,26 @@ mod tests {
 
     #[test]
     fn form() {
-        for kind in ["text/plain", "application/x-www-form-urlencoded", ""] {
+        let guard = Guard::here(None);
+        for kind in [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "",
+            "; application/json",
+            "text/plain; application/json",
+            "application/jsonx",
+        ] {
             let head = [("content-type", kind)];
-            let guard = Guard::here(None);
             assert_eq!(check(&guard, "POST /v1/arm", &head), Err(Refused::Form));
             assert_eq!(check(&guard, "GET /v1/status", &head), Ok(()));
+        }
+        for kind in [
+            "application/json; charset=utf-8",
+            "application/json;charset=UTF-8",
+            "Application/JSON ; q=1",
+        ] {
+            let head = [("content-type", kind)];
+            assert_eq!(check(&guard, "POST /v1/arm", &head), Ok(()), "{kind}");
         }
     }
 
