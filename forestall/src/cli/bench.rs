@@ -7,7 +7,7 @@ use clap::{Subcommand, ValueEnum};
 use orchestrator::bench::{self, BenchError, Options, Report, Versioned};
 use orchestrator::snmp::SnmpVersion;
 
-use super::{Failure, FailureKind, Outcome};
+use super::{Failure, FailureKind, Outcome, runtime};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -97,12 +97,7 @@ impl Arguments {
 
 fn orchestrator(options: &Options, json: bool) -> Result<Outcome, Failure> {
     // One thread: what is measured is what one core can do.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")
-        .map_err(work)?;
-    let report = runtime
+    let report = runtime()?
         .block_on(bench::run(options))
         .map_err(|error| Failure {
             kind: match error {

@@ -26,6 +26,7 @@ mod video;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 /// Keeps live video under its delay budget by moving its functions before their servers get too busy.
@@ -123,6 +124,18 @@ impl From<Outcome> for ExitCode {
 pub(crate) struct Failure {
     pub(crate) kind: FailureKind,
     pub(crate) error: anyhow::Error,
+}
+
+/// A runtime of one thread, for a command that does one thing after another.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+        .map_err(|error| Failure {
+            kind: FailureKind::Work,
+            error,
+        })
 }
 
 /// What a person does about it.

@@ -11,7 +11,7 @@ use record::{Decision, HostName, Timestamp, VmName};
 use serde_json::json;
 
 use super::place::Place;
-use super::{Failure, FailureKind, Outcome};
+use super::{Failure, FailureKind, Outcome, runtime};
 
 const WHY_EXAMPLES: &str = "\
 Examples:
@@ -96,14 +96,7 @@ pub(crate) enum Command {
 
 impl Command {
     pub(crate) fn run(self) -> Result<Outcome, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Failure {
-                kind: FailureKind::Work,
-                error: error.into(),
-            })?;
-        runtime.block_on(self.ask()).map_err(|error| Failure {
+        runtime()?.block_on(self.ask()).map_err(|error| Failure {
             kind: match error {
                 ClientError::Connect { .. } => FailureKind::Missing,
                 ClientError::Token(_) | ClientError::Letters | ClientError::Trust(_) => {

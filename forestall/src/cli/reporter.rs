@@ -15,7 +15,7 @@ use record::{Timestamp, VmName};
 use tokio::time::timeout;
 
 use super::place::Shown;
-use super::{Failure, FailureKind};
+use super::{Failure, FailureKind, runtime};
 
 /// Reports that wait for an orchestrator that is slow; more are dropped.
 const WAITING_MAX: usize = 4;
@@ -73,13 +73,7 @@ impl Arguments {
             kind: FailureKind::Configuration,
             error: error.into(),
         })?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Failure {
-                kind: FailureKind::Work,
-                error: error.into(),
-            })?;
+        let runtime = runtime()?;
         let (reports, taken) = sync_channel(WAITING_MAX);
         let (over, dropped) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let ends = Arc::clone(&over);
