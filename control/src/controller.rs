@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use record::decision::{Cause, HoldReason, MigrationId};
-use record::{Decision, Event, HostName, Reading, Timestamp, Verdict, VmName};
+use record::{Decision, Event, HostName, Reading, Timestamp, Utilization, Verdict, VmName};
 
 use crate::agenda::Agenda;
 use crate::decide::News;
@@ -145,6 +145,14 @@ impl Controller {
         })
     }
 
+    /// Since when no function has been on its way from or to a host; `None` while one is, and for a name that is not one.
+    #[must_use]
+    pub fn rests_since(&self, name: &HostName) -> Option<Timestamp> {
+        let id = self.host_id(name)?;
+        let at_rest = self.involved(id).is_none();
+        at_rest.then(|| self.hosts[id.0 as usize].rests_since)
+    }
+
     /// The number of a host, for [`Controller::sample`]; `None` for a name that is not one.
     #[must_use]
     pub fn host_id(&self, name: &HostName) -> Option<HostId> {
@@ -192,6 +200,7 @@ impl Controller {
                 migration_ms,
                 gap_ms,
             } => self.learn(&vm, migration_ms, gap_ms),
+            Input::Knee { host, knee } => self.learn_knee(now, &host, knee),
             Input::Known {
                 vm,
                 host,
@@ -356,6 +365,19 @@ impl Controller {
         }
     }
 
+    /// Its samples are judged by the new knee at once: viewers may see late pictures at this moment.
+    fn learn_knee(&mut self, now: Timestamp, host: &HostName, knee: Option<Utilization>) {
+        let Some(id) = self.host_id(host) else {
+            return;
+        };
+        let host = &mut self.hosts[id.0 as usize];
+        host.knee = knee;
+        if let Some(limit) = self.settings.policy.judge(now, host).limit {
+            host.count_again(limit);
+            self.evaluate(now, id, News::Other);
+        }
+    }
+
     fn approve(&mut self, now: Timestamp, vm: &VmName, target: &HostName) {
         let (Some(function), Some(to)) = (self.function_id(vm), self.host_id(target)) else {
             return;
@@ -509,9 +531,12 @@ impl Controller {
         self.functions[open.function].failed_target = failed;
         let cooldown_until_us = self.cool_down(now, open.function, verdict);
         self.learn_functions(self.functions[open.function].host);
-        if verdict != Verdict::Stayed {
-            for end in [source, target] {
-                self.hosts[end.0 as usize].moved(now);
+        for end in [source, target] {
+            let end = &mut self.hosts[end.0 as usize];
+            if verdict == Verdict::Stayed {
+                end.rests_since = now;
+            } else {
+                end.moved(now);
             }
         }
         let (seen_target, seen_source) = open.reallocation.seen();

@@ -184,7 +184,7 @@ impl Controller {
     }
 
     /// The move that a host takes part in.
-    fn involved(&self, id: HostId) -> Option<MigrationId> {
+    pub(crate) fn involved(&self, id: HostId) -> Option<MigrationId> {
         let host = &self.hosts[id.0 as usize];
         if !host.source && host.arriving.is_empty() {
             return None;
@@ -280,6 +280,7 @@ impl Controller {
             functions: &self.functions,
             limits: &self.settings.limits,
             picture_age: &self.settings.picture_age,
+            knee: self.settings.policy.knee(),
             copying_extra,
         };
         match site.choose(id, &wanted.movable, wanted.worth, wanted.only) {

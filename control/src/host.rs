@@ -36,6 +36,10 @@ pub(crate) struct Host {
     pub(crate) arriving: Vec<(usize, f64)>,
     /// Whether it is being emptied.
     pub(crate) draining: bool,
+    /// Its own knee, where viewers' reports have taught one.
+    pub(crate) knee: Option<Utilization>,
+    /// When a move from or to it was last over, or a function was seen to have come or left.
+    pub(crate) rests_since: Timestamp,
     readings: VecDeque<Reading>,
     forecast: Option<Forecast>,
     /// Running mean of the squared errors of forecasts of the next sample.
@@ -60,6 +64,8 @@ impl Host {
             source: false,
             arriving: Vec::new(),
             draining: false,
+            knee: None,
+            rests_since: Timestamp(0),
             readings: VecDeque::new(),
             forecast: None,
             error_square: ERROR_SD_FIRST * ERROR_SD_FIRST,
@@ -126,6 +132,7 @@ impl Host {
     /// A function came or left: what was seen before tells of another host.
     pub(crate) fn moved(&mut self, now: Timestamp) {
         self.moved_at = Some(now);
+        self.rests_since = now;
         self.forget();
     }
 
@@ -158,6 +165,14 @@ impl Host {
 
     pub(crate) const fn due_in_a_row(&self) -> u32 {
         self.due_in_a_row
+    }
+
+    /// Another knee: the samples that there are were counted by the old one. Those at the end of the series that are over the new
+    /// limit agree that a move is due.
+    pub(crate) fn count_again(&mut self, limit: f64) {
+        let newest_first = self.readings.iter().rev();
+        let over = newest_first.take_while(|reading| reading.utilization.share() >= limit);
+        self.due_in_a_row = u32::try_from(over.count()).unwrap_or(u32::MAX);
     }
 
     /// Why its samples cannot be decided on, if they cannot.

@@ -1,7 +1,7 @@
 //! What comes in from outside.
 
 use record::decision::MigrationId;
-use record::{HostName, Residency, Sample, Timestamp, VmName};
+use record::{HostName, Residency, Sample, Timestamp, Utilization, VmName};
 use serde::{Deserialize, Serialize};
 
 /// Something that happened outside. It is recorded as it came, so that a run can be replayed.
@@ -90,6 +90,13 @@ pub enum Input {
         migration_ms: f64,
         /// At the switch.
         gap_ms: f64,
+    },
+    /// The load of a host from which its viewers' pictures come late, as learned from what they reported.
+    Knee {
+        /// The host.
+        host: HostName,
+        /// That load; `None` for the configured one, whatever was learned.
+        knee: Option<Utilization>,
     },
     /// What an earlier controller knew of a function.
     Known {

@@ -5,6 +5,9 @@
 //! it, and afterwards the target for this function and a less loaded source for the others. Jitter is in it: the picture age by load
 //! is that of 95 of 100 pictures, and a path counts with what its jitter makes a play-out buffer hold. The pair with the least
 //! wins; it has to be less than without a move.
+//!
+//! The curve of picture age by load was measured with the configured knee. Where viewers have taught another one for a host, the curve
+//! is shifted by the difference: a load counts as it would on a host with the configured knee (`Site::shift`).
 
 use record::decision::{Candidate, Gain, HoldReason, Unfit};
 use record::{Timestamp, Utilization};
@@ -32,6 +35,8 @@ pub(crate) struct Site<'a> {
     pub(crate) functions: &'a [Function],
     pub(crate) limits: &'a Limits,
     pub(crate) picture_age: &'a PictureAge,
+    /// The knee of hosts that have none of their own; `None` for a policy without one.
+    pub(crate) knee: Option<Utilization>,
     /// What copying adds to the load of the source.
     pub(crate) copying_extra: f64,
 }
@@ -63,6 +68,8 @@ struct Target {
     host: HostId,
     /// When the function comes.
     load: f64,
+    /// What is added to its load where a load is judged: its knee is by so much lower than the configured one.
+    shift: f64,
     /// By how much it rises in a second, as far as that is believed; never negative.
     rise_per_s: f64,
 }
@@ -176,14 +183,26 @@ impl Site<'_> {
         let load = forecast.at(then).max(forecast.at(self.now)).max(seen)
             + host.arriving.iter().map(|(_, load)| load).sum::<f64>();
         let with_it = load + self.group_load(function);
-        if with_it > limits.target_load_max.share() {
+        if with_it > self.load_max(host) {
             return Err((Unfit::OverLimit, with_it, id));
         }
         Ok(Target {
             host: id,
             load,
+            shift: self.shift(host),
             rise_per_s: forecast.slope_per_s().max(0.0),
         })
+    }
+
+    /// By how much the knee of a host is lower than the configured one; negative where it is higher.
+    fn shift(&self, host: &Host) -> f64 {
+        let knees = self.knee.zip(host.knee);
+        knees.map_or(0.0, |(configured, own)| configured.share() - own.share())
+    }
+
+    /// Highest load of a host as a target. A higher knee of its own does not raise it: there is room for what nobody foresees in it.
+    fn load_max(&self, host: &Host) -> f64 {
+        (self.limits.target_load_max.share() - self.shift(host).max(0.0)).max(0.0)
     }
 
     fn load(&self, function: usize) -> f64 {
@@ -221,7 +240,7 @@ impl Site<'_> {
 
     /// Mean picture age that a function's viewers are expected to see at a target, from when it is there to the end of the horizon.
     fn after_ms(&self, function: &Function, target: Target) -> f64 {
-        let load = target.load + function.told.load.share();
+        let load = target.load + target.shift + function.told.load.share();
         let path_ms = function.path_ms(target.host);
         if target.rise_per_s <= 0.0 {
             return path_ms + self.picture_age.at(load);
@@ -256,7 +275,8 @@ impl Site<'_> {
         let source_host = &self.hosts[source.0 as usize];
         let name = || self.hosts[target.host.0 as usize].name.clone();
         let source_load = source_host.utilization().map_or(0.0, Utilization::share);
-        if target_load + self.limits.gain_min > source_load {
+        if target_load + target.shift + self.limits.gain_min > source_load + self.shift(source_host)
+        {
             return Err(HoldReason::NoGain {
                 target: name(),
                 target_load,
@@ -281,7 +301,8 @@ impl Site<'_> {
     fn gain(&self, host: &Host, source: HostId, moving: &Function, target: Target) -> Gain {
         let horizon_ms = self.limits.gain_horizon_ms;
         let copying_ms = moving.told.migration_ms.min(horizon_ms);
-        let age = |load: f64| self.picture_age.at(load);
+        let shift = self.shift(host);
+        let age = |load: f64| self.picture_age.at(load + shift);
         let load = moving.told.load.share();
         let (mut stay, mut others_after, mut while_copied) = (0.0, 0.0, 0.0);
         for middle in middles() {
@@ -349,7 +370,7 @@ impl Site<'_> {
         let candidate = |(unfit, load, host): (Unfit, f64, HostId)| Candidate {
             host: self.hosts[host.0 as usize].name.clone(),
             load: load.is_finite().then_some(load),
-            limit: self.limits.target_load_max,
+            limit: Utilization::clamped(self.load_max(&self.hosts[host.0 as usize])),
             unfit,
         };
         HoldReason::NoTargetFits {

@@ -1,7 +1,7 @@
 //! Is it time?
 
-use record::Timestamp;
 use record::decision::{Evidence, HoldReason};
+use record::{Timestamp, Utilization};
 
 use crate::host::Host;
 use crate::settings::{Policy, milliseconds};
@@ -18,6 +18,15 @@ pub(crate) struct Judgement {
 }
 
 impl Policy {
+    /// The knee that is configured, for a policy that has one.
+    #[must_use]
+    pub const fn knee(&self) -> Option<Utilization> {
+        match *self {
+            Self::Deadline { knee, .. } => Some(knee),
+            Self::None | Self::Threshold { .. } => None,
+        }
+    }
+
     /// Judges a host on its samples. Freshness, cool-down and targets are looked at elsewhere.
     pub(crate) fn judge(&self, now: Timestamp, host: &Host) -> Judgement {
         let verdict = |due: bool, reason, start_by, limit| Judgement {
@@ -38,6 +47,7 @@ impl Policy {
                 margin_sd,
             } => {
                 let lead = host.migration + milliseconds(decision_ms);
+                let knee = host.knee.unwrap_or(knee);
                 // While it is copied the function needs more, so the delay explodes at a lower load of all the rest.
                 let limit = knee.share() - copying_extra - margin_sd * host.forecast_sd(lead);
                 let reached = host.forecast().and_then(|forecast| forecast.reaches(limit));
@@ -50,11 +60,12 @@ impl Policy {
 
     /// The figures that a judgement of a host rests on, for the log.
     pub(crate) fn evidence(&self, now: Timestamp, host: &Host, judged: &Judgement) -> Evidence {
-        let (threshold, knee) = match *self {
-            Self::None => (None, None),
-            Self::Threshold { start_at } => (Some(start_at), None),
-            Self::Deadline { knee, .. } => (None, Some(knee)),
+        let threshold = match *self {
+            Self::Threshold { start_at } => Some(start_at),
+            Self::None | Self::Deadline { .. } => None,
         };
+        let configured = self.knee();
+        let knee = configured.map(|configured| host.knee.unwrap_or(configured));
         Evidence {
             utilization: host.utilization(),
             sample_age_ms: host
@@ -65,6 +76,7 @@ impl Policy {
             }),
             threshold,
             knee,
+            knee_configured: configured.filter(|_| knee != configured),
             start_by_us: judged.start_by,
         }
     }

@@ -42,6 +42,10 @@ fn input() -> impl Strategy<Value = Input> {
         }),
         6 => (migration.clone(), residency(), residency())
             .prop_map(|(migration, target, source)| Input::Residency { migration, target, source }),
+        2 => (0..3_usize, prop::option::of(0.0..=1.0)).prop_map(|(i, knee)| Input::Knee {
+            host: host(["a", "b", "stranger"][i]),
+            knee: knee.map(share),
+        }),
         4 => (migration, any::<bool>()).prop_map(|(migration, fails)| Input::Acted {
             migration,
             failure: fails.then(|| "no answer".to_owned()),

@@ -195,8 +195,11 @@ pub struct Evidence {
     pub forecast: Option<ForecastRecord>,
     /// The load at which the policy would start regardless of a forecast.
     pub threshold: Option<Utilization>,
-    /// The measured knee, for a policy that has one.
+    /// The knee of the host, for a policy that has one: as viewers' reports have taught it, else as configured.
     pub knee: Option<Utilization>,
+    /// The knee that is configured, where viewers' reports have taught another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub knee_configured: Option<Utilization>,
     /// Latest instant at which a move may start and still finish before the knee.
     pub start_by_us: Option<Timestamp>,
 }
