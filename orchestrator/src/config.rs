@@ -33,6 +33,10 @@ pub struct Config {
     /// experiments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording: Option<PathBuf>,
+    /// How old the picture on a viewer's screen may be, 95th percentile: from which load of a host on it is older, viewers' reports
+    /// teach. Where nothing is said, they teach nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_ms: Option<f64>,
     /// Where it answers, and whom; nowhere where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<Api>,
@@ -115,6 +119,12 @@ impl Config {
             .control
             .check()
             .map_err(|error| wrong(format!("control: {error}")))?;
+        if let Some(budget_ms) = config.budget_ms
+            && !(budget_ms > 0.0 && budget_ms.is_finite())
+        {
+            let why = "it must be over 0, in milliseconds";
+            return Err(wrong(format!("budget_ms is {budget_ms}: {why}")));
+        }
         config.check_sources().map_err(wrong)?;
         config.check_engine().map_err(wrong)?;
         if let Some(api) = &config.api {

@@ -3,7 +3,9 @@
 use record::decision::{
     CancelReason, Candidate, Cause, End, Evidence, Gain, HoldReason, Restraint, Unfit,
 };
-use record::{Decision, Event, Timestamp, Verdict};
+use record::{Decision, Event, HostName, Timestamp, Verdict};
+
+use crate::knees::KneeStatus;
 
 /// Why a function moved, and what became of it: a line for each thing that was decided, oldest first.
 #[must_use]
@@ -227,8 +229,12 @@ pub fn of_evidence(at: Timestamp, evidence: &Evidence) -> String {
             );
         }
     }
-    if let Some(knee) = evidence.knee {
-        words += &format!(" (knee {})", percent(knee.share()));
+    match (evidence.knee, evidence.knee_configured) {
+        (Some(knee), Some(configured)) => {
+            words += &format!(" (knee {knee}, as its viewers taught; configured: {configured})");
+        }
+        (Some(knee), None) => words += &format!(" (knee {knee})"),
+        (None, _) => {}
     }
     if let Some(threshold) = evidence.threshold {
         words += &format!(" (threshold {})", percent(threshold.share()));
@@ -242,6 +248,31 @@ pub fn of_evidence(at: Timestamp, evidence: &Evidence) -> String {
         };
     }
     words + "."
+}
+
+/// What viewers have taught of a host's knee; nothing where they have not.
+#[must_use]
+pub fn of_knee(
+    now: Timestamp,
+    host: &HostName,
+    evidence: &Evidence,
+    status: &KneeStatus,
+) -> Option<String> {
+    let reports = status.reports;
+    if let Some(from) = status.late_at_any_load_from {
+        return Some(format!(
+            "Viewers see pictures of {host} too late from a load of {from} on, and never saw them in time at a lower one ({reports}              reports): that is not put down to its load, and its knee stays as configured."
+        ));
+    }
+    let ((knee, configured), since) = evidence
+        .knee
+        .zip(evidence.knee_configured)
+        .zip(status.since_us)?;
+    Some(format!(
+        "The knee of {host} is {knee} since {} ago, learned from what {reports} reports of viewers said; configured: {configured}. \
+         `forestall forget-knee {host}` throws that away.",
+        seconds(now.since(since).as_secs_f64())
+    ))
 }
 
 fn of_candidate(candidate: &Candidate) -> String {
@@ -351,6 +382,7 @@ mod tests {
                 }),
                 threshold: None,
                 knee: Some(share(0.95)),
+                knee_configured: None,
                 start_by_us: Some(Timestamp(900_000)),
             },
         };
@@ -394,6 +426,58 @@ mod tests {
             "nothing leaves a: text would be moved to b, but the orchestrator only observes; viewers are expected to see \
              pictures 45 ms old instead of 900 ms. Its load is not known."
         );
+    }
+
+    #[test]
+    fn what_viewers_taught_is_told() {
+        let host = HostName::new("a").unwrap();
+        let evidence = Evidence {
+            utilization: Some(share(0.75)),
+            knee: Some(share(0.72)),
+            knee_configured: Some(share(0.95)),
+            ..Evidence::default()
+        };
+        let told = of_evidence(Timestamp(0), &evidence);
+        assert!(
+            told.contains("(knee 72.0 %, as its viewers taught; configured: 95.0 %)"),
+            "{told}"
+        );
+        let learned = KneeStatus {
+            since_us: Some(Timestamp(1_000_000)),
+            reports: 57,
+            late_at_any_load_from: None,
+        };
+        let unknown_cause = KneeStatus {
+            since_us: None,
+            late_at_any_load_from: Some(share(0.4)),
+            ..learned
+        };
+        let nothing = KneeStatus {
+            since_us: None,
+            ..learned
+        };
+        for (status, words) in [
+            (
+                learned,
+                Some(
+                    "The knee of a is 72.0 % since 9.0 s ago, learned from what 57 reports of viewers said; configured: 95.0 %",
+                ),
+            ),
+            (
+                unknown_cause,
+                Some(
+                    "too late from a load of 40.0 % on, and never saw them in time at a lower one",
+                ),
+            ),
+            (nothing, None),
+        ] {
+            let told = of_knee(Timestamp(10_000_000), &host, &evidence, &status);
+            let as_expected = match (&told, words) {
+                (Some(told), Some(words)) => told.contains(words),
+                (told, words) => told.is_none() && words.is_none(),
+            };
+            assert!(as_expected, "{told:?}");
+        }
     }
 
     #[test]

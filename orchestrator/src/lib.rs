@@ -14,6 +14,7 @@ pub mod config;
 pub mod counters;
 pub mod explain;
 pub mod journal;
+pub mod knees;
 mod learn;
 pub mod mover;
 pub mod prometheus;

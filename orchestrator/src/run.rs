@@ -21,6 +21,7 @@ use crate::api::{self, Access, AccessError, ApiError};
 use crate::config::{Config, Engine};
 use crate::explain;
 use crate::journal::{Journal, JournalError, Turn};
+use crate::knees::{KneeStatuses, Knees, Lesson};
 use crate::learn::Learner;
 use crate::mover::{Mover, News};
 use crate::prometheus::PrometheusError;
@@ -113,6 +114,8 @@ pub struct Site {
     pub sightings: Sightings,
     /// What viewers see of each function, where they say it.
     pub views: Views,
+    /// What viewers have taught of the knees of hosts.
+    pub knees: KneeStatuses,
 }
 
 /// Watches, decides and moves until `stop` comes. A move that is open then still gets its verdict, for up to 30 s.
@@ -234,6 +237,7 @@ struct Orchestrator<D> {
     driver: Arc<D>,
     mover: Mover<D>,
     learner: Learner,
+    knees: Knees,
     alarms: Alarms,
     sightings: Sightings,
     reports: Reports,
@@ -296,6 +300,8 @@ impl<D: Driver> Orchestrator<D> {
             });
         }
         let learner = Learner::new(&settings.functions, standing.learned.clone());
+        let taught = standing.taught.clone();
+        let knees = Knees::new(begun_at, &settings, config.budget_ms, taught);
         let mut orchestrator = Self {
             begun_at,
             controller,
@@ -311,10 +317,12 @@ impl<D: Driver> Orchestrator<D> {
             ending: false,
             failed: None,
             learner,
+            knees,
             alarms: Alarms::new(begun_at, config.alarms.as_ref())?,
         };
-        let told = orchestrator.learner.inputs();
-        let told = told.into_iter().chain(standing.inputs()).collect();
+        let mut told = orchestrator.learner.inputs();
+        told.extend(orchestrator.knees.inputs());
+        told.extend(standing.inputs());
         orchestrator.turn(told)?;
         Ok(orchestrator)
     }
@@ -353,6 +361,8 @@ impl<D: Driver> Orchestrator<D> {
                     self.written(kept);
                     let thinned = self.journal.thin(now);
                     self.written(thinned);
+                    let forgotten = self.knees.expire(now);
+                    self.learn(forgotten)?;
                 }
                 () = &mut stop, if end_at.is_none() => self.ending = true,
                 () = at(end_at), if end_at.is_some() => return self.ended(),
@@ -438,6 +448,7 @@ impl<D: Driver> Orchestrator<D> {
                 view: self.controller.view(Timestamp::now()),
                 sightings: self.sightings.clone(),
                 views: self.reports.views(Timestamp::now()),
+                knees: self.knees.statuses(),
             })),
             Request::Report(report, answer) => {
                 let _ = answer.send(self.heard_of(report));
@@ -448,10 +459,46 @@ impl<D: Driver> Orchestrator<D> {
     }
 
     fn heard_of(&mut self, report: Report) -> Result<(), NotTaken> {
-        if self.controller.residence(&report.function).is_none() {
+        let Some(host) = self.controller.residence(&report.function) else {
             return Err(NotTaken::Function);
+        };
+        let now = Timestamp::now();
+        self.reports.take(now, report.clone())?;
+        self.knees.hear(now, host, &report);
+        Ok(())
+    }
+
+    /// Outside of a turn: what was learned long ago is known no more.
+    fn learn(&mut self, lessons: Vec<Lesson>) -> Result<(), OrchestratorError> {
+        let inputs: Vec<Input> = lessons.into_iter().filter_map(told).collect();
+        if inputs.is_empty() {
+            return Ok(());
         }
-        self.reports.take(Timestamp::now(), report)
+        self.turn(inputs).map(drop)
+    }
+
+    /// What an input that the controller has taken says of a knee.
+    fn taught(&mut self, now: Timestamp, input: &Input) -> Option<Input> {
+        match input {
+            Input::Sample(sample) => {
+                let rests_since = self.controller.rests_since(&sample.host);
+                let sightings = &self.sightings;
+                let runs = |vm: &VmName| {
+                    let seen = sightings.get(vm).zip(rests_since);
+                    seen.is_some_and(|(seen, since)| {
+                        seen.residency == record::Residency::Running && seen.at_us >= since
+                    })
+                };
+                let lesson = self.knees.sampled(now, sample, rests_since, runs);
+                lesson.and_then(told)
+            }
+            Input::Knee { host, knee: None } => {
+                eprintln!("what viewers taught of the knee of {host} is thrown away, as was asked");
+                self.knees.forget(host);
+                None
+            }
+            _ => None,
+        }
     }
 
     /// Inputs in, decisions out, both on the disk before anything is done; where that fails, what `failed` says is done.
@@ -464,6 +511,7 @@ impl<D: Driver> Orchestrator<D> {
             let now = Timestamp::now();
             self.record(|recording| recording.input(now, &input))?;
             self.controller.handle(now, input.clone());
+            waiting.extend(self.taught(now, &input));
             taken.push((now, input));
             while let Some(decision) = self.controller.poll_output() {
                 // An orchestrator that was told to end begins nothing new.
@@ -484,6 +532,7 @@ impl<D: Driver> Orchestrator<D> {
             decisions: &decisions,
             known: &known,
             learned: &learned,
+            taught: &self.knees.take_changed(),
         });
         self.written(written);
         if self.failed.is_some() {
@@ -537,6 +586,12 @@ impl<D: Driver> Orchestrator<D> {
             None => Ok(()),
         }
     }
+}
+
+/// Says what was learned, and what the controller is told of it.
+fn told(lesson: Lesson) -> Option<Input> {
+    eprintln!("{}", lesson.words);
+    lesson.input
 }
 
 /// Hosts of whose load nothing is known any more.

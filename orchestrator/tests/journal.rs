@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use control::Input;
 use forestall_orchestrator::journal::{History, Journal, JournalError, Learned, Turn};
+use forestall_orchestrator::knees::Taught;
 use forestall_orchestrator::reports::{Viewed, Views};
 use record::decision::{Cause, Evidence, HoldReason, Mode};
 use record::{
@@ -42,6 +43,19 @@ impl Bench {
             decisions,
             known: &[],
             learned: &[],
+            taught: &[],
+        };
+        self.journal.turn(turn).unwrap();
+    }
+
+    /// What viewers taught of `a`.
+    fn teach(&mut self, taught: Option<&Taught>) {
+        let turn = Turn {
+            inputs: &[],
+            decisions: &[],
+            known: &[],
+            learned: &[],
+            taught: &[(host("a"), taught.cloned())],
         };
         self.journal.turn(turn).unwrap();
     }
@@ -162,6 +176,7 @@ fn what_stands_is_read_again_and_what_is_over_is_not() {
             decisions: &[],
             known: std::slice::from_ref(&known),
             learned: &[(vm(), learned.clone())],
+            taught: &[],
         })
         .unwrap();
     let path = bench.path();
@@ -268,25 +283,63 @@ fn what_viewers_saw_goes_before_moves_do() {
     assert_eq!(bench.history().moves(10).unwrap().len(), 1);
 }
 
-/// The first version had no table of what viewers see.
+/// The first version had no table of what viewers see, the second none of what they teach.
 #[test]
 fn an_older_one_is_brought_up_to_date() {
+    for older in [
+        "DROP TABLE taught; DROP TABLE viewed; PRAGMA user_version = 1",
+        "DROP TABLE taught; PRAGMA user_version = 2",
+    ] {
+        let mut bench = Bench::new(PLENTY);
+        let begin = noon();
+        bench.turn(&[], &[Decision::new(begin, start(1))]);
+        let path = bench.path();
+        let Bench { folder, journal } = bench;
+        drop(journal);
+        let file = rusqlite::Connection::open(&path).unwrap();
+        file.execute_batch(older).unwrap();
+        drop(file);
+        assert!(History::open(&path).is_err());
+        let journal = Journal::open(&path, PLENTY).unwrap();
+        let mut bench = Bench { folder, journal };
+        assert_eq!(bench.history().moves(10).unwrap().len(), 1);
+        bench.journal.views(begin, &views(begin)).unwrap();
+        assert_eq!(viewed(&bench), 1);
+        bench.teach(Some(&taught()));
+        assert_eq!(bench.journal.standing().unwrap().taught.len(), 1);
+    }
+}
+
+/// Five observations of 25 reports in all, in time at a load of 30 %.
+fn taught() -> Taught {
+    let seen = [(false, 5); 5];
+    let bin = serde_json::json!({ "newest_us": noon().0, "seen": seen, "late_since_us": null, "late": false });
+    let taught = serde_json::json!({
+        "budget_ms": 200.0, "bins": { "7": bin }, "knee": [0.72, noon().0], "late_from": null,
+    });
+    serde_json::from_value(taught).unwrap()
+}
+
+#[test]
+fn what_viewers_taught_stands_until_it_is_thrown_away() {
     let mut bench = Bench::new(PLENTY);
-    let begin = noon();
-    bench.turn(&[], &[Decision::new(begin, start(1))]);
-    let path = bench.path();
-    let Bench { folder, journal } = bench;
-    drop(journal);
-    rusqlite::Connection::open(&path)
-        .unwrap()
-        .execute_batch("DROP TABLE viewed; PRAGMA user_version = 1")
+    let stands = |bench: &Bench| bench.journal.standing().unwrap().taught;
+    assert!(stands(&bench).is_empty());
+    bench.teach(Some(&taught()));
+    assert_eq!(stands(&bench), [(host("a"), taught())].into());
+    // However old and large the file gets.
+    bench.journal.thin(noon() + DAY * 500).unwrap();
+    assert_eq!(stands(&bench).len(), 1);
+    bench.teach(None);
+    assert!(stands(&bench).is_empty());
+    let file = rusqlite::Connection::open(bench.path()).unwrap();
+    file.execute("INSERT INTO taught VALUES ('a', '{}')", [])
         .unwrap();
-    assert!(History::open(&path).is_err());
-    let journal = Journal::open(&path, PLENTY).unwrap();
-    let mut bench = Bench { folder, journal };
-    assert_eq!(bench.history().moves(10).unwrap().len(), 1);
-    bench.journal.views(begin, &views(begin)).unwrap();
-    assert_eq!(viewed(&bench), 1);
+    let said = bench.journal.standing().unwrap_err().to_string();
+    assert!(
+        said.contains("what viewers taught of \"a\" does not read"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use clap::Subcommand;
 use control::View;
-use control::view::{Freshness, FunctionView, HostView, MoveView};
-use orchestrator::api::{Explained, FunctionStatus, Status};
+use control::view::{Freshness, FunctionView, MoveView};
+use orchestrator::api::{Explained, FunctionStatus, HostStatus, Status};
 use orchestrator::client::ClientError;
 use orchestrator::explain;
 use orchestrator::journal::history::MoveRecord;
@@ -18,6 +18,13 @@ Examples:
   forestall why text-insertion     # a function: its move, or why it does not move
   forestall why edge-a             # a host: why nothing leaves it
   forestall why 17                 # a move: everything that was decided, with its figures";
+
+const FORGET_KNEE_EXAMPLES: &str = "\
+Examples:
+  forestall hosts                  # which knees were learned, since when
+  forestall forget-knee edge-a     # a line was bad, not the host: its knee is the configured one again
+
+What viewers report from then on is learned from as before.";
 
 const MOVE_EXAMPLES: &str = "\
 Examples:
@@ -92,6 +99,14 @@ pub(crate) enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// Throw away what viewers have taught of a host's knee: the configured one counts again
+    #[command(after_help = FORGET_KNEE_EXAMPLES)]
+    ForgetKnee {
+        /// The host
+        host: HostName,
+        #[command(flatten)]
+        place: Place,
+    },
 }
 
 impl Command {
@@ -115,7 +130,7 @@ impl Command {
             }
             Self::Hosts(place) => {
                 place
-                    .show("/v1/hosts", |list: &Vec<HostView>| hosts(list))
+                    .show("/v1/hosts", |list: &Vec<HostStatus>| hosts(list))
                     .await?;
             }
             Self::Functions(place) => {
@@ -162,6 +177,11 @@ impl Command {
                 place
                     .say(&path, &format!("{host} takes functions again"))
                     .await?;
+            }
+            Self::ForgetKnee { host, place } => {
+                let path = format!("/v1/hosts/{host}/forget-knee");
+                let words = format!("the knee of {host} is the configured one again");
+                place.say(&path, &words).await?;
             }
         }
         Ok(Outcome::Done)
@@ -259,8 +279,9 @@ fn status(status: &Status) -> String {
     text
 }
 
-fn hosts(hosts: &[HostView]) -> String {
-    let rows = hosts.iter().map(|host| {
+fn hosts(hosts: &[HostStatus]) -> String {
+    let rows = hosts.iter().map(|status| {
+        let host = &status.view;
         let evidence = &host.evidence;
         let percent =
             |share: Option<f64>| share.map_or("-".into(), |s| format!("{:.1} %", s * 100.0));
@@ -269,7 +290,7 @@ fn hosts(hosts: &[HostView]) -> String {
             Freshness::Stale => "stale",
             Freshness::Silent => "silent",
         };
-        let knee = evidence.forecast.and_then(|forecast| forecast.knee_at_us);
+        let reaches = evidence.forecast.and_then(|forecast| forecast.knee_at_us);
         let names: Vec<&str> = host.functions.iter().map(VmName::as_str).collect();
         let holding = host
             .holding
@@ -282,7 +303,8 @@ fn hosts(hosts: &[HostView]) -> String {
             evidence
                 .sample_age_ms
                 .map_or("-".into(), |ms| format!("{:.1} s", ms / 1e3)),
-            knee.map_or("-".into(), |at| {
+            knee(status),
+            reaches.map_or("-".into(), |at| {
                 format!("{:+.0} s", at.seconds_after(Timestamp::now()))
             }),
             names.join(" "),
@@ -302,12 +324,33 @@ fn hosts(hosts: &[HostView]) -> String {
             "samples",
             "load",
             "age",
-            "knee in",
+            "knee",
+            "reached in",
             "functions",
             "nothing leaves it, since",
         ],
         rows,
     )
+}
+
+/// A host's knee, and who says so where it is not the configuration.
+fn knee(status: &HostStatus) -> String {
+    let evidence = &status.view.evidence;
+    let knee = evidence.knee.map_or("-".into(), |knee| knee.to_string());
+    let Some(taught) = &status.taught else {
+        return knee;
+    };
+    match (taught.since_us, taught.late_at_any_load_from) {
+        (Some(since), _) => {
+            let minutes = Timestamp::now().since(since).as_secs() / 60;
+            format!(
+                "{knee} (learned {minutes} min ago, {} reports)",
+                taught.reports
+            )
+        }
+        (None, Some(_)) => format!("{knee} (late at any load)"),
+        (None, None) => knee,
+    }
 }
 
 fn functions(functions: &[FunctionStatus]) -> String {

@@ -31,5 +31,6 @@ pub(super) fn site() -> Site {
         view: serde_json::from_value(view).unwrap(),
         sightings: Default::default(),
         views: serde_json::from_value(views).unwrap(),
+        knees: Default::default(),
     }
 }

@@ -27,7 +27,7 @@ const READER: &str = "Bearer reader-0123456789";
 const OPERATOR: &str = "Bearer operator-0123456789";
 const REPORTER: &str = "Bearer reporter-0123456789";
 /// Of which paths and queries are made; `a` is a host, `f` a function.
-const WORDS: [&str; 25] = [
+const WORDS: [&str; 26] = [
     "v1",
     "hosts",
     "a",
@@ -35,6 +35,7 @@ const WORDS: [&str; 25] = [
     "why",
     "drain",
     "undrain",
+    "forget-knee",
     "functions",
     "f",
     "move",

@@ -86,6 +86,7 @@ fn hosts(registry: &mut Registry, site: &Site) {
     let age = Family::<Host, Number>::default();
     let forecast = Family::<Host, Number>::default();
     let slope = Family::<Host, Number>::default();
+    let knee = Family::<Host, Number>::default();
     let state = Family::<HostState, Number>::default();
     for view in &site.view.hosts {
         let host = Host {
@@ -99,6 +100,7 @@ fn hosts(registry: &mut Registry, site: &Site) {
         };
         let evidence = &view.evidence;
         set(&load, evidence.utilization.map(|load| load.share()));
+        set(&knee, evidence.knee.map(|knee| knee.share()));
         set(&age, evidence.sample_age_ms.map(|ms| ms / 1e3));
         set(&forecast, evidence.forecast.map(|forecast| forecast.level));
         set(
@@ -137,6 +139,11 @@ fn hosts(registry: &mut Registry, site: &Site) {
         "host_forecast_slope",
         "Change of the load in a second, where a trend is believed",
         slope,
+    );
+    registry.register(
+        "host_knee",
+        "Load from which pictures come late, as configured or as viewers have taught, 0 to 1",
+        knee,
     );
     registry.register(
         "host_state",

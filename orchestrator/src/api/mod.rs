@@ -38,7 +38,7 @@ use guard::Guard;
 
 pub use access::{Access, AccessError};
 pub use listen::{Listen, ListenError, Places};
-pub use routes::{Explained, FunctionStatus, Recommended, Status};
+pub use routes::{Explained, FunctionStatus, HostStatus, Recommended, Status};
 pub use settings::{Api, ApiSettingsError, NoTokenSettings, Right, TlsSettings, TokenSettings};
 
 /// Why nobody can be answered.

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::explain;
 use crate::journal::JournalError;
 use crate::journal::history::{History, Load, MoveRecord};
+use crate::knees::KneeStatus;
 use crate::reports::{NotTaken, Viewed};
 use crate::run::{Request, Site};
 use crate::survey::Seen;
@@ -101,6 +102,16 @@ pub struct FunctionStatus {
     pub viewed: Option<Viewed>,
 }
 
+/// A host, and what its viewers have taught.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HostStatus {
+    /// What the controller knows.
+    #[serde(flatten)]
+    pub view: HostView,
+    /// Of its knee; `null` where no viewer has said anything that teaches.
+    pub taught: Option<KneeStatus>,
+}
+
 /// Why something is as it is, in plain words, with the decisions that say so.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Explained {
@@ -169,6 +180,7 @@ pub(super) fn router(journal: PathBuf, requests: mpsc::Sender<Request>) -> Route
         .route("/v1/hosts/{host}/why", get(why_host))
         .route("/v1/hosts/{host}/drain", post(drain))
         .route("/v1/hosts/{host}/undrain", post(undrain))
+        .route("/v1/hosts/{host}/forget-knee", post(forget_knee))
         .route("/v1/functions", get(functions))
         .route("/v1/functions/{vm}/why", get(why_function))
         .route("/v1/functions/{vm}/move", post(order))
@@ -212,7 +224,7 @@ impl Context {
         name: &str,
         input: impl FnOnce(HostName) -> Input,
     ) -> Answer<Vec<Decision>> {
-        let host = self.host(name).await?.host;
+        let host = self.host(name).await?.view.host;
         self.tell(input(host)).await.map(Json)
     }
 
@@ -224,7 +236,7 @@ impl Context {
         input: impl FnOnce(VmName, HostName) -> Input,
     ) -> Answer<MoveView> {
         let vm = self.function(name).await?.vm;
-        let target = self.host(wanted.target.as_str()).await?.host;
+        let target = self.host(wanted.target.as_str()).await?.view.host;
         let decisions = self.tell(input(vm.clone(), target)).await?;
         begun(&vm, decisions)
     }
@@ -239,11 +251,19 @@ impl Context {
         Ok(reading.await.map_err(|_| Refusal::Ending)??)
     }
 
-    async fn host(&self, name: &str) -> Result<HostView, Refusal> {
-        let site = self.site().await?;
-        let mut hosts = site.view.hosts.into_iter();
+    async fn hosts(&self) -> Result<impl Iterator<Item = HostStatus>, Refusal> {
+        let mut site = self.site().await?;
+        let hosts = site.view.hosts.into_iter();
+        Ok(hosts.map(move |view| HostStatus {
+            taught: site.knees.remove(&view.host),
+            view,
+        }))
+    }
+
+    async fn host(&self, name: &str) -> Result<HostStatus, Refusal> {
+        let mut hosts = self.hosts().await?;
         hosts
-            .find(|host| host.host.as_str() == name)
+            .find(|host| host.view.host.as_str() == name)
             .ok_or_else(|| Refusal::Unknown(format!("host {name}")))
     }
 
@@ -292,27 +312,34 @@ async fn status(State(context): State<Context>) -> Answer<Status> {
     }))
 }
 
-/// All there is to see, and why nothing leaves each host in words.
+/// All there is to see, and in words why nothing leaves each host, and what viewers have taught of its knee.
 #[derive(Serialize)]
 struct WholeSite {
     #[serde(flatten)]
     site: Site,
     why: BTreeMap<HostName, String>,
+    taught: BTreeMap<HostName, String>,
 }
 
 async fn whole_site(State(context): State<Context>) -> Answer<WholeSite> {
     let site = context.site().await?;
+    let taught = site.view.hosts.iter().filter_map(|host| {
+        let (name, status) = (&host.host, site.knees.get(&host.host)?);
+        let words = explain::of_knee(site.view.at_us, name, &host.evidence, status)?;
+        Some((name.clone(), words))
+    });
+    let taught = taught.collect();
     let holding = site.view.hosts.iter();
     let why = holding.filter_map(|host| {
         let reason = host.holding.as_ref()?;
         Some((host.host.clone(), explain::of_hold(reason)))
     });
     let why = why.collect();
-    Ok(Json(WholeSite { site, why }))
+    Ok(Json(WholeSite { site, why, taught }))
 }
 
-async fn hosts(State(context): State<Context>) -> Answer<Vec<HostView>> {
-    Ok(Json(context.site().await?.view.hosts))
+async fn hosts(State(context): State<Context>) -> Answer<Vec<HostStatus>> {
+    Ok(Json(context.hosts().await?.collect()))
 }
 
 async fn functions(State(context): State<Context>) -> Answer<Vec<FunctionStatus>> {
@@ -387,7 +414,8 @@ async fn why_function(
     }
 }
 
-async fn explain_host(context: &Context, host: HostView) -> Answer<Explained> {
+async fn explain_host(context: &Context, host: HostStatus) -> Answer<Explained> {
+    let HostStatus { view: host, taught } = host;
     let name = host.host.clone();
     let read = move |history: &History| history.of_host(&name, HOLDS);
     let decisions = context.history(read).await?;
@@ -397,6 +425,8 @@ async fn explain_host(context: &Context, host: HostView) -> Answer<Explained> {
         |reason| format!("nothing leaves {}: {}", host.host, explain::of_hold(reason)),
     );
     let mut lines = vec![why, explain::of_evidence(now, &host.evidence)];
+    let knee = |taught| explain::of_knee(now, &host.host, &host.evidence, &taught);
+    lines.extend(taught.and_then(knee));
     if !decisions.is_empty() {
         lines.push("Before that, newest first:".into());
     }
@@ -421,7 +451,7 @@ async fn load(
     Path(name): Path<String>,
     Query(query): Query<LoadQuery>,
 ) -> Answer<Vec<Load>> {
-    let host = context.host(&name).await?.host;
+    let host = context.host(&name).await?.view.host;
     let ago = Duration::try_from_secs_f64(query.since_s.unwrap_or(LOAD_S));
     let ago =
         ago.map_err(|_| Refusal::Wrong("since_s is a number of seconds, 0 or more".into()))?;
@@ -512,6 +542,16 @@ async fn undrain(
     Json(Nothing {}): Json<Nothing>,
 ) -> Answer<Vec<Decision>> {
     context.of_host(&name, |host| Input::Undrain { host }).await
+}
+
+async fn forget_knee(
+    State(context): State<Context>,
+    Path(name): Path<String>,
+    Json(Nothing {}): Json<Nothing>,
+) -> Answer<Vec<Decision>> {
+    let knee = None;
+    let input = |host| Input::Knee { host, knee };
+    context.of_host(&name, input).await
 }
 
 async fn arm(

@@ -41,6 +41,7 @@ pub(super) fn measure(hosts: &[HostName]) -> Result<Writing, BenchError> {
             decisions: &[],
             known: &[],
             learned: &[],
+            taught: &[],
         })?;
     }
     let records_per_s = written as f64 / begun.elapsed().as_secs_f64();
@@ -66,6 +67,7 @@ fn synced(journal: &mut Journal) -> Result<Spread, BenchError> {
             decisions: &[decision],
             known: &[],
             learned: &[],
+            taught: &[],
         })?;
         took.push(at.elapsed());
     }

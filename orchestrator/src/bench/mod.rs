@@ -245,6 +245,7 @@ fn config(journal: PathBuf, control: Settings) -> Config {
         journal,
         journal_mib_max: None,
         recording: None,
+        budget_ms: None,
         api: None,
         alarms: None,
         snmp: None,

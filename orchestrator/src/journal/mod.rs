@@ -17,9 +17,10 @@ use std::path::{Path, PathBuf};
 
 use control::{Input, Settings};
 use nix::fcntl::{Flock, FlockArg};
-use record::{Decision, Event, Sample, Timestamp, VmName};
+use record::{Decision, Event, HostName, Sample, Timestamp, VmName};
 use rusqlite::{Connection, Transaction, params};
 
+use crate::knees::Taught;
 use crate::recording::MoveFact;
 use crate::reports::Views;
 
@@ -101,6 +102,8 @@ pub struct Turn<'a> {
     pub known: &'a [Input],
     /// What it taught of functions.
     pub learned: &'a [(VmName, Learned)],
+    /// What viewers have taught of hosts, where that has changed; `None` where nothing is known any more.
+    pub taught: &'a [(HostName, Option<Taught>)],
 }
 
 impl Journal {
@@ -181,6 +184,9 @@ impl Journal {
             }
             for (vm, learned) in turn.learned {
                 standing::keep_learned(transaction, vm, learned)?;
+            }
+            for (host, taught) in turn.taught {
+                standing::keep_taught(transaction, host, taught.as_ref())?;
             }
             Ok(())
         })

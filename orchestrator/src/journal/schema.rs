@@ -9,7 +9,7 @@ use super::JournalError;
 
 /// Steps from one version to the next, in order: a file of version n has had the first n of them. A step that was released is
 /// never changed; a new one is added at the end.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "CREATE TABLE run (id INTEGER PRIMARY KEY, begun_us INTEGER NOT NULL, settings TEXT NOT NULL) STRICT;
      CREATE TABLE host (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
      CREATE TABLE sample (id INTEGER PRIMARY KEY, host INTEGER NOT NULL, heard_us INTEGER NOT NULL,
@@ -30,6 +30,7 @@ const STEPS: [&str; 2] = [
          PRIMARY KEY (kind, name)) STRICT, WITHOUT ROWID;",
     "CREATE TABLE viewed (id INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, vm TEXT NOT NULL, json TEXT NOT NULL) STRICT;
      CREATE INDEX viewed_by_time ON viewed (at_us);",
+    "CREATE TABLE taught (host TEXT PRIMARY KEY, json TEXT NOT NULL) STRICT, WITHOUT ROWID;",
 ];
 
 /// Version of a file that has had all steps.

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{JournalError, unreadable};
+use crate::knees::Taught;
 
 /// Kinds of rows.
 const MOVE: &str = "move";
@@ -56,6 +57,8 @@ pub struct Standing {
     pub disarmed: bool,
     /// What was learned of functions.
     pub learned: BTreeMap<VmName, Learned>,
+    /// What viewers have taught of hosts.
+    pub taught: BTreeMap<HostName, Taught>,
 }
 
 impl Standing {
@@ -80,7 +83,11 @@ impl Standing {
 pub(super) const fn keeps(input: &Input) -> bool {
     matches!(
         input,
-        Input::Drain { .. } | Input::Undrain { .. } | Input::Disarm | Input::Arm
+        Input::Drain { .. }
+            | Input::Undrain { .. }
+            | Input::Disarm
+            | Input::Arm
+            | Input::Knee { .. }
     )
 }
 
@@ -131,17 +138,36 @@ pub(super) fn keep_learned(
     put(transaction, LEARNED, vm.as_str(), learned)
 }
 
+/// In a table of its own: it is written as often as samples come.
+pub(super) fn keep_taught(
+    transaction: &Transaction<'_>,
+    host: &HostName,
+    taught: Option<&Taught>,
+) -> rusqlite::Result<()> {
+    let Some(taught) = taught else {
+        let mut delete = transaction.prepare_cached("DELETE FROM taught WHERE host = ?1")?;
+        return delete.execute([host.as_str()]).map(drop);
+    };
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO taught (host, json) VALUES (?1, ?2)")?
+        .execute(params![host.as_str(), json(taught)?])
+        .map(drop)
+}
+
+fn json(value: &impl Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(value)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
 fn put(
     transaction: &Transaction<'_>,
     kind: &str,
     name: &str,
     value: &impl Serialize,
 ) -> rusqlite::Result<()> {
-    let json = serde_json::to_string(value)
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     transaction
         .prepare_cached("INSERT OR REPLACE INTO standing (kind, name, json) VALUES (?1, ?2, ?3)")?
-        .execute(params![kind, name, json])
+        .execute(params![kind, name, json(value)?])
         .map(drop)
 }
 
@@ -154,10 +180,11 @@ fn remove(transaction: &Transaction<'_>, kind: &str, name: &str) -> rusqlite::Re
 
 pub(super) fn read(connection: &Connection, path: &Path) -> Result<Standing, JournalError> {
     let mut standing = Standing::default();
-    for (kind, name, json) in rows(connection).map_err(|source| JournalError::Database {
+    let database = |source| JournalError::Database {
         path: path.to_owned(),
         source,
-    })? {
+    };
+    for (kind, name, json) in rows(connection).map_err(database)? {
         let what = format!("what stands of {kind} {name:?}");
         let wrong = |why: &dyn std::fmt::Display| unreadable(path, &what, why);
         match kind.as_str() {
@@ -179,7 +206,20 @@ pub(super) fn read(connection: &Connection, path: &Path) -> Result<Standing, Jou
             _ => return Err(wrong(&"this program knows no such kind")),
         }
     }
+    for (name, json) in rows_of_taught(connection).map_err(database)? {
+        let what = format!("what viewers taught of {name:?}");
+        let wrong = |why: &dyn std::fmt::Display| unreadable(path, &what, why);
+        let host = HostName::new(&name).map_err(|error| wrong(&error))?;
+        standing.taught.insert(host, value(&json, wrong)?);
+    }
     Ok(standing)
+}
+
+fn rows_of_taught(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
+    connection
+        .prepare("SELECT host, json FROM taught")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
 }
 
 fn rows(connection: &Connection) -> rusqlite::Result<Vec<(String, String, String)>> {

@@ -117,6 +117,8 @@ async function card(host, site) {
     chips.append(element("li", { class: "moving" }, `${move.vm} is coming: ${move.stage}`));
   }
   article.append(chips);
+  const taught = site.taught[host.host];
+  if (taught) article.append(element("p", { class: "taught" }, taught));
   const why = site.why[host.host];
   article.append(element("p", { class: "why" }, why ? `Nothing leaves: ${why}.` : "A function is leaving."));
   return article;
