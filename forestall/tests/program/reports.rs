@@ -2,7 +2,8 @@
 
 use std::process::Stdio;
 
-use crate::common::site::{FAST, FUNCTION, HOSTS, REPORTER, Site};
+use crate::common::exporters::Exporters;
+use crate::common::site::{FAST, FUNCTION, HOSTS, READER, REPORTER, Site};
 use crate::common::{Running, forestall, free_udp_port};
 use control::Trust;
 use serde_json::{Value, json};
@@ -37,7 +38,7 @@ fn reported(site: &Site, report: &Value) -> (u16, Value) {
     let mut answer = agent
         .post(format!("{}/v1/reports", site.url()))
         .header("authorization", format!("Bearer {REPORTER}"))
-        .content_type("application/json")
+        .content_type("application/json; charset=utf-8")
         .send(report.to_string())
         .unwrap();
     let value = answer.body_mut().read_json().unwrap();
@@ -71,6 +72,159 @@ fn what_a_viewer_says_is_seen() {
             "{words}: {refusal}"
         );
     }
+}
+
+/// Where the function is, and where it may go.
+const SOURCE: &str = HOSTS[1];
+const TARGET: &str = HOSTS[0];
+
+/// A site whose configured knee is 95 %, which nothing comes near to; the orchestrator moves by itself.
+fn site_with_loads(source: f64) -> (Site, Exporters) {
+    let mut site = Site::new(SOURCE, FAST, Trust::Automatic);
+    site.listen_on_loopback_with_tokens();
+    let exporters = site.measure_by_exporters([0.1, source]);
+    site.record_into(Some(site.folder.path()));
+    site.start_and_hear();
+    site.wait_for("the function", |site| site.where_is() == SOURCE);
+    (site, exporters)
+}
+
+/// Two viewers report what they see until something is so.
+fn see(site: &Site, age_ms: f64, what: &str, mut is_so: impl FnMut(&Site) -> bool) {
+    site.wait_for(what, |site| {
+        for viewer in ["anna", "bert"] {
+            let report = with(|report| {
+                report["viewer"] = json!(viewer);
+                report["span_ms"] = json!(100.0);
+                let age = json!({ "median": age_ms, "p95": age_ms, "max": age_ms });
+                report["picture_age_ms"] = age;
+            });
+            assert_eq!(reported(site, &report).0, 200);
+        }
+        is_so(site)
+    });
+}
+
+/// How often pictures from the source were seen to be late, or in time.
+fn observed(site: &Site, late: bool) -> usize {
+    let journal = rusqlite::Connection::open(site.journal()).unwrap();
+    let found = journal.query_row("SELECT json FROM taught WHERE host = ?1", [SOURCE], |row| {
+        row.get::<_, String>(0)
+    });
+    let taught: Value = match found {
+        Ok(json) => serde_json::from_str(&json).unwrap(),
+        Err(rusqlite::Error::QueryReturnedNoRows) => return 0,
+        Err(error) => panic!("{error}"),
+    };
+    let bins = taught["bins"].as_object().unwrap().values();
+    let seen = bins.flat_map(|bin| bin["seen"].as_array().unwrap());
+    seen.filter(|seen| seen[0] == late).count()
+}
+
+fn source(site: &Site) -> Value {
+    let hosts = site.ask("hosts");
+    let mut hosts = hosts.as_array().unwrap().iter();
+    hosts.find(|host| host["host"] == SOURCE).unwrap().clone()
+}
+
+#[test]
+fn late_pictures_at_a_load_that_was_called_harmless_move_the_function() {
+    let (mut site, exporters) = site_with_loads(0.45);
+    see(&site, 60.0, "in time", |site| observed(site, false) >= 6);
+    assert_eq!(source(&site)["knee"], 0.95);
+    exporters.set_load(1, 0.75);
+    see(&site, 300.0, "the move", |site| site.where_is() == TARGET);
+    assert_eq!(site.runners(), [TARGET]);
+    site.wait_for("the verdict", |site| {
+        site.ask("moves")[0]["verdict"] == "moved"
+    });
+    assert_eq!(site.ask("moves")[0]["cause"], "load");
+    let why = site.words("why 1");
+    assert!(
+        why.contains("(knee 72.0 %, as its viewers taught; configured: 95.0 %)"),
+        "{why}"
+    );
+    let log = site.log();
+    assert!(
+        log.contains("the knee of edge-user is 72.0 % from now on"),
+        "{log}"
+    );
+    let metrics = ureq::get(format!("{}/metrics", site.url()))
+        .header("authorization", format!("Bearer {READER}"))
+        .call()
+        .unwrap()
+        .body_mut()
+        .read_to_string()
+        .unwrap();
+    assert!(
+        metrics.contains("forestall_host_knee{host=\"edge-user\"} 0.72"),
+        "{metrics}"
+    );
+    // What was recorded decides the same once more.
+    site.end();
+    let replayed = site.say(&format!("sim replay {}", site.folder.path().display()));
+    let said = String::from_utf8(replayed.stdout).unwrap();
+    assert!(replayed.status.success(), "{said}");
+    site.record_into(None);
+    // A restart goes on with it, a person may throw it away, and then it is gone.
+    site.start();
+    let host = source(&site);
+    assert_eq!(
+        (&host["knee"], &host["knee_configured"]),
+        (&json!(0.72), &json!(0.95))
+    );
+    assert!(host["taught"]["since_us"].is_u64() && host["taught"]["reports"].as_u64() > Some(10));
+    assert!(site.words("hosts").contains("72.0 % (learned "));
+    let why = site.words("why edge-user");
+    assert!(
+        why.contains("The knee of edge-user is 72.0 % since "),
+        "{why}"
+    );
+    assert!(
+        why.contains("reports of viewers said; configured: 95.0 %"),
+        "{why}"
+    );
+    site.words("forget-knee edge-user");
+    site.kill();
+    site.start();
+    let host = source(&site);
+    assert_eq!(
+        (&host["knee"], &host["taught"]),
+        (&json!(0.95), &Value::Null)
+    );
+    let refusal = site.refusal("forget-knee nowhere");
+    assert!(refusal.contains("there is no host nowhere"), "{refusal}");
+}
+
+#[test]
+fn pictures_that_are_late_at_any_load_move_nothing() {
+    let (site, exporters) = site_with_loads(0.45);
+    see(&site, 300.0, "late at the lower load", |site| {
+        source(site)["taught"]["late_at_any_load_from"] == 0.44
+    });
+    let before = observed(&site, true);
+    exporters.set_load(1, 0.75);
+    // Longer than would make a rule of it.
+    see(&site, 300.0, "late at the higher load", |site| {
+        observed(site, true) >= before + 15
+    });
+    assert_eq!(site.ask("moves"), json!([]));
+    assert_eq!(site.runners(), [SOURCE]);
+    let host = source(&site);
+    assert_eq!(
+        (&host["knee"], &host["taught"]["late_at_any_load_from"]),
+        (&json!(0.95), &json!(0.44))
+    );
+    assert!(site.words("hosts").contains("95.0 % (late at any load)"));
+    let why = site.words(&format!("why {FUNCTION}"));
+    for words in [
+        "by the forecast there is time still",
+        "too late from a load of 44.0 % on, and never saw them in time at a lower one",
+        "that is not put down to its load",
+    ] {
+        assert!(why.contains(words), "{words}: {why}");
+    }
+    assert!(site.log().contains("teaches no knee"));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 pub(crate) mod browser;
 pub(crate) mod display;
+pub(crate) mod exporters;
 pub(crate) mod guest;
 pub(crate) mod libvirtd;
 pub(crate) mod machines;

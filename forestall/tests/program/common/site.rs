@@ -16,6 +16,7 @@ use orchestrator::snmp::{Access, Secret};
 use scenario::{PolicyName, Scenario};
 use serde_json::{Value, json};
 
+use super::exporters::Exporters;
 use super::machines::{Machines, Qemus};
 use super::{free_tcp_port, wait_for, wait_or};
 
@@ -89,6 +90,7 @@ impl Site {
         let config = json!({
             "schema": orchestrator::config::SCHEMA,
             "journal": self.journal(),
+            "budget_ms": scenario.budget_ms,
             "api": { "listen": self.api },
             "snmp": {
                 "version": "v2c", "community": { "env": "FORESTALL_TEST_COMMUNITY" }, "poll_ms": 200,
@@ -125,6 +127,29 @@ impl Site {
         let mut config: toml::Table = fs::read_to_string(self.config()).unwrap().parse().unwrap();
         config["control"]["functions"][0]["migration_ms"] = ms.into();
         fs::write(self.config(), config.to_string()).unwrap();
+    }
+
+    /// Has the next orchestrator record all that comes in, for a replay. A recording is of one: the one after it may not find it.
+    pub(crate) fn record_into(&self, folder: Option<&Path>) {
+        let mut config: toml::Table = fs::read_to_string(self.config()).unwrap().parse().unwrap();
+        match folder {
+            Some(folder) => config.insert("recording".into(), folder.to_str().unwrap().into()),
+            None => config.remove("recording"),
+        };
+        fs::write(self.config(), config.to_string()).unwrap();
+    }
+
+    /// Has the next orchestrator read the load of both hosts from exporters, which say what a test wants.
+    pub(crate) fn measure_by_exporters(&self, loads: [f64; 2]) -> Exporters {
+        let exporters = Exporters::start(loads);
+        let mut config: toml::Table = fs::read_to_string(self.config()).unwrap().parse().unwrap();
+        config.remove("snmp");
+        let urls = [0, 1].map(|host| (HOSTS[host].to_owned(), exporters.url(host).into()));
+        let section =
+            json!({ "poll_ms": 1000, "exporters": Value::Object(urls.into_iter().collect()) });
+        config.insert("prometheus".into(), toml::Value::try_from(section).unwrap());
+        fs::write(self.config(), config.to_string()).unwrap();
+        exporters
     }
 
     /// Has the next orchestrator keep its journal elsewhere.
@@ -249,6 +274,14 @@ impl Site {
     pub(crate) fn kill(&mut self) {
         let mut orchestrator = self.orchestrator.take().unwrap();
         orchestrator.kill().unwrap();
+        orchestrator.wait().unwrap();
+    }
+
+    /// Tells it to end, and waits until it has.
+    pub(crate) fn end(&mut self) {
+        let mut orchestrator = self.orchestrator.take().unwrap();
+        let pid = nix::unistd::Pid::from_raw(orchestrator.id() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
         orchestrator.wait().unwrap();
     }
 
