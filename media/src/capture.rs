@@ -92,7 +92,11 @@ pub fn run(config: &CaptureConfig, stop: &AtomicBool) -> Result<Totals, MediaErr
     let mut frame = 0;
     while !stop.load(Ordering::Relaxed) {
         match pace.next(Instant::now()) {
-            Next::Wait(time) => thread::sleep(time.min(SLEEP_MAX)),
+            Next::Wait(time) => {
+                if !camera.prepare(Timestamp::now() + time) {
+                    thread::sleep(time.min(SLEEP_MAX));
+                }
+            }
             Next::Take { missed } => {
                 meter.totals.frames_dropped += missed;
                 meter.totals.frames_in += 1;

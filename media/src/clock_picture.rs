@@ -23,6 +23,8 @@ pub struct ClockPicture {
     picture: Picture,
     clock: HashMap<char, Tile>,
     number: HashMap<char, Tile>,
+    /// The scene of the next picture is drawn.
+    is_prepared: bool,
 }
 
 impl ClockPicture {
@@ -39,7 +41,21 @@ impl ClockPicture {
             picture,
             clock: characters(font, wide),
             number: characters(font, narrow),
+            is_prepared: false,
         })
+    }
+
+    /// Draws what will be before the camera at `at`, if that is not done; whether it was to do. A real camera has its picture when it
+    /// takes it: the time that this one needs for drawing is no part of the delay, so it is spent before.
+    pub fn prepare(&mut self, at: Timestamp) -> bool {
+        if self.is_prepared {
+            return false;
+        }
+        // Repeats after an hour, so that the single-precision scene stays smooth.
+        let seconds = (at.as_micros() % 3_600_000_000) as f32 / 1e6;
+        scene::draw(&mut self.picture, seconds);
+        self.is_prepared = true;
+        true
     }
 
     /// Takes the picture numbered `frame` at `captured`.
@@ -47,11 +63,8 @@ impl ClockPicture {
     /// # Errors
     /// The picture is too small for the code strip.
     pub fn take(&mut self, captured: Timestamp, frame: u32) -> Result<&mut Picture, MediaError> {
-        // Repeats after an hour, so that the single-precision scene stays smooth.
-        scene::draw(
-            &mut self.picture,
-            (captured.as_micros() % 3_600_000_000) as f32 / 1e6,
-        );
+        self.prepare(captured);
+        self.is_prepared = false;
         let top = (self.picture.height() as f32 * CLOCK_TOP) as usize;
         let below = draw_line(&mut self.picture, &self.clock, &clock_text(captured), top);
         draw_line(

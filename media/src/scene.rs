@@ -14,6 +14,9 @@ pub(crate) fn draw(picture: &mut Picture, seconds: f32) {
     for index in 0..3 {
         let shrink = if index == 0 { 1.0 } else { 2.0 };
         let plane = picture.plane_mut(index);
+        let ridges: Vec<f32> = (0..plane.width)
+            .map(|x| ridge(x as f32 * shrink / width, seconds * 0.15))
+            .collect();
         for (y, row) in plane
             .data
             .chunks_mut(plane.stride)
@@ -21,8 +24,8 @@ pub(crate) fn draw(picture: &mut Picture, seconds: f32) {
             .enumerate()
         {
             let line = Line::at(y as f32 * shrink / height, width, seconds);
-            for (x, pixel) in row[..plane.width].iter_mut().enumerate() {
-                *pixel = line.pixel(x as f32 * shrink, index);
+            for (x, (pixel, ridge)) in row.iter_mut().zip(&ridges).enumerate() {
+                *pixel = line.pixel(x as f32 * shrink, *ridge, index);
             }
         }
         draw_ball(picture, index, seconds);
@@ -33,8 +36,6 @@ pub(crate) fn draw(picture: &mut Picture, seconds: f32) {
 enum Line {
     Sky {
         down: f32,
-        drift: f32,
-        width: f32,
     },
     Floor {
         tile: f32,
@@ -50,8 +51,6 @@ impl Line {
         if down < HORIZON {
             return Self::Sky {
                 down: down / HORIZON,
-                drift: seconds * 0.15,
-                width,
             };
         }
         // A floor seen in perspective: distance grows with 1 / (row below the horizon).
@@ -66,12 +65,9 @@ impl Line {
         }
     }
 
-    fn pixel(&self, x: f32, plane: usize) -> u8 {
+    fn pixel(&self, x: f32, ridge: f32, plane: usize) -> u8 {
         match *self {
-            Self::Sky { down, drift, width } => {
-                let ridge = 0.72
-                    + 0.12 * (x / width * 9.0 + drift).sin()
-                    + 0.05 * (x / width * 31.0 + 2.0 * drift).sin();
+            Self::Sky { down } => {
                 let is_hill = down > ridge;
                 match (plane, is_hill) {
                     (0, false) => (150.0 + 60.0 * down) as u8,
@@ -109,6 +105,11 @@ impl Line {
             }
         }
     }
+}
+
+/// How far down the sky the hills begin, by how far to the right.
+fn ridge(across: f32, drift: f32) -> f32 {
+    0.72 + 0.12 * (across * 9.0 + drift).sin() + 0.05 * (across * 31.0 + 2.0 * drift).sin()
 }
 
 /// The roughness of the floor: -14 to 14, fixed to the place.
