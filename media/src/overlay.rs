@@ -63,8 +63,8 @@ pub struct OverlayConfig {
 /// Draws over pictures until `stop` is set or the time is up. Damaged pictures are drawn over and sent as they are.
 ///
 /// # Errors
-/// The font, a glyph, an image or an identity file is missing, there is no socket or codec, the video is coded with something else, the encoder refuses a picture, or a server
-/// the stream.
+/// The font, a glyph, an image or an identity file is missing, there is no socket or codec, the video is coded with something else, the
+/// encoder refuses a picture, or a server the stream.
 pub fn run(config: &OverlayConfig, stop: &AtomicBool) -> Result<Totals, MediaError> {
     let mut stage = Stage::open(config)?;
     let _control = match &config.control {
