@@ -366,7 +366,10 @@ fn setting(
         chain: match video.chain {
             Chain::Forestall => "forestall capture, overlay (in the virtual machine), play".into(),
             Chain::Ffmpeg => {
-                "ffmpeg processes, as in the thesis; Forestall draws and reads the clock".into()
+                "ffmpeg processes with all that is known to lower their delay; Forestall draws and reads the clock".into()
+            }
+            Chain::FfmpegPlain => {
+                "ffmpeg processes, plain, as in the thesis; Forestall draws and reads the clock".into()
             }
         },
         video: format!(

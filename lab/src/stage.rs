@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use media::ffmpeg::Ffmpeg;
 use record::raw::FrameRow;
 use record::{HostName, Timestamp};
 use scenario::{Chain, LabScenario, Role};
@@ -14,8 +15,8 @@ use crate::network::netns;
 use crate::process::{Place, Process, tail};
 use crate::vm::{FUNCTION_PORT, PLAYER_PORT};
 
-/// The first picture is on the screen within this.
-const FIRST_PICTURE_WITHIN: Duration = Duration::from_secs(20);
+/// The first picture is on the screen within this: plain FFmpeg looks at 5 s of each input before it begins, and there are two.
+const FIRST_PICTURE_WITHIN: Duration = Duration::from_secs(60);
 /// Enough of the end of `frames.csv` to hold a whole row.
 const ROW_BYTES_MAX: u64 = 512;
 
@@ -33,6 +34,15 @@ fn host_of(scenario: &LabScenario, role: Role) -> Result<(&HostName, &scenario::
         .hosts_of(role)
         .next()
         .ok_or_else(|| LabError::Missing(format!("the scenario has no host of role {role:?}")))
+}
+
+/// What FFmpeg's programs are told, where the chain is theirs.
+pub(crate) const fn ffmpeg(chain: Chain) -> Option<&'static Ffmpeg> {
+    match chain {
+        Chain::Forestall => None,
+        Chain::Ffmpeg => Some(&Ffmpeg::TUNED),
+        Chain::FfmpegPlain => Some(&Ffmpeg::PLAIN),
+    }
 }
 
 fn own() -> String {
@@ -67,9 +77,7 @@ impl Player {
             text(&folder.join("packets.csv")),
         ]);
         argv.extend(["--png".into(), text(&folder.join("last-picture.png"))]);
-        if scenario.video.chain == Chain::Ffmpeg {
-            let command = "ffmpeg -nostdin -loglevel error -threads 1 -fflags nobuffer -flags low_delay -probesize 32768 \
-                           -analyzeduration 200000 -f mpegts -i - -vsync passthrough -f rawvideo -pix_fmt yuv420p -";
+        if let Some(ffmpeg) = ffmpeg(scenario.video.chain) {
             let (width, height) = (
                 scenario.video.width.to_string(),
                 scenario.video.height.to_string(),
@@ -77,7 +85,7 @@ impl Player {
             argv.extend(
                 [
                     "--decoder-command",
-                    command,
+                    &ffmpeg.decoder(),
                     "--width",
                     &width,
                     "--height",
@@ -174,17 +182,18 @@ impl Camera {
         let (width, height, fps, gop) = (video.width, video.height, video.fps, video.gop);
         let rate = format!("{}k", video.bitrate_kbps);
         let mut argv = vec![own(), "capture".into()];
-        match video.chain {
-            Chain::Forestall => {
+        match ffmpeg(video.chain) {
+            None => {
                 argv.push(format!("udp://{to}:{FUNCTION_PORT}"));
                 argv.extend(["--bitrate".into(), rate, "--gop".into(), gop.to_string()]);
             }
-            Chain::Ffmpeg => argv.extend([
+            Some(Ffmpeg { encode, output, .. }) => argv.extend([
                 "--encoder-command".into(),
                 format!(
-                    "ffmpeg -nostdin -loglevel error -probesize 32 -analyzeduration 0 -fflags nobuffer -f rawvideo -pix_fmt yuv420p \
-                     -s {width}x{height} -r {fps} -i - -c:v mpeg2video -threads 1 -flags low_delay -b:v {rate} -g {gop} -bf 0 \
-                     -muxdelay 0 -muxpreload 0 -f mpegts -flush_packets 1 udp://{to}:{FUNCTION_PORT}?pkt_size=1316"
+                    "ffmpeg {quiet} {raw} -s {width}x{height} -r {fps} -i - -c:v mpeg2video {encode} -b:v {rate} -g {gop} \
+                     {output} -f mpegts udp://{to}:{FUNCTION_PORT}?pkt_size=1316",
+                    quiet = Ffmpeg::QUIET,
+                    raw = Ffmpeg::RAW_INPUT,
                 ),
             ]),
         }

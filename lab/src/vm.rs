@@ -6,14 +6,16 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use drivers::qemu::{QemuConfig, QemuEnd};
+use media::ffmpeg::Ffmpeg;
 use record::HostName;
-use scenario::{Chain, LabScenario, Role};
+use scenario::{LabScenario, Role};
 
 use crate::check::Accelerator;
 use crate::error::{LabError, unless_interrupted};
 use crate::guest::Guest;
 use crate::network::{TAP, netns};
 use crate::process::{Place, tail};
+use crate::stage::ffmpeg;
 
 /// Port of the monitor on the management network.
 const MONITOR_PORT: u16 = 4460;
@@ -166,22 +168,25 @@ impl Machine {
     fn function_command(&self, player: std::net::Ipv4Addr) -> String {
         let (video, text) = (&self.scenario.video, &self.scenario.function.text);
         let (bitrate, gop) = (video.bitrate_kbps, video.gop);
-        match video.chain {
-            Chain::Forestall => format!(
+        match ffmpeg(video.chain) {
+            None => format!(
                 "exec /bin/forestall overlay udp://0.0.0.0:{FUNCTION_PORT} udp://{player}:{PLAYER_PORT} \
                  --bitrate {bitrate}k --text {} --boot-id-file /proc/sys/kernel/random/boot_id \
                  --runner-file /sys/firmware/qemu_fw_cfg/by_name/opt/forestall/runner/raw",
                 shell_quoted(text)
             ),
-            // As in the thesis: decode, drawtext, encode; probing bounded, since it would hold the first 5 s.
-            Chain::Ffmpeg => format!(
-                "exec /usr/bin/ffmpeg -nostdin -nostats -loglevel error -threads 1 -fflags nobuffer -flags low_delay \
-                 -probesize 32768 -analyzeduration 500000 -f mpegts \
-                 -i 'udp://0.0.0.0:{FUNCTION_PORT}?fifo_size=4096&overrun_nonfatal=1' \
+            // As in the thesis: decode, drawtext, encode.
+            Some(Ffmpeg {
+                input,
+                encode,
+                output,
+                ..
+            }) => format!(
+                "exec /usr/bin/ffmpeg {quiet} {input} -f mpegts -i 'udp://0.0.0.0:{FUNCTION_PORT}?fifo_size=4096&overrun_nonfatal=1' \
                  -vf \"drawtext=fontfile=/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf:text={}:x=4:y=4:fontsize=12:fontcolor=white:box=1:boxcolor=black@0.5\" \
-                 -c:v mpeg2video -threads 1 -b:v {bitrate}k -g {gop} -bf 0 -f mpegts -flush_packets 1 \
-                 'udp://{player}:{PLAYER_PORT}?pkt_size=1316'",
-                drawtext_quoted(text)
+                 -c:v mpeg2video {encode} -b:v {bitrate}k -g {gop} {output} -f mpegts 'udp://{player}:{PLAYER_PORT}?pkt_size=1316'",
+                drawtext_quoted(text),
+                quiet = Ffmpeg::QUIET,
             ),
         }
     }

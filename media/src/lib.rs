@@ -37,6 +37,7 @@ pub mod text;
 mod tile;
 
 pub mod error;
+pub mod ffmpeg;
 #[cfg(feature = "codec")]
 pub mod identity;
 pub mod net;

@@ -10,6 +10,7 @@ use toml::Spanned;
 use crate::error::ScenarioError;
 use crate::placement::{Placement, Transport};
 use crate::read::{parse_toml, text_in};
+use crate::types::Chain;
 
 /// Name of the file in a campaign's folder.
 pub const FILE_NAME: &str = "campaign.toml";
@@ -95,6 +96,8 @@ pub struct LoadSweep {
     pub scenario: PathBuf,
     /// CPU weight of the load, with that of the virtual machine as 1; the scenario's where it is absent.
     pub weight: Option<Spanned<u32>>,
+    /// Programs that carry the video; the scenario's where it is absent.
+    pub chain: Option<Chain>,
     /// What `stress-ng` computes, as `STRESSOR:METHOD`; all methods of its stressor `cpu` in turn where it is absent.
     pub method: Option<Spanned<String>>,
     /// Shares of the CPU that are asked of the load.
@@ -352,6 +355,11 @@ mod tests {
             ("source = [0.0,", "source = [1.4,", "source has 1.4"),
             ("target = [0.0, 0.5, 1.0]", "target = []", "target is empty"),
             ("cpu:idct", "idct", "STRESSOR:METHOD"),
+            (
+                "chain = \"ffmpeg-plain\"",
+                "chain = \"vlc\"",
+                "unknown variant `vlc`",
+            ),
             ("title =", "titel =", "unknown field `titel`"),
         ] {
             assert!(text.contains(right), "{right}");

@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use record::{HostName, VmName};
 
-use crate::types::{Calibration, Chain, Competition, Role, Scenario, Video};
+use crate::types::{Calibration, Competition, Role, Scenario, Video};
 
 /// A scenario that a lab can run.
 #[derive(Clone, Debug)]
@@ -133,10 +133,7 @@ impl LabScenario {
             &self.competition,
             &self.function,
         );
-        let chain = match v.chain {
-            Chain::Forestall => "forestall",
-            Chain::Ffmpeg => "ffmpeg",
-        };
+        let chain = v.chain.as_str();
         let video = format!(
             "{chain} {}x{}@{} {} kbit/s gop {}",
             v.width, v.height, v.fps, v.bitrate_kbps, v.gop
@@ -155,6 +152,7 @@ impl LabScenario {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::Chain;
 
     fn scenario() -> Scenario {
         let file = concat!(

@@ -81,12 +81,26 @@ impl PolicyName {
 
 /// Which programs carry the video.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Chain {
     /// `forestall capture`, `overlay` and `play`.
     Forestall,
-    /// Stock `ffmpeg` processes, as in the thesis; Forestall draws the clock and reads it.
+    /// Stock `ffmpeg` processes, as in the thesis, told what is known to lower the delay; Forestall draws the clock and reads it.
     Ffmpeg,
+    /// The same as one writes them down first.
+    FfmpegPlain,
+}
+
+impl Chain {
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Forestall => "forestall",
+            Self::Ffmpeg => "ffmpeg",
+            Self::FfmpegPlain => "ffmpeg-plain",
+        }
+    }
 }
 
 /// Picture and coding.

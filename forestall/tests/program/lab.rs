@@ -482,6 +482,11 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
         weight = 1
         scenario = "{here}/reallocation"
         levels = [0.6]
+        [[load.sweeps]]
+        name = "plain"
+        chain = "ffmpeg-plain"
+        scenario = "{here}/reallocation-ffmpeg"
+        levels = [0.0]
         [migration]
         scenario = "{here}/reallocation"
         source = [0.5]
@@ -514,7 +519,7 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
     let broken = Path::new(out).join("placement/direct-1");
     fs::remove_file(broken.join("cell.json")).unwrap();
     let second = run(&["--resume"]);
-    assert!(second.contains("1 of 5: placement/direct-1"), "{second}");
+    assert!(second.contains("1 of 6: placement/direct-1"), "{second}");
     let results: Value =
         serde_json::from_str(&fs::read_to_string(Path::new(out).join("results.json")).unwrap())
             .unwrap();
@@ -538,6 +543,7 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
         ("jitter", "jitter", "picture age, mean"),
         ("load", "table5", "mean"),
         ("load", "table6-pi", "median"),
+        ("load", "table6-plain", "median"),
         ("migration", "table7", "target at 0 %"),
     ] {
         figure(part, table, row);

@@ -146,7 +146,7 @@ impl Bench<'_> {
                 self.with_jitter(own, *sd_ms).map(drop)
             }
             (Subject::Load { sweep, .. }, ..) => sweep_of(self.campaign, sweep)
-                .and_then(|sweep| self.with_weight(sweep))
+                .and_then(|sweep| self.of_sweep(sweep))
                 .map(drop),
             (Subject::Migration { .. }, _, Some(own)) => self.scenario(&own.scenario).map(drop),
             _ => Err(LabError::Missing(format!("the part {}", subject.part()))),
@@ -219,7 +219,7 @@ impl Bench<'_> {
         let own = campaign.load.as_ref();
         let own = own.ok_or_else(|| LabError::Missing("the part load".into()))?;
         let sweep = sweep_of(self.campaign, name)?;
-        let scenario = self.with_weight(sweep)?;
+        let scenario = self.of_sweep(sweep)?;
         self.progress.stage(format!("load {name}: setting up"));
         let world = World::build(&scenario, self.accelerator, self.interrupted)?;
         let (settle, duration) = (
@@ -249,10 +249,13 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn with_weight(&self, sweep: &LoadSweep) -> Result<LabScenario, LabError> {
+    fn of_sweep(&self, sweep: &LoadSweep) -> Result<LabScenario, LabError> {
         let mut scenario = self.scenario(&sweep.scenario)?;
         if let Some(weight) = &sweep.weight {
             scenario.competition.load_weight = *weight.get_ref();
+        }
+        if let Some(chain) = sweep.chain {
+            scenario.video.chain = chain;
         }
         Ok(scenario)
     }

@@ -51,7 +51,7 @@ impl Guest {
         let cache = cache()?;
         let own = std::env::current_exe().map_err(file("/proc/self/exe"))?;
         let mut programs = vec![PathBuf::from("/bin/busybox"), own];
-        if chain == Chain::Ffmpeg {
+        if chain != Chain::Forestall {
             programs.push("/usr/bin/ffmpeg".into());
         }
         let mut files = BTreeSet::from([PathBuf::from(FONT)]);

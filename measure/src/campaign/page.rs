@@ -112,7 +112,7 @@ fn differences(parts: &[PartMade]) -> Markup {
             @if of("userspace") { li { "Delay, jitter, loss and rate of links are made by Forestall's own forwarder (docs/links.md)." } }
             li { "Camera and screen are programs: delay is read from a code in the picture, so the camera's, the display's and Tesseract's part are not in it." }
             li { "Camera and player have precedence on their core, so that the target's load does not spoil them." }
-            li { "Where a table's name ends in “ffmpeg” the chain is stock FFmpeg of today, elsewhere Forestall's own, which holds no frame." }
+            li { "Where a table's name ends in “ffmpeg” the chain is stock FFmpeg of today told all that is known to lower its delay, in “ffmpeg-plain” told nothing of it, elsewhere Forestall's own, which holds no frame." }
         }
     }
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::process::{Stage, tcp_port, udp_port, wait_for_listener};
 use super::{BITRATE, Bench, BenchError, FPS, quantile};
+use crate::ffmpeg::Ffmpeg;
 
 /// Names of the chains, as in the report.
 pub const CHAINS: [&str; 3] = ["forestall", "ffmpeg_plain", "ffmpeg_tuned"];
@@ -94,8 +95,8 @@ fn one(bench: &Bench<'_>, chain: &str, codec: &str) -> Result<(Vec<f64>, u64), B
     let frames = folder.path().join("frames.csv");
     let mut stages = match chain {
         "forestall" => ours(bench, codec, &frames)?,
-        "ffmpeg_plain" => ffmpeg(bench, codec, &PLAIN, &frames)?,
-        _ => ffmpeg(bench, codec, &TUNED, &frames)?,
+        "ffmpeg_plain" => ffmpeg(bench, codec, &Ffmpeg::PLAIN, &frames)?,
+        _ => ffmpeg(bench, codec, &Ffmpeg::TUNED, &frames)?,
     };
     let begun = Instant::now();
     while rows(&frames).is_empty() {
@@ -161,33 +162,6 @@ fn ours(bench: &Bench<'_>, codec: &str, frames: &Path) -> Result<Vec<Stage>, Ben
     Ok(vec![capture, overlay, relay, serve, play])
 }
 
-/// Options of FFmpeg's programs.
-struct Ffmpeg {
-    /// Before each input.
-    input: &'static str,
-    /// For each encoder.
-    encode: &'static str,
-    /// The same, for H.264 alone.
-    encode_h264: &'static str,
-    /// Before each output.
-    output: &'static str,
-}
-
-/// As one writes it down first.
-const PLAIN: Ffmpeg = Ffmpeg {
-    input: "",
-    encode: "",
-    encode_h264: "-preset veryfast",
-    output: "",
-};
-/// With what is known to lower the delay.
-const TUNED: Ffmpeg = Ffmpeg {
-    input: "-fflags nobuffer -flags low_delay -probesize 32768 -analyzeduration 200000 -threads 1",
-    encode: "-bf 0 -flags low_delay -threads 1",
-    encode_h264: "-preset veryfast -tune zerolatency",
-    output: "-muxdelay 0 -muxpreload 0 -flush_packets 1",
-};
-
 fn ffmpeg(
     bench: &Bench<'_>,
     codec: &str,
@@ -207,7 +181,7 @@ fn ffmpeg(
         "mpeg2" => format!("-c:v mpeg2video {encode} -b:v {BITRATE} -g 30"),
         _ => format!("-c:v libx264 {encode_h264} {encode} -b:v {BITRATE} -g 30"),
     };
-    let quiet = "-nostdin -nostats -loglevel error";
+    let quiet = Ffmpeg::QUIET;
     let start = |line: String| Stage::start("ffmpeg", &line, "Forestall");
     let from = |port: u16| format!("udp://127.0.0.1:{port}?fifo_size=4096&overrun_nonfatal=1");
     let to = |port: u16| format!("udp://127.0.0.1:{port}?pkt_size=1316");
@@ -228,10 +202,10 @@ fn ffmpeg(
         from(to_serve)
     ))?;
     // The camera's encoder is FFmpeg's, too; its pictures are ours.
-    let raw = "-fflags nobuffer -probesize 32 -analyzeduration 0";
     let encode_line = format!(
-        "ffmpeg {quiet} {raw} -f rawvideo -pix_fmt yuv420p -s 640x480 -r {FPS} -i - {encoder} {output} -f mpegts {}",
-        to(to_text)
+        "ffmpeg {quiet} {raw} -s 640x480 -r {FPS} -i - {encoder} {output} -f mpegts {}",
+        to(to_text),
+        raw = Ffmpeg::RAW_INPUT
     );
     let capture = Stage::start(
         own,
@@ -239,16 +213,13 @@ fn ffmpeg(
         &encode_line,
     )?;
     wait_for_listener(bench, served, &mut serve)?;
-    let decode_line = format!(
-        "ffmpeg {quiet} {input} -f mpegts -i - -vsync passthrough -f rawvideo -pix_fmt yuv420p -"
-    );
     let play = Stage::start(
         own,
         &format!(
             "play http://127.0.0.1:{served}/robot.ts --frames-csv {} --width 640 --height 480 --decoder-command TEXT",
             frames.display()
         ),
-        &decode_line,
+        &options.decoder(),
     )?;
     Ok(vec![capture, text, relay, serve, play])
 }
