@@ -562,7 +562,7 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
     let published = Path::new(out).join("results.json");
     let honest = fs::read_to_string(&published).unwrap();
     let mut tampered = results.clone();
-    tampered["tables"]["table7"]["measured"]["target at 0 %"][0] = 1.5.into();
+    tampered["tables"]["table7"]["measured"]["target at 0 %"] = serde_json::json!([1.5]);
     fs::write(&published, tampered.to_string()).unwrap();
     verify(1);
     fs::write(&published, honest).unwrap();
