@@ -119,6 +119,10 @@ pub enum MediaError {
     #[cfg(feature = "codec")]
     #[error(transparent)]
     Window(#[from] crate::play::WindowError),
+    /// The screen cannot be looked at.
+    #[cfg(feature = "codec")]
+    #[error(transparent)]
+    Display(#[from] crate::watch::DisplayError),
     /// A file could not be written.
     #[error("cannot write {path}")]
     Write {
@@ -191,6 +195,8 @@ impl MediaError {
             Self::Codec(CodecError::Absent { .. }) => ErrorKind::Missing,
             #[cfg(feature = "codec")]
             Self::Window(error) => error.kind(),
+            #[cfg(feature = "codec")]
+            Self::Display(error) => error.kind(),
             _ => ErrorKind::Failed,
         }
     }

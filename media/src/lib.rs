@@ -20,6 +20,8 @@ pub mod overlay;
 pub mod play;
 pub mod relay;
 pub mod serve;
+#[cfg(feature = "codec")]
+pub mod watch;
 
 #[cfg(feature = "codec")]
 pub mod bitmap;
@@ -31,6 +33,8 @@ pub mod codec;
 pub mod picture;
 #[cfg(feature = "codec")]
 mod scene;
+#[cfg(feature = "codec")]
+mod seen;
 #[cfg(feature = "codec")]
 pub mod text;
 #[cfg(feature = "codec")]
@@ -47,6 +51,8 @@ mod stats;
 #[cfg(feature = "codec")]
 mod table;
 pub mod url;
+#[cfg(feature = "codec")]
+mod x_server;
 #[cfg(feature = "codec")]
 pub mod y4m;
 

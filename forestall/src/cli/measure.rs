@@ -17,7 +17,7 @@ Examples:
   forestall measure intervals video.pcapng --csv packets.csv       a row for each packet, to draw
   forestall measure knee sweep.csv                                 columns load,value[,n][,sd]";
 
-/// Measure anybody's data: arrival intervals in a capture, the knee of a sweep
+/// Measure what others made: arrival intervals in a capture, the knee of a sweep, the delay on a screen
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -47,6 +47,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    #[cfg(feature = "media")]
+    Screen(super::screen::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -69,6 +71,8 @@ impl Arguments {
         match self.command {
             Command::Intervals(arguments) => intervals(&arguments),
             Command::Knee { sweep, json } => find_knee(&sweep, json),
+            #[cfg(feature = "media")]
+            Command::Screen(arguments) => arguments.run(),
         }
     }
 }
@@ -80,7 +84,7 @@ fn work(error: impl Into<anyhow::Error>) -> Failure {
     }
 }
 
-fn print_json(figures: &impl Serialize) -> Result<(), Failure> {
+pub(super) fn print_json(figures: &impl Serialize) -> Result<(), Failure> {
     println!("{}", serde_json::to_string_pretty(figures).map_err(work)?);
     Ok(())
 }

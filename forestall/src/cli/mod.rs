@@ -20,6 +20,8 @@ mod relay;
 mod report;
 #[cfg(feature = "media")]
 mod reporter;
+#[cfg(feature = "media")]
+mod screen;
 mod serve;
 mod sim;
 mod video;
@@ -48,7 +50,7 @@ pub(crate) enum Command {
     Lab(lab::Arguments),
     /// Run a scenario in virtual time, or a recorded run's inputs once more
     Sim(sim::Arguments),
-    /// Measure anybody's data: arrival intervals in a capture, the knee of a sweep
+    /// Measure what others made: arrival intervals in a capture, the knee of a sweep, the delay on a screen
     Measure(measure::Arguments),
     /// Make tables, figures and findings of a campaign again from its raw data, several parts together
     Report(report::Arguments),

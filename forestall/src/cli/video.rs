@@ -124,14 +124,7 @@ pub(crate) fn run_stage(
     name: &str,
     stage: impl FnOnce(&AtomicBool) -> Result<Totals, MediaError>,
 ) -> Result<Outcome, Failure> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(|error| Failure {
-            kind: FailureKind::Work,
-            error: error.into(),
-        })?;
-    }
-    let totals = stage(&stop).map_err(failure)?;
+    let (totals, outcome) = run_until_stopped(stage)?;
     eprintln!(
         "{name}: {} frames in, {} out, {} dropped, {} damaged, {} datagrams dropped by the system, {} packets lost on the way",
         totals.frames_in,
@@ -141,11 +134,27 @@ pub(crate) fn run_stage(
         totals.datagrams_dropped,
         totals.packets_lost
     );
-    Ok(if stop.load(Ordering::Relaxed) {
+    Ok(outcome)
+}
+
+/// Runs something until it ends or a signal ends it.
+pub(crate) fn run_until_stopped<Done>(
+    work: impl FnOnce(&AtomicBool) -> Result<Done, MediaError>,
+) -> Result<(Done, Outcome), Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(|error| Failure {
+            kind: FailureKind::Work,
+            error: error.into(),
+        })?;
+    }
+    let done = work(&stop).map_err(failure)?;
+    let outcome = if stop.load(Ordering::Relaxed) {
         Outcome::Interrupted
     } else {
         Outcome::Done
-    })
+    };
+    Ok((done, outcome))
 }
 
 fn failure(error: MediaError) -> Failure {

@@ -24,6 +24,7 @@ mod qemu;
 mod refusals;
 mod reliability;
 mod reports;
+mod screen;
 mod secrets;
 mod serve;
 mod sound;

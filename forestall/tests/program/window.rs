@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::common::display::{Display, Shot};
+use crate::common::display::{Area, Display, Shot};
 use crate::common::{Running, forestall, frames, free_udp_port, wait_for, wait_for_frames};
 use nix::sys::signal::Signal;
 
@@ -83,12 +83,19 @@ fn a_window_shows_what_the_camera_takes_now() {
     // A larger window has the picture in its middle, on black.
     display.resize(420, 300);
     let is_framed = |shot: &Shot| {
+        let middle = Area {
+            x: 50,
+            y: 30,
+            width: 320,
+            height: 240,
+        };
+        let black = Some([0; 3]);
         shot.size() == (420, 300)
-            && shot.pixel(0, 0) == [0; 3]
-            && shot.pixel(419, 299) == [0; 3]
+            && shot.pixels().next() == black
+            && shot.pixels().last() == black
             && shot
-                .part((50, 30), (320, 240))
-                .strip()
+                .part(&middle)
+                .and_then(|picture| picture.capture_strip())
                 .is_some_and(|strip| strip.b > last)
     };
     wait_for("the picture is in the middle", || {
@@ -156,7 +163,9 @@ fn shows_bars(shot: &Shot, size: (u16, u16)) -> bool {
     let (width, height) = shot.size();
     (width, height) == size
         && (0..7).all(|bar| {
-            let is = shot.pixel((2 * bar + 1) * width / 14, height / 3);
+            let (x, y) = ((2 * bar + 1) * width / 14, height / 3);
+            let at = usize::from(y) * usize::from(width) + usize::from(x);
+            let is = shot.pixels().nth(at).unwrap();
             let wanted = BARS[usize::from(bar)];
             is.into_iter()
                 .zip(wanted)
@@ -247,6 +256,7 @@ fn no_x_server_is_told_with_what_to_do() {
     check_refusal(None, &["DISPLAY is not set"]);
     check_refusal(Some(""), &["DISPLAY is not set"]);
     check_refusal(Some("nonsense"), &["the X server nonsense", "parse"]);
+    check_refusal(Some(":65535"), &["the X server :65535", "65535"]);
     // A port that nobody listens at, and one where nobody answers.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let number = listener.local_addr().unwrap().port() - 6000;

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use record::Timestamp;
-use record::raw::{FrameRow, FrameStatus};
-use wire::code_strip::{Kind, Place, expand_time_us};
+use record::raw::FrameStatus;
 
 use super::PlayConfig;
 use super::viewing::Viewing;
 use super::window::Window;
 use crate::MediaError;
 use crate::picture::Picture;
+use crate::seen::Strips;
 use crate::stats::{Meter, Totals};
 use crate::table::Table;
 
@@ -60,32 +60,16 @@ impl Screen {
         shown: Timestamp,
         received: Option<Timestamp>,
     ) -> Result<(), MediaError> {
-        let capture = picture.read_strip(Place::Bottom);
-        let overlay = picture.read_strip(Place::AboveBottom);
-        let is_damaged =
-            is_damaged || overlay.is_some_and(|strip| strip.kind == Kind::OverlayDamaged);
-        let frame = capture.map(|strip| strip.b);
-        let captured = capture.map(|strip| Timestamp(expand_time_us(strip.a, shown.as_micros())));
+        let strips = Strips::read(picture.plane(0));
+        let is_damaged = is_damaged || strips.says_damaged();
+        let row = strips.row(shown, self.last_frame, is_damaged);
+        let (frame, captured, status) = (row.frame, row.captured_us, row.status);
         if let Some(window) = &self.window {
             let is_replaced = window.show(picture, captured)?;
             self.meter.totals.frames_dropped += u64::from(is_replaced);
         }
-        let status = match frame {
-            None => FrameStatus::Unreadable,
-            Some(_) if frame == self.last_frame => FrameStatus::Repeated,
-            Some(_) if is_damaged => FrameStatus::Damaged,
-            Some(_) => FrameStatus::Ok,
-        };
         if let Some(frames) = &mut self.frames {
-            frames.write(&FrameRow {
-                frame,
-                captured_us: captured,
-                shown_us: shown,
-                delay_ms: captured.map(|captured| shown.seconds_after(captured) * 1e3),
-                status,
-                boot: overlay.map(|strip| format!("{:08x}", strip.a)),
-                runner: overlay.map(|strip| strip.b),
-            })?;
+            frames.write(&row)?;
             frames.flush()?;
         }
         if let Some(viewing) = &mut self.viewing

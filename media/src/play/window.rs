@@ -31,6 +31,7 @@ use x11rb::wrapper::ConnectionExt as _;
 
 use crate::error::ErrorKind;
 use crate::picture::Picture;
+use crate::x_server::connect;
 use crate::{MediaError, StreamUrl};
 
 /// Longest wait for the server to connect and to make the window.
@@ -298,7 +299,7 @@ impl Surface {
     /// A window, and the connection that it has to the server.
     fn open(display: &str, title: &str) -> Result<(Self, OwnedFd), WindowError> {
         let named = || display.to_owned();
-        let connected = RustConnection::connect(Some(display));
+        let connected = connect(display);
         let (x, screen) = connected.map_err(|source| WindowError::Connect {
             display: named(),
             source,

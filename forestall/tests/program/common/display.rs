@@ -4,15 +4,15 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+pub(crate) use media::watch::{Area, Shot};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use record::Timestamp;
-use wire::code_strip::{Place, Plane, Strip, expand_time_us};
+use wire::code_strip::{Strip, expand_time_us};
 use x11rb::connection::Connection;
-use x11rb::image::Image;
 use x11rb::protocol::xproto::{
-    AtomEnum, ClientMessageEvent, ConnectionExt as _, EventMask, GetGeometryReply, KEY_PRESS_EVENT,
-    KeyButMask, KeyPressEvent, MapState, Window,
+    AtomEnum, ClientMessageEvent, ConnectionExt as _, EventMask, KEY_PRESS_EVENT, KeyButMask,
+    KeyPressEvent, MapState, Window,
 };
 use x11rb::rust_connection::RustConnection;
 
@@ -27,6 +27,7 @@ pub(crate) struct Display {
     process: Running,
     /// What programs are given as `DISPLAY`.
     pub(crate) name: String,
+    screen: media::watch::Display,
     x: RustConnection,
     root: Window,
 }
@@ -54,6 +55,7 @@ impl Display {
         let root = x.setup().roots[screen].root;
         Self {
             process,
+            screen: media::watch::Display::open(&name).unwrap(),
             name,
             x,
             root,
@@ -65,55 +67,18 @@ impl Display {
         kill(Pid::from_raw(pid), signal).unwrap();
     }
 
-    /// Windows that are to be seen, and where.
-    fn windows(&self) -> Vec<(Window, GetGeometryReply)> {
-        let children = self.x.query_tree(self.root).unwrap().reply().unwrap();
-        let seen = |window: Window| {
-            // It may have gone in between.
-            let attributes = self.x.get_window_attributes(window).unwrap().reply().ok()?;
-            let geometry = self.x.get_geometry(window).unwrap().reply().ok()?;
-            (attributes.map_state == MapState::VIEWABLE).then_some((window, geometry))
-        };
-        children.children.into_iter().filter_map(seen).collect()
-    }
-
     /// What one sees where windows are.
     pub(crate) fn shots(&self) -> Vec<Shot> {
-        let windows = self.windows();
+        let windows = self.screen.windows().unwrap();
         windows
             .iter()
-            .filter_map(|(_, place)| self.shot(place))
+            .filter_map(|window| self.screen.shot(window).unwrap())
             .collect()
-    }
-
-    /// What one sees of the screen at a place; `None` where the screen ends before it.
-    fn shot(&self, at: &GetGeometryReply) -> Option<Shot> {
-        let ends = |begin: i16, length: u16| i32::from(begin) + i32::from(length);
-        let is_inside = at.x >= 0
-            && at.y >= 0
-            && ends(at.x, at.width) <= SIZE.0.into()
-            && ends(at.y, at.height) <= SIZE.1.into();
-        if !is_inside {
-            return None;
-        }
-        let image = Image::get(&self.x, self.root, at.x, at.y, at.width, at.height);
-        let image = image.unwrap().0;
-        let rgb = |y| {
-            let image = &image;
-            (0..at.width).map(move |x| {
-                let [_, red, green, blue] = image.get_pixel(x, y).to_be_bytes();
-                [red, green, blue]
-            })
-        };
-        Some(Shot {
-            width: at.width,
-            pixels: (0..at.height).flat_map(rgb).collect(),
-        })
     }
 
     /// The camera's code strip on the screen.
     pub(crate) fn strip(&self) -> Option<Strip> {
-        self.shots().iter().find_map(Shot::strip)
+        self.shots().iter().find_map(Shot::capture_strip)
     }
 
     /// The number of the camera's frame on the screen, once it is one that was taken less than `ago` before.
@@ -133,9 +98,15 @@ impl Display {
 
     /// The only window.
     pub(crate) fn window(&self) -> Window {
-        let windows = self.windows();
-        assert_eq!(windows.len(), 1);
-        windows[0].0
+        let children = self.x.query_tree(self.root).unwrap().reply().unwrap();
+        let is_seen = |window: &Window| {
+            // It may have gone in between.
+            let attributes = self.x.get_window_attributes(*window).unwrap().reply();
+            attributes.is_ok_and(|attributes| attributes.map_state == MapState::VIEWABLE)
+        };
+        let seen: Vec<Window> = children.children.into_iter().filter(is_seen).collect();
+        assert_eq!(seen.len(), 1);
+        seen[0]
     }
 
     pub(crate) fn title(&self) -> String {
@@ -210,48 +181,5 @@ impl Drop for Display {
             self.signal(Signal::SIGCONT);
             let _ = self.process.0.wait();
         }
-    }
-}
-
-/// A part of the screen.
-pub(crate) struct Shot {
-    width: u16,
-    /// Red, green and blue, rows from the top.
-    pixels: Vec<[u8; 3]>,
-}
-
-impl Shot {
-    /// Pixels.
-    pub(crate) fn size(&self) -> (u16, u16) {
-        let height = self.pixels.len() / usize::from(self.width);
-        (self.width, height as u16)
-    }
-
-    /// Red, green and blue.
-    pub(crate) fn pixel(&self, x: u16, y: u16) -> [u8; 3] {
-        self.pixels[usize::from(y) * usize::from(self.width) + usize::from(x)]
-    }
-
-    /// A part of it that begins at `(x, y)`.
-    pub(crate) fn part(&self, (x, y): (u16, u16), (width, height): (u16, u16)) -> Self {
-        let row = |y| (x..x + width).map(move |x| self.pixel(x, y));
-        Self {
-            width,
-            pixels: (y..y + height).flat_map(row).collect(),
-        }
-    }
-
-    /// The camera's code strip in it.
-    pub(crate) fn strip(&self) -> Option<Strip> {
-        // The strip has no colour: green is as bright as it is.
-        let data: Vec<u8> = self.pixels.iter().map(|pixel| pixel[1]).collect();
-        let (width, height) = self.size();
-        let plane = Plane {
-            data: &data,
-            stride: width.into(),
-            width: width.into(),
-            height: height.into(),
-        };
-        Strip::read(Place::Bottom, plane)
     }
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // Each test binary uses its part.
 
 pub(crate) mod browser;
+#[cfg(feature = "media")]
 pub(crate) mod display;
 pub(crate) mod exporters;
 pub(crate) mod guest;
