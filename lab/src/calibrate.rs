@@ -8,7 +8,7 @@ use measure::span::Span;
 use measure::statistics::Values;
 use measure::{intervals, picture_age};
 use record::profile::{FunctionLoad, Knee, MeasuredMove, MigrationTimes, SweepCell};
-use record::raw::LoadRow;
+use record::raw::{LoadRow, PacketRow};
 use record::{HostName, Profile, SCHEMA, Timestamp, Utilization};
 use scenario::PolicyName;
 use scenario::controller::{Figures, MeasuredFunction};
@@ -18,7 +18,7 @@ use crate::load::Load;
 use crate::monitor::Monitor;
 use crate::progress::Progress;
 use crate::relocate::{first_frame_after, other_edge, recover, relocate};
-use crate::stage::{Player, whole_rows};
+use crate::stage::Player;
 use crate::world::World;
 
 /// Settling of the chain before anything is measured, and time over which the function's own demand is measured.
@@ -65,13 +65,7 @@ fn measure_all(
         demand * 100.0
     ));
 
-    let sweep = sweep(
-        world,
-        (&player, &monitor),
-        (&first, demand),
-        folder,
-        progress,
-    )?;
+    let sweep = sweep(world, (&player, &monitor), (&first, demand), progress)?;
     let knee = knee(&sweep, scenario.budget_ms)?;
     progress.note(&format!("knee: {:.1} % of {first}", knee.share() * 100.0));
 
@@ -118,7 +112,6 @@ fn sweep(
     world: &World<'_>,
     (player, monitor): (&Player, &Monitor),
     (host, demand): (&HostName, f64),
-    folder: &Path,
     progress: &mut Progress,
 ) -> Result<Vec<SweepCell>, LabError> {
     let calibration = &world.scenario.calibration;
@@ -154,7 +147,7 @@ fn sweep(
             ),
             age_median_ms: round(ages.median()),
             age_p95_ms: round(ages.quantile(0.95)),
-            frame_interval_cv: frame_interval_cv(&folder.join("packets.csv"), span)?,
+            frame_interval_cv: frame_interval_cv(&player.packets()?, span),
         };
         progress.note(&format!(
             "offered {:>3.0} %: used {}, picture age median {:.0} ms, p95 {:.0} ms",
@@ -296,10 +289,10 @@ fn peak(rows: &[LoadRow], host: &HostName, from: Timestamp, to: Timestamp) -> Op
     means.reduce(f64::max)
 }
 
-fn frame_interval_cv(packets: &Path, span: Span) -> Result<f64, LabError> {
-    let rows = whole_rows(packets)?;
-    let cv = intervals::summarise(&intervals::rows(&rows), intervals::FRAME, None, span).cv;
-    Ok(round_to(cv.unwrap_or_default(), 1e3))
+fn frame_interval_cv(packets: &[PacketRow], span: Span) -> f64 {
+    let rows = intervals::rows(packets);
+    let cv = intervals::summarise(&rows, intervals::FRAME, None, span).cv;
+    round_to(cv.unwrap_or_default(), 1e3)
 }
 
 fn round(value: Option<f64>) -> f64 {

@@ -195,6 +195,23 @@ impl fmt::Display for Offer {
     }
 }
 
+/// Asks for programs that not every scenario needs, each with its Debian package.
+///
+/// # Errors
+/// [`LabError::Missing`].
+pub fn require(programs: &[(&str, &str)]) -> Result<(), LabError> {
+    let missing: Vec<String> = programs
+        .iter()
+        .filter(|(program, _)| !in_path(program))
+        .map(|(program, package)| format!("{program} (Debian: apt-get install {package})"))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let text = format!("this scenario needs {}", missing.join(", "));
+    Err(LabError::Missing(text))
+}
+
 fn in_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     // Where Debian keeps what root uses, which is not on everybody's path.

@@ -7,11 +7,12 @@ use std::sync::atomic::AtomicBool;
 use measure::statistics::Values;
 use record::results::{Environment, Experiment, ExperimentRun, Hosts, Results, Setting};
 use record::{Profile, SCHEMA};
-use scenario::{Chain, LabScenario, PolicyName, Role};
+use scenario::{Chain, LabScenario, PolicyName, Role, Video};
 
 use crate::calibrate::calibrate;
 use crate::check::{self, Accelerator, Offer};
 use crate::error::{LabError, file};
+use crate::ffplay;
 use crate::placement::wiring::LinkEmulation;
 use crate::progress::Progress;
 use crate::run::{self, Plan};
@@ -320,6 +321,23 @@ pub(crate) fn environment(
     }
 }
 
+/// Which programs carry and show the video.
+fn chain_in_words(video: &Video) -> String {
+    let chain = match video.chain {
+        Chain::Forestall => "forestall capture, overlay (in the virtual machine), play",
+        Chain::Ffmpeg => {
+            "ffmpeg processes with all that is known to lower their delay; Forestall draws and reads the clock"
+        }
+        Chain::FfmpegPlain => {
+            "ffmpeg processes, plain, as in the thesis; Forestall draws and reads the clock"
+        }
+    };
+    match ffplay::in_words(video.viewer) {
+        Some(viewer) => format!("{}; {viewer}", chain.replace(", play", "")),
+        None => chain.to_owned(),
+    }
+}
+
 fn setting(
     scenario: &LabScenario,
     request: &Request,
@@ -363,15 +381,7 @@ fn setting(
             ..environment(offer, accelerator, LinkEmulation::None)
         },
         machine: machine(accelerator),
-        chain: match video.chain {
-            Chain::Forestall => "forestall capture, overlay (in the virtual machine), play".into(),
-            Chain::Ffmpeg => {
-                "ffmpeg processes with all that is known to lower their delay; Forestall draws and reads the clock".into()
-            }
-            Chain::FfmpegPlain => {
-                "ffmpeg processes, plain, as in the thesis; Forestall draws and reads the clock".into()
-            }
-        },
+        chain: chain_in_words(video),
         video: format!(
             "{}x{} at {} fps, MPEG-2 at {} kbit/s, an I-frame every {} frames, MPEG-TS over UDP",
             video.width, video.height, video.fps, video.bitrate_kbps, video.gop

@@ -9,10 +9,12 @@
 pub mod agent;
 pub mod calibrate;
 pub mod campaign;
+pub mod capture;
 pub mod cgroup;
 pub mod check;
 pub mod error;
 pub mod experiment;
+pub mod ffplay;
 pub mod guest;
 pub mod links;
 pub mod load;

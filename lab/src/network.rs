@@ -18,7 +18,7 @@ pub const NETNS_FOLDER: &str = "/run/netns";
 /// Every namespace of a lab begins with this.
 pub const PREFIX: &str = "forestall-";
 /// Interface of a host on the data plane. On an edge server it is a port of its bridge.
-const DATA: &str = "data0";
+pub const DATA: &str = "data0";
 /// Interface of a host on the management network.
 const MANAGEMENT: &str = "mgmt0";
 /// An edge server's bridge between the data plane and its virtual machine.

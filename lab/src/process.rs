@@ -32,8 +32,7 @@ impl Place {
     /// becomes `argv`: so nothing has to be done between fork and exec, and another program can use it, too.
     #[must_use]
     pub fn command(&self, argv: &[String]) -> Vec<String> {
-        let own = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("forestall"));
-        let mut line = vec![own.to_string_lossy().into_owned()];
+        let mut line = vec![own()];
         line.extend(
             [
                 "lab",
@@ -124,6 +123,11 @@ impl Process {
         self.child.id()
     }
 
+    /// Its last words.
+    pub(crate) fn said(&self) -> String {
+        tail(&self.log)
+    }
+
     /// An error when it has ended by itself.
     ///
     /// # Errors
@@ -163,6 +167,14 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.end_within(END_WITHIN);
     }
+}
+
+/// This program itself, as others start it.
+pub(crate) fn own() -> String {
+    std::env::current_exe()
+        .unwrap_or_else(|_| PathBuf::from("forestall"))
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// The last lines of a log.

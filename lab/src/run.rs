@@ -107,7 +107,8 @@ pub fn run(world: &World<'_>, plan: &Plan<'_>, progress: &mut Progress) -> Resul
 
         progress.now("ending");
         // Camera and player first: what the end of the rest does is not part of the run.
-        drop((camera, player));
+        drop(camera);
+        player.end()?;
         load.set(0.0)?;
         orchestrator.end_within(ORCHESTRATOR_ENDS_WITHIN);
         let mut rows = monitor.rows();

@@ -5,14 +5,17 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use media::ffmpeg::Ffmpeg;
-use record::raw::FrameRow;
+use record::raw::{FrameRow, PacketRow};
 use record::{HostName, Timestamp};
-use scenario::{Chain, LabScenario, Role};
+use scenario::{Chain, LabScenario, Role, Viewer};
 
+use crate::capture::Capture;
 use crate::cgroup::ROOT;
 use crate::error::{LabError, file, unless_interrupted};
-use crate::network::netns;
-use crate::process::{Place, Process, tail};
+use crate::ffplay;
+use crate::network::{DATA, netns};
+use crate::process::{Place, Process, own};
+use crate::run::write_rows;
 use crate::vm::{FUNCTION_PORT, PLAYER_PORT};
 
 /// The first picture is on the screen within this: plain FFmpeg looks at 5 s of each input before it begins, and there are two.
@@ -45,59 +48,47 @@ pub(crate) const fn ffmpeg(chain: Chain) -> Option<&'static Ffmpeg> {
     }
 }
 
-fn own() -> String {
-    std::env::current_exe()
-        .unwrap_or_else(|_| PathBuf::from("forestall"))
-        .to_string_lossy()
-        .into_owned()
-}
-
 /// The player.
 #[derive(Debug)]
 pub struct Player {
-    process: Process,
+    /// What it consists of, in the order in which it is ended.
+    processes: Vec<Process>,
+    arrivals: Arrivals,
+    folder: PathBuf,
     frames: PathBuf,
-    log: PathBuf,
+}
+
+/// Who writes down what arrives.
+#[derive(Debug)]
+enum Arrivals {
+    /// The player itself, into `packets.csv`.
+    Player,
+    /// A capture at its link, which becomes `packets.csv` at the end: this player tells nobody.
+    Link(Capture),
 }
 
 impl Player {
-    /// Starts it; it writes `frames.csv` and `packets.csv` into `folder`.
+    /// Starts it; it writes `frames.csv` into `folder`, and `packets.csv` till [`Player::end`].
     ///
     /// # Errors
     /// When it cannot be started.
     pub fn start(scenario: &LabScenario, folder: &Path) -> Result<Self, LabError> {
         let (host, _) = host_of(scenario, Role::User)?;
-        let (frames, log) = (folder.join("frames.csv"), folder.join("play.log"));
-        let text = |path: &Path| path.to_string_lossy().into_owned();
-        let mut argv = vec![own(), "play".into(), format!("udp://0.0.0.0:{PLAYER_PORT}")];
-        argv.extend([
-            "--frames-csv".into(),
-            text(&frames),
-            "--packets-csv".into(),
-            text(&folder.join("packets.csv")),
-        ]);
-        argv.extend(["--png".into(), text(&folder.join("last-picture.png"))]);
-        if let Some(ffmpeg) = ffmpeg(scenario.video.chain) {
-            let (width, height) = (
-                scenario.video.width.to_string(),
-                scenario.video.height.to_string(),
-            );
-            argv.extend(
-                [
-                    "--decoder-command",
-                    &ffmpeg.decoder(),
-                    "--width",
-                    &width,
-                    "--height",
-                    &height,
-                ]
-                .map(String::from),
-            );
-        }
+        let (at, frames) = (place(host), folder.join("frames.csv"));
+        let (processes, arrivals) = if scenario.video.viewer == Viewer::Forestall {
+            let argv = play(scenario, &frames, folder);
+            let play = Process::start(&at, &argv, &folder.join("play.log"))?;
+            (vec![play], Arrivals::Player)
+        } else {
+            let capture = Capture::start(&at, DATA, folder)?;
+            let processes = ffplay::start(&at, &scenario.video, &frames, folder)?;
+            (processes, Arrivals::Link(capture))
+        };
         Ok(Self {
-            process: Process::start(&place(host), &argv, &log)?,
+            processes,
+            arrivals,
+            folder: folder.to_owned(),
             frames,
-            log,
         })
     }
 
@@ -109,7 +100,7 @@ impl Player {
         let begun = Instant::now();
         while begun.elapsed() < FIRST_PICTURE_WITHIN {
             unless_interrupted(interrupted)?;
-            self.process.check()?;
+            self.check()?;
             if self.last().is_some_and(|row| row.delay_ms.is_some()) {
                 return Ok(());
             }
@@ -118,7 +109,7 @@ impl Player {
         Err(LabError::Late {
             what: "the first picture on the user's screen".into(),
             seconds: FIRST_PICTURE_WITHIN.as_secs_f64(),
-            hint: format!("the player says: {}", tail(&self.log)),
+            hint: format!("the player says: {}", self.said()),
         })
     }
 
@@ -146,7 +137,44 @@ impl Player {
     /// # Errors
     /// With what it said last.
     pub fn check(&mut self) -> Result<(), LabError> {
-        self.process.check()
+        if let Arrivals::Link(capture) = &mut self.arrivals {
+            capture.check()?;
+        }
+        self.processes.iter_mut().try_for_each(Process::check)
+    }
+
+    /// The last words of all that it consists of.
+    fn said(&self) -> String {
+        let words: Vec<String> = self.processes.iter().map(Process::said).collect();
+        words.join("; ")
+    }
+
+    /// What has arrived so far.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is nothing.
+    pub fn packets(&self) -> Result<Vec<PacketRow>, LabError> {
+        match &self.arrivals {
+            Arrivals::Player => whole_rows(&self.packets_csv()),
+            Arrivals::Link(capture) => capture.packets(),
+        }
+    }
+
+    fn packets_csv(&self) -> PathBuf {
+        self.folder.join("packets.csv")
+    }
+
+    /// Ends it; all its files are whole then.
+    ///
+    /// # Errors
+    /// When what arrived cannot be written down.
+    pub fn end(mut self) -> Result<(), LabError> {
+        self.processes.clear();
+        if let Arrivals::Link(capture) = &mut self.arrivals {
+            capture.end();
+            write_rows(&self.packets_csv(), &self.packets()?)?;
+        }
+        Ok(())
     }
 
     /// Age of the picture on the screen now.
@@ -163,6 +191,37 @@ impl Player {
     pub fn frames(&self) -> Result<Vec<FrameRow>, LabError> {
         whole_rows(&self.frames)
     }
+}
+
+/// The command line of `forestall play`.
+fn play(scenario: &LabScenario, frames: &Path, folder: &Path) -> Vec<String> {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let mut argv = vec![own(), "play".into(), format!("udp://0.0.0.0:{PLAYER_PORT}")];
+    argv.extend([
+        "--frames-csv".into(),
+        text(frames),
+        "--packets-csv".into(),
+        text(&folder.join("packets.csv")),
+    ]);
+    argv.extend(["--png".into(), text(&folder.join("last-picture.png"))]);
+    if let Some(ffmpeg) = ffmpeg(scenario.video.chain) {
+        let (width, height) = (
+            scenario.video.width.to_string(),
+            scenario.video.height.to_string(),
+        );
+        argv.extend(
+            [
+                "--decoder-command",
+                &ffmpeg.decoder(),
+                "--width",
+                &width,
+                "--height",
+                &height,
+            ]
+            .map(String::from),
+        );
+    }
+    argv
 }
 
 /// The camera.

@@ -17,7 +17,7 @@ use crate::monitor::Monitor;
 use crate::site::Site;
 use crate::stage::{Camera, Player};
 use crate::vm::Machine;
-use crate::{network, process};
+use crate::{ffplay, network, process};
 
 /// Hosts and shares of a scenario. When it is dropped all of it is ended and removed.
 #[derive(Debug)]
@@ -43,6 +43,7 @@ impl<'a> World<'a> {
         accelerator: Accelerator,
         interrupted: &'a AtomicBool,
     ) -> Result<Self, LabError> {
+        ffplay::require(scenario.video.viewer)?;
         let guest = Guest::build(scenario.video.chain)?;
         let site = Site::claim()?;
         let passwords = Passwords::make(&site.state())?;

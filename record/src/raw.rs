@@ -3,8 +3,8 @@
 //! | file | row | written by |
 //! |---|---|---|
 //! | `sent.csv` | [`SentRow`] | `forestall capture` |
-//! | `frames.csv` | [`FrameRow`] | `forestall play` |
-//! | `packets.csv` | [`PacketRow`] | `forestall play` |
+//! | `frames.csv` | [`FrameRow`] | `forestall play`; `forestall measure screen`, of another player |
+//! | `packets.csv` | [`PacketRow`] | `forestall play`; the lab, of another player |
 //! | `load.csv` | [`LoadRow`] | the lab's monitor and the orchestrator's samples |
 //! | `migration.csv` | [`MigrationRow`], at most one | the lab, from the orchestrator's record |
 //! | `phases.csv` | [`PhaseRow`] | the lab |
@@ -48,7 +48,7 @@ pub struct FrameRow {
     pub frame: Option<u32>,
     /// Capture time from the code strip; empty when unreadable.
     pub captured_us: Option<Timestamp>,
-    /// When the player showed it.
+    /// When the player showed it; of another player: when it was first seen on the screen.
     pub shown_us: Timestamp,
     /// `shown - captured`; empty when unreadable.
     pub delay_ms: Option<f64>,

@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use record::{HostName, VmName};
 
-use crate::types::{Calibration, Competition, Role, Scenario, Video};
+use crate::types::{Calibration, Competition, Role, Scenario, Video, Viewer};
 
 /// A scenario that a lab can run.
 #[derive(Clone, Debug)]
@@ -134,8 +134,13 @@ impl LabScenario {
             &self.function,
         );
         let chain = v.chain.as_str();
+        let viewer = match v.viewer {
+            Viewer::Forestall => "",
+            Viewer::Ffplay => " viewed by ffplay",
+            Viewer::FfplayPlain => " viewed by ffplay-plain",
+        };
         let video = format!(
-            "{chain} {}x{}@{} {} kbit/s gop {}",
+            "{chain}{viewer} {}x{}@{} {} kbit/s gop {}",
             v.width, v.height, v.fps, v.bitrate_kbps, v.gop
         );
         let copying = format!(
@@ -165,8 +170,10 @@ mod tests {
     #[test]
     fn a_profile_of_another_service_has_another_line() {
         let lab = LabScenario::new(scenario()).unwrap();
-        let changes: [fn(&mut LabScenario); 14] = [
+        let changes: [fn(&mut LabScenario); 16] = [
             |s| s.video.chain = Chain::Ffmpeg,
+            |s| s.video.viewer = Viewer::Ffplay,
+            |s| s.video.viewer = Viewer::FfplayPlain,
             |s| s.video.width += 2,
             |s| s.video.height += 2,
             |s| s.video.fps += 1,

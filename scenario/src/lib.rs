@@ -21,7 +21,7 @@ pub use lab::{LabScenario, NotForLab};
 pub use load::LoadProfile;
 pub use migration::MigrationLaw;
 pub use placement::Placement;
-pub use types::{Chain, Event, Host, PolicyName, Role, Scenario, TimedEvent};
+pub use types::{Chain, Event, Host, PolicyName, Role, Scenario, TimedEvent, Video, Viewer};
 
 /// Version of the file. 2: functions by name, what the lab alone needs may be missing, events.
 pub const SCHEMA: u32 = 2;

@@ -103,12 +103,28 @@ impl Chain {
     }
 }
 
+/// Which program shows the video to the user.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Viewer {
+    /// `forestall play`.
+    #[default]
+    Forestall,
+    /// `ffplay` with options for low delay, on a screen that is read.
+    Ffplay,
+    /// The same without options.
+    FfplayPlain,
+}
+
 /// Picture and coding.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Video {
     /// Programs.
     pub chain: Chain,
+    /// Who shows it, of whatever chain; for the lab.
+    #[serde(default)]
+    pub viewer: Viewer,
     /// Pixels.
     pub width: u32,
     /// Pixels.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use record::raw::{FrameRow, PacketRow};
 use serde_json::Value;
 
 const CGROUPS: [&str; 2] = ["/sys/fs/cgroup/cpu/forestall", "/sys/fs/cgroup/forestall"];
@@ -46,10 +47,15 @@ fn said(output: &Output) -> String {
 /// A short form of the shipped scenario: the load stands at once over the threshold of one policy.
 struct Lab {
     folder: tempfile::TempDir,
+    viewer: &'static str,
 }
 
 impl Lab {
     fn new(idle_s: u32) -> Self {
+        Self::viewed_by("forestall", idle_s)
+    }
+
+    fn viewed_by(viewer: &'static str, idle_s: u32) -> Self {
         let shipped = concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/../scenarios/reallocation/scenario.toml"
@@ -58,6 +64,7 @@ impl Lab {
         for line in fs::read_to_string(shipped).unwrap().lines() {
             let key = line.split('=').next().unwrap_or_default().trim();
             let short = match key {
+                "[video]" => format!("{line}\nviewer = \"{viewer}\""),
                 "policies" => "policies = [\"threshold\"]".to_owned(),
                 // Above what the function alone takes of a slow machine's core (54 % was seen), below what the load brings it to.
                 "start_at" => "start_at = 0.7".to_owned(),
@@ -74,7 +81,7 @@ impl Lab {
         }
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("scenario.toml"), text).unwrap();
-        Self { folder }
+        Self { folder, viewer }
     }
 
     fn out(&self) -> PathBuf {
@@ -87,7 +94,11 @@ impl Lab {
 
     fn start(&self) -> Child {
         // Measured once for all tests of this process; a profile of an earlier one may be of another scenario.
-        let name = format!("lab-tests-profile-{}.toml", std::process::id());
+        let name = format!(
+            "lab-tests-profile-{}-{}.toml",
+            self.viewer,
+            std::process::id()
+        );
         let profile = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let (scenario, out) = (self.folder.path().to_str().unwrap(), self.out());
         let log = fs::File::create(self.folder.path().join("log")).unwrap();
@@ -316,6 +327,38 @@ fn nothing_is_decided_after(name: &str) {
         "nothing is decided on old samples"
     );
     assert_nothing_left();
+}
+
+#[test]
+fn ffplay_is_the_viewer_and_its_screen_tells_the_delay() {
+    if !enabled() {
+        return;
+    }
+    let lab = Lab::viewed_by("ffplay", 2);
+    let child = lab.start();
+    assert_eq!(lab.finish(child), Some(0), "{}", lab.log());
+    // Neither a screen nor what was on it.
+    assert_nothing_left();
+    let results = lab.results();
+    let chain = results["setting"]["chain"].as_str().unwrap();
+    assert!(chain.contains("viewed by ffplay"), "{chain}");
+    let run = &results["runs"][0];
+    assert_eq!(run["migration"]["verdict"], "moved", "{run:#}");
+    assert_eq!(run["drawn_by"]["runners_after"], serde_json::json!([2]));
+    let frames: Vec<FrameRow> = record::read_csv(&lab.run_folder().join("frames.csv")).unwrap();
+    assert!(
+        frames
+            .iter()
+            .any(|row| row.runner == Some(1) && row.delay_ms > Some(0.0))
+    );
+    // ffplay says nothing of what arrives; the link does: MPEG-2's pictures, some 30 a second.
+    let packets: Vec<PacketRow> = record::read_csv(&lab.run_folder().join("packets.csv")).unwrap();
+    let begun: u32 = packets.iter().map(|row| row.frame_starts).sum();
+    assert!(
+        begun as usize >= frames.len() / 2,
+        "{begun} of {}",
+        frames.len()
+    );
 }
 
 #[test]

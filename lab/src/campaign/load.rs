@@ -73,7 +73,8 @@ fn watched(
     }
     let to = Timestamp::now();
     let cpu_mhz = cpu_mhz();
-    drop((camera, player));
+    drop(camera);
+    player.end()?;
     load.set(0.0)?;
     write_rows(&folder.join("load.csv"), &monitor.rows())?;
     let phase = PhaseRow {

@@ -78,7 +78,8 @@ fn watched(
         write_rows(&folder.join("moves.csv"), &rows)?;
     }
     let to = Timestamp::now();
-    drop((camera, player));
+    drop(camera);
+    player.end()?;
     write_rows(&folder.join("load.csv"), &monitor.rows())?;
     let phase = PhaseRow {
         phase: "load".into(),

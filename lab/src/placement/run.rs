@@ -12,20 +12,19 @@ use scenario::placement::PlacedFunction;
 use super::machine::Machines;
 use super::service::{Service, place};
 use super::wiring::{DATA, Kernel, LinkEmulation, Wiring};
+use crate::capture::Capture;
 use crate::cgroup::{PRECEDENCE, ROOT};
 use crate::check::Accelerator;
 use crate::error::LabError;
 use crate::guest::Guest;
 use crate::monitor::Monitor;
-use crate::process::{Place, Process, run as program};
+use crate::process::{Place, run as program};
 use crate::progress::Progress;
 use crate::run::write_rows;
 use crate::site::Site;
 
 /// Time for the chain to reach its steady state.
 const SETTLE: Duration = Duration::from_secs(3);
-/// A capture that began has written its header within this.
-const CAPTURE_WITHIN: Duration = Duration::from_secs(10);
 /// Between two pings.
 const PING_EVERY_S: f64 = 0.2;
 
@@ -81,7 +80,7 @@ pub fn run(
     progress.now("starting the service");
     let mut service = Service::start(placement, start, plan.folder, interrupted)?;
     wait(SETTLE, interrupted)?;
-    let mut capture = start_capture(plan, &place(placement.user.as_ref()))?;
+    let mut capture = Capture::start(&place(placement.user.as_ref()), DATA, plan.folder)?;
     let monitor = Monitor::start(Vec::new(), site.groups())?;
     let from = Timestamp::now();
     let end = from + plan.duration;
@@ -94,7 +93,7 @@ pub fn run(
     }
     let to = Timestamp::now();
     write_rows(&plan.folder.join("load.csv"), &monitor.rows())?;
-    capture.end_within(CAPTURE_WITHIN);
+    capture.end();
     drop(service);
     let phase = PhaseRow {
         phase: "idle".into(),
@@ -138,42 +137,6 @@ fn reply(line: &str) -> Option<PingRow> {
         number: number.checked_sub(1)?,
         rtt_ms: after("time=")?.parse().ok()?,
     })
-}
-
-/// Packets at the player's link layer, whole.
-fn start_capture(plan: &Plan<'_>, at: &Place) -> Result<Process, LabError> {
-    let path = plan.folder.join("arrivals.pcap");
-    let argv = [
-        "tcpdump",
-        "-n",
-        "-U",
-        "-s",
-        "0",
-        "-B",
-        "4096",
-        "--time-stamp-precision=micro",
-        "-Z",
-        "root",
-        "-i",
-        DATA,
-        "-w",
-    ];
-    let mut argv: Vec<String> = argv.map(String::from).into();
-    argv.push(path.to_string_lossy().into_owned());
-    let mut capture = Process::start(at, &argv, &plan.folder.join("tcpdump.log"))?;
-    let begun = std::time::Instant::now();
-    while std::fs::metadata(&path).map_or(0, |meta| meta.len()) == 0 {
-        capture.check()?;
-        if begun.elapsed() > CAPTURE_WITHIN {
-            return Err(LabError::Late {
-                what: "the start of tcpdump".into(),
-                seconds: CAPTURE_WITHIN.as_secs_f64(),
-                hint: crate::process::tail(&plan.folder.join("tcpdump.log")),
-            });
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(capture)
 }
 
 fn wait(duration: Duration, interrupted: &AtomicBool) -> Result<(), LabError> {

@@ -1,0 +1,144 @@
+//! `ffplay` as the viewer: on a screen of its own, which a reader looks at, since `ffplay` tells nobody what it shows.
+//!
+//! ```text
+//! function --UDP--> ffplay --> Xvfb <-- forestall measure screen --> frames.csv
+//! ```
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use scenario::{Video, Viewer};
+
+use crate::check;
+use crate::error::{LabError, file};
+use crate::process::{Place, Process, own, tail};
+use crate::vm::PLAYER_PORT;
+
+/// An X server has chosen its number within this.
+const SCREEN_WITHIN: Duration = Duration::from_secs(10);
+/// Pixels that the screen is larger than the picture, so that a window of this size lies wholly on it.
+const MARGIN: u32 = 64;
+
+/// What `ffplay` is told; `None` where something else is the viewer.
+///
+/// As it comes it collects 5 s of the stream (`-analyzeduration`) before it begins, and shows everything so much later. With the options for
+/// low delay it looks at 0.2 s, and `setpts=0` makes each picture due at once: without it those 0.2 s stay in its queue.
+const fn options(viewer: Viewer) -> Option<&'static str> {
+    match viewer {
+        Viewer::Forestall => None,
+        Viewer::FfplayPlain => Some(""),
+        Viewer::Ffplay => Some(
+            "-fflags nobuffer -flags low_delay -framedrop -probesize 32768 -analyzeduration 200000 -vf setpts=0",
+        ),
+    }
+}
+
+/// What a report says of it.
+#[must_use]
+pub fn in_words(viewer: Viewer) -> Option<String> {
+    let options = options(viewer)?;
+    let told = if options.is_empty() {
+        "without options".to_owned()
+    } else {
+        format!("with {options}")
+    };
+    Some(format!(
+        "viewed by ffplay {told}; a picture counts as shown when `forestall measure screen` first sees it on the X server's screen, \
+         2 ms too late on average"
+    ))
+}
+
+/// Whether all that a viewer needs is there.
+///
+/// # Errors
+/// [`LabError::Missing`].
+pub fn require(viewer: Viewer) -> Result<(), LabError> {
+    let programs = [
+        ("ffplay", "ffmpeg"),
+        ("Xvfb", "xvfb"),
+        ("setpriv", "util-linux"),
+    ];
+    match options(viewer) {
+        Some(_) => check::require(&programs),
+        None => Ok(()),
+    }
+}
+
+/// Starts screen, `ffplay` and reader, in the order in which they are to be ended; `frames.csv` goes to `frames`, logs into `folder`.
+///
+/// # Errors
+/// When one does not start.
+pub(crate) fn start(
+    at: &Place,
+    video: &Video,
+    frames: &Path,
+    folder: &Path,
+) -> Result<Vec<Process>, LabError> {
+    let words = |line: &str| line.split_whitespace().map(String::from).collect();
+    let (width, height) = (video.width + MARGIN, video.height + MARGIN);
+    // Whatever kills the lab, takes the screen along, and with it what is on it.
+    let screen: Vec<String> = words(&format!(
+        "setpriv --pdeathsig TERM Xvfb -displayfd 1 -nolisten tcp -screen 0 {width}x{height}x24"
+    ));
+    let log = folder.join("xvfb.log");
+    let mut screen = Process::start(at, &screen, &log)?;
+    let display = display(&mut screen, &log)?;
+    // The processor draws: no graphics card is there, and an emulated one takes more of it.
+    let ffplay: Vec<String> = words(&format!(
+        "env DISPLAY={display} SDL_VIDEODRIVER=x11 SDL_RENDER_DRIVER=software \
+         ffplay -nostats -loglevel warning -an {} udp://0.0.0.0:{PLAYER_PORT}",
+        options(video.viewer).unwrap_or_default()
+    ));
+    let ffplay = Process::start(at, &ffplay, &folder.join("ffplay.log"))?;
+    let mut reader = vec![own()];
+    reader.extend(words(&format!(
+        "measure screen --display {display} --frames-csv"
+    )));
+    reader.push(frames.to_string_lossy().into_owned());
+    let reader = Process::start(at, &reader, &folder.join("screen.log"))?;
+    Ok(vec![reader, ffplay, screen])
+}
+
+/// The name of the X server that has chosen its number.
+fn display(screen: &mut Process, log: &Path) -> Result<String, LabError> {
+    let begun = Instant::now();
+    while begun.elapsed() < SCREEN_WITHIN {
+        screen.check()?;
+        let said = std::fs::read_to_string(log).map_err(file(log))?;
+        if let Some(number) = number(&said) {
+            return Ok(format!(":{number}"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Err(LabError::Late {
+        what: "the start of Xvfb".into(),
+        seconds: SCREEN_WITHIN.as_secs_f64(),
+        hint: tail(log),
+    })
+}
+
+/// The whole line that is a number, among what the server and its keyboard's compiler say.
+fn number(said: &str) -> Option<u32> {
+    let whole = said.rfind('\n').map_or("", |end| &said[..end]);
+    whole.lines().find_map(|line| line.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_is_found_among_warnings() {
+        for (said, wanted) in [
+            ("", None),
+            ("9", None),
+            ("99\n", Some(99)),
+            (
+                "The XKEYBOARD keymap compiler (xkbcomp) reports:\n> Warning: 3 keys\n7\n",
+                Some(7),
+            ),
+        ] {
+            assert_eq!(number(said), wanted, "{said:?}");
+        }
+    }
+}
