@@ -34,6 +34,7 @@ pub mod campaign;
 pub mod capture;
 pub mod knee;
 pub mod placement;
+pub mod screenshots;
 
 pub mod drawing;
 pub mod histogram;

@@ -91,6 +91,13 @@ pub(crate) fn clock_rows(camera: &ClockPicture) -> std::ops::Range<usize> {
     top..top + height
 }
 
+/// The columns that the line of the clock takes.
+pub(crate) fn clock_columns(camera: &ClockPicture) -> std::ops::Range<usize> {
+    let text = clock_text(Timestamp(0));
+    let begin = line_begin(&camera.picture, &camera.clock, &text);
+    begin..begin + line_width(&camera.clock, &text)
+}
+
 /// Each character, `width` pixels wide.
 fn characters(font: &Font, width: u32) -> HashMap<char, Tile> {
     // A little less than fits, so that rounding does not make it wider.
@@ -102,13 +109,22 @@ fn characters(font: &Font, width: u32) -> HashMap<char, Tile> {
 /// Draws a centred line; returns the row below it.
 fn draw_line(picture: &mut Picture, tiles: &HashMap<char, Tile>, text: &str, top: usize) -> usize {
     let line = || text.chars().filter_map(|c| tiles.get(&c));
-    let width: usize = line().map(Tile::width).sum();
-    let mut x = picture.width().saturating_sub(width) / 4 * 2;
+    let mut x = line_begin(picture, tiles, text);
     for tile in line() {
         tile.draw(picture, x, top);
         x += tile.width();
     }
     top + line().map(Tile::height).max().unwrap_or(0)
+}
+
+fn line_width(tiles: &HashMap<char, Tile>, text: &str) -> usize {
+    let line = text.chars().filter_map(|c| tiles.get(&c));
+    line.map(Tile::width).sum()
+}
+
+/// First column of a centred line.
+fn line_begin(picture: &Picture, tiles: &HashMap<char, Tile>, text: &str) -> usize {
+    picture.width().saturating_sub(line_width(tiles, text)) / 4 * 2
 }
 
 /// UTC, `HH:MM:SS.mmm`.

@@ -19,6 +19,8 @@ pub mod overlay;
 #[cfg(feature = "codec")]
 pub mod play;
 pub mod relay;
+#[cfg(feature = "codec")]
+pub mod screenshots;
 pub mod serve;
 #[cfg(feature = "codec")]
 pub mod watch;
@@ -35,6 +37,8 @@ pub mod picture;
 mod scene;
 #[cfg(feature = "codec")]
 mod seen;
+#[cfg(feature = "codec")]
+mod tesseract;
 #[cfg(feature = "codec")]
 pub mod text;
 #[cfg(feature = "codec")]

@@ -4,7 +4,7 @@ mod outside;
 mod playout;
 mod screen;
 mod viewing;
-mod window;
+pub(crate) mod window;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +22,7 @@ use crate::table::Table;
 use crate::{MediaError, StreamUrl};
 use playout::{Playout, Waiting};
 use screen::Screen;
+pub(crate) use screen::write_png;
 
 pub use viewing::Reporting;
 pub use window::WindowError;

@@ -72,22 +72,22 @@ pub fn run(config: &WatchConfig, stop: &AtomicBool) -> Result<Watched, MediaErro
     };
     while !is_over() {
         match find(&display)? {
-            Some(window) => watch.follow(&display, window, is_over)?,
+            Some(window) => watch.follow(&display, &window, is_over)?,
             None => thread::sleep(FIND_EVERY),
         }
     }
     Ok(watch.watched)
 }
 
-/// The first window that shows a clock, and the part of it in which the code strips are.
-fn find(display: &Display) -> Result<Option<Area>, DisplayError> {
+/// The first window that shows a clock.
+pub(crate) fn find(display: &Display) -> Result<Option<Area>, DisplayError> {
     for window in display.windows()? {
         let Some(strips) = window.code_strips() else {
             continue;
         };
         let shot = display.shot(&strips)?;
         if shot.is_some_and(|shot| shot.capture_strip().is_some()) {
-            return Ok(Some(strips));
+            return Ok(Some(window));
         }
     }
     Ok(None)
@@ -106,9 +106,12 @@ impl Watch {
     fn follow(
         &mut self,
         display: &Display,
-        strips: Area,
+        window: &Area,
         is_over: impl Fn() -> bool,
     ) -> Result<(), MediaError> {
+        let Some(strips) = window.code_strips() else {
+            return Ok(());
+        };
         let (mut looked, mut readable) = (None, Timestamp::now());
         while !is_over() {
             let begun = Timestamp::now();

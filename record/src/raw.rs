@@ -8,6 +8,8 @@
 //! | `load.csv` | [`LoadRow`] | the lab's monitor and the orchestrator's samples |
 //! | `migration.csv` | [`MigrationRow`], at most one | the lab, from the orchestrator's record |
 //! | `phases.csv` | [`PhaseRow`] | the lab |
+//! | `shots.csv` | [`ShotRow`] | `forestall measure screenshots` |
+//! | `unread.csv` | [`UnreadRow`] | the same, and a person |
 //! | `ping.csv` | [`PingRow`] | the lab, of a placement |
 //! | `age.csv` | [`AgeRow`] | `measure`, from `frames.csv` |
 //! | `intervals.csv` | [`IntervalRow`] | `measure`, from `packets.csv` and `frames.csv` |
@@ -136,6 +138,38 @@ pub struct PhaseRow {
     pub start_us: Timestamp,
     /// When it ended.
     pub end_us: Timestamp,
+}
+
+/// A screenshot of a player's window and, beside it, a clock.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShotRow {
+    /// Counts from 1.
+    pub number: u32,
+    /// When the screen's server had given it.
+    pub taken_us: Timestamp,
+    /// What that took.
+    pub shot_ms: f64,
+    /// What was read of the clock, `HH:MM:SS.mmm` where it was read well.
+    pub clock: String,
+    /// The same of the clock in the player's picture.
+    pub picture: String,
+    /// What the clock showed, by its code strip.
+    pub strip_clock_us: Option<Timestamp>,
+    /// When the player's picture was taken, by its code strip.
+    pub strip_picture_us: Option<Timestamp>,
+}
+
+/// A screenshot that was not read, for a person to fill in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UnreadRow {
+    /// As in `shots.csv`.
+    pub number: u32,
+    /// The picture of its digits: the player's above the clock's.
+    pub png: String,
+    /// What the clock shows, `HH:MM:SS.mmm`.
+    pub clock: String,
+    /// What the player's picture shows.
+    pub picture: String,
 }
 
 /// Age of the picture on the screen, sampled each 10 ms.

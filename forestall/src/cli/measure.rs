@@ -49,6 +49,8 @@ enum Command {
     },
     #[cfg(feature = "media")]
     Screen(super::screen::Arguments),
+    #[cfg(feature = "media")]
+    Screenshots(super::screenshots::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -73,11 +75,13 @@ impl Arguments {
             Command::Knee { sweep, json } => find_knee(&sweep, json),
             #[cfg(feature = "media")]
             Command::Screen(arguments) => arguments.run(),
+            #[cfg(feature = "media")]
+            Command::Screenshots(arguments) => arguments.run(),
         }
     }
 }
 
-fn work(error: impl Into<anyhow::Error>) -> Failure {
+pub(super) fn work(error: impl Into<anyhow::Error>) -> Failure {
     Failure {
         kind: FailureKind::Work,
         error: error.into(),

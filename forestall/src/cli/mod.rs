@@ -22,6 +22,8 @@ mod report;
 mod reporter;
 #[cfg(feature = "media")]
 mod screen;
+#[cfg(feature = "media")]
+mod screenshots;
 mod serve;
 mod sim;
 mod video;

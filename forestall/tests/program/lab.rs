@@ -340,7 +340,9 @@ fn ffplay_is_the_viewer_and_its_screen_tells_the_delay() {
     // Neither a screen nor what was on it.
     assert_nothing_left();
     let results = lab.results();
-    let chain = results["setting"]["chain"].as_str().unwrap();
+    let experiment = fs::read_to_string(lab.out().join("experiment.json")).unwrap();
+    let experiment: Value = serde_json::from_str(&experiment).unwrap();
+    let chain = experiment["setting"]["chain"].as_str().unwrap();
     assert!(chain.contains("viewed by ffplay"), "{chain}");
     let run = &results["runs"][0];
     assert_eq!(run["migration"]["verdict"], "moved", "{run:#}");

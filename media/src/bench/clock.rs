@@ -1,7 +1,5 @@
 //! Can the code strip be trusted? How fast it is read, how often spoilt ones are, and that none is read wrongly.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use record::Timestamp;
@@ -14,12 +12,11 @@ use super::{Bench, BenchError};
 use crate::clock_picture::{ClockPicture, clock_rows, clock_text};
 use crate::codec::{Decoder, Encoder, EncoderConfig};
 use crate::picture::Picture;
+use crate::tesseract::{self, binarised};
 use crate::text::{DEFAULT_FONT, Font};
 
 /// Bits for each pixel of MPEG-2 with few bits: 640x480 at 30 a second in 700 kbit/s.
 const BITS_PER_PIXEL: f64 = 0.076;
-/// Digits are white, what is around them is dark.
-const DIGIT_LUMA_MIN: u8 = 170;
 const READ_FOR: Duration = Duration::from_secs(1);
 
 /// Figures of the reader.
@@ -61,7 +58,7 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> Result<Clock, BenchError> {
         degraded.take(&degrade::picture(number))?;
     }
     (bench.say)("Tesseract");
-    let tesseract = tesseract(bench);
+    let tesseract = by_tesseract(bench);
     let tesseract = bench.or_note("Tesseract", tesseract)?;
     Ok(Clock {
         frames_per_s,
@@ -149,7 +146,7 @@ fn speed(bench: &Bench<'_>) -> Result<f64, BenchError> {
 }
 
 /// Clean pictures of the clock, cut to the line of digits.
-fn tesseract(bench: &Bench<'_>) -> Result<Reading, BenchError> {
+fn by_tesseract(bench: &Bench<'_>) -> Result<Reading, BenchError> {
     let font = Font::load(std::path::Path::new(DEFAULT_FONT))?;
     let mut camera = ClockPicture::new(640, 480, &font)?;
     let mut reading = Reading::default();
@@ -183,38 +180,14 @@ fn digits(picture: &Picture, rows: std::ops::Range<usize>) -> Grey {
     Grey {
         width: luma.width,
         height,
-        data: pixels
-            .map(|luma| if *luma > DIGIT_LUMA_MIN { 0 } else { 255 })
-            .collect(),
+        data: binarised(pixels.copied()),
     }
 }
 
 fn ask_tesseract(picture: &Grey) -> Result<String, BenchError> {
-    let failed = |source| BenchError::Io {
+    let read = tesseract::read_line(picture.width, &picture.data, 7);
+    read.map_err(|source| BenchError::Io {
         what: "run tesseract (Debian: tesseract-ocr)".into(),
         source,
-    };
-    let mut child = Command::new("tesseract")
-        .args([
-            "-",
-            "-",
-            "--psm",
-            "7",
-            "-c",
-            "tessedit_char_whitelist=0123456789:.",
-        ])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(failed)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        let head = format!("P5 {} {} 255\n", picture.width, picture.height);
-        stdin
-            .write_all(head.as_bytes())
-            .and_then(|()| stdin.write_all(&picture.data))
-            .map_err(failed)?;
-    }
-    let output = child.wait_with_output().map_err(failed)?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    })
 }

@@ -108,7 +108,8 @@ impl Screen {
             frames.flush()?;
         }
         if let (Some(path), Some(picture)) = (png, &self.last_picture) {
-            write_png(path, picture)?;
+            let size = (picture.width() as u32, picture.height() as u32);
+            write_png(path, size, &picture.to_rgb())?;
         }
         if let Some(window) = self.window {
             window.close()?;
@@ -117,18 +118,21 @@ impl Screen {
     }
 }
 
-fn write_png(path: &Path, picture: &Picture) -> Result<(), MediaError> {
+/// Writes red, green and blue of `width` times `height` pixels, rows from the top.
+pub(crate) fn write_png(
+    path: &Path,
+    (width, height): (u32, u32),
+    rgb: &[u8],
+) -> Result<(), MediaError> {
     let failed = |source| MediaError::Write {
         path: path.to_owned(),
         source,
     };
     let file = BufWriter::new(File::create(path).map_err(failed)?);
-    let mut encoder = png::Encoder::new(file, picture.width() as u32, picture.height() as u32);
+    let mut encoder = png::Encoder::new(file, width, height);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
     let mut writer = encoder.write_header().map_err(|e| failed(e.into()))?;
-    writer
-        .write_image_data(&picture.to_rgb())
-        .map_err(|e| failed(e.into()))?;
+    writer.write_image_data(rgb).map_err(|e| failed(e.into()))?;
     writer.finish().map_err(|e| failed(e.into()))
 }

@@ -104,7 +104,7 @@ impl WindowError {
 }
 
 /// A window, closed when it goes out of scope.
-pub(super) struct Window {
+pub(crate) struct Window {
     shared: Arc<Shared>,
     /// The thread's connection: shut down, it ends whatever the thread waits for.
     connection: OwnedFd,
@@ -141,12 +141,22 @@ impl Window {
         if display.is_empty() {
             return Err(WindowError::NoDisplay);
         }
-        let (shared, title) = (Arc::<Shared>::default(), input.to_string());
+        Self::open_on(&display, &input.to_string(), None)
+    }
+
+    /// A window on a server; `at` a place of the screen, in pixels, where no window manager may take it away from.
+    pub(crate) fn open_on(
+        display: &str,
+        title: &str,
+        at: Option<(u16, u16)>,
+    ) -> Result<Self, WindowError> {
+        let (display, title) = (display.to_owned(), title.to_owned());
+        let shared = Arc::<Shared>::default();
         let (opened, is_opened) = sync_channel(1);
         let thread = thread::spawn({
             let (shared, display) = (Arc::clone(&shared), display.clone());
             move || {
-                let (mut surface, connection) = match Surface::open(&display, &title) {
+                let (mut surface, connection) = match Surface::open(&display, &title, at) {
                     Ok(open) => open,
                     Err(error) => {
                         // Who does not wait any more has told that nothing answers.
@@ -180,7 +190,7 @@ impl Window {
     }
 
     /// Hands a copy of `picture` over; whether it replaces one that was never put.
-    pub(super) fn show(
+    pub(crate) fn show(
         &self,
         picture: &Picture,
         captured: Option<Timestamp>,
@@ -199,7 +209,7 @@ impl Window {
     }
 
     /// Closes it; says why it ended, if nobody wanted that.
-    pub(super) fn close(mut self) -> Result<(), WindowError> {
+    pub(crate) fn close(mut self) -> Result<(), WindowError> {
         let thread = self.thread.take();
         drop(self);
         let Some(thread) = thread else { return Ok(()) };
@@ -297,7 +307,11 @@ struct Target {
 
 impl Surface {
     /// A window, and the connection that it has to the server.
-    fn open(display: &str, title: &str) -> Result<(Self, OwnedFd), WindowError> {
+    fn open(
+        display: &str,
+        title: &str,
+        at: Option<(u16, u16)>,
+    ) -> Result<(Self, OwnedFd), WindowError> {
         let named = || display.to_owned();
         let connected = connect(display);
         let (x, screen) = connected.map_err(|source| WindowError::Connect {
@@ -312,11 +326,17 @@ impl Surface {
             source,
         };
         let connection = connection.map_err(|source| lost(ConnectionError::from(source).into()))?;
-        let surface = Self::make(x, target, title).map_err(lost)?;
+        let surface = Self::make(x, target, title, at).map_err(lost)?;
         Ok((surface, connection))
     }
 
-    fn make(x: RustConnection, target: Target, title: &str) -> Result<Self, ReplyOrIdError> {
+    fn make(
+        x: RustConnection,
+        target: Target,
+        title: &str,
+        at: Option<(u16, u16)>,
+    ) -> Result<Self, ReplyOrIdError> {
+        let (left, top) = at.unwrap_or_default();
         let atoms = Atoms::new(&x)?.reply()?;
         let (window, context) = (x.generate_id()?, x.generate_id()?);
         let events = EventMask::EXPOSURE | EventMask::STRUCTURE_NOTIFY | EventMask::KEY_PRESS;
@@ -324,8 +344,8 @@ impl Surface {
             target.depth,
             window,
             target.root,
-            0,
-            0,
+            left as i16,
+            top as i16,
             FIRST_SIZE.0,
             FIRST_SIZE.1,
             0,
@@ -334,6 +354,7 @@ impl Surface {
             // Black, which all true colours have as 0.
             &CreateWindowAux::new()
                 .background_pixel(0)
+                .override_redirect(u32::from(at.is_some()))
                 .event_mask(events),
         )?;
         x.create_gc(context, window, &CreateGCAux::new())?;

@@ -1,5 +1,6 @@
 //! An X server's screen, as one sees it.
 
+use record::Timestamp;
 use wire::code_strip::{COLUMNS, Plane, ROWS, Strip};
 use x11rb::connection::Connection;
 use x11rb::errors::{ConnectError, ReplyError};
@@ -37,6 +38,23 @@ pub enum DisplayError {
         /// Its name.
         display: String,
     },
+    /// Nobody shows the camera's clock.
+    #[error(
+        "no window of the screen is filled by a picture of `forestall capture`, or it is gone: start the player first, and let nothing \
+         cover its window"
+    )]
+    NoPlayer,
+    /// A clock does not fit onto the screen.
+    #[error(
+        "beside the player's window is no room for a clock of its size, {width}x{height} pixels: move the window to the screen's edge, \
+         make it smaller, or take a larger screen"
+    )]
+    NoRoom {
+        /// Pixels.
+        width: u16,
+        /// Pixels.
+        height: u16,
+    },
     /// It went away, or refused something.
     #[error("the X server has gone, or does not show its screen")]
     Lost(#[source] ReplyError),
@@ -45,7 +63,7 @@ pub enum DisplayError {
 impl DisplayError {
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
-            Self::Lost(_) => ErrorKind::Failed,
+            Self::Lost(_) | Self::NoPlayer => ErrorKind::Failed,
             _ => ErrorKind::Missing,
         }
     }
@@ -90,6 +108,28 @@ impl Area {
         let height = u16::try_from(2 * ROWS * side).ok()?;
         let y = self.y + self.height.checked_sub(height)?;
         (height > 0).then_some(Self { y, height, ..*self })
+    }
+
+    /// The smallest area that holds both.
+    pub(crate) fn with(&self, other: &Self) -> Self {
+        let (x, y) = (self.x.min(other.x), self.y.min(other.y));
+        let end = |area: &Self| (area.x + area.width, area.y + area.height);
+        let ((right, low), (other_right, other_low)) = (end(self), end(other));
+        Self {
+            x,
+            y,
+            width: right.max(other_right) - x,
+            height: low.max(other_low) - y,
+        }
+    }
+
+    /// The same area by its place in another that holds it.
+    pub(crate) fn within(&self, outer: &Self) -> Self {
+        Self {
+            x: self.x - outer.x,
+            y: self.y - outer.y,
+            ..*self
+        }
     }
 }
 
@@ -169,6 +209,29 @@ impl Display {
             width: geometry.width,
             height: geometry.height,
         })))
+    }
+
+    /// Room of the same size on the screen: right of an area, left of it, under or over it.
+    pub(crate) fn beside(&self, area: &Area) -> Option<Area> {
+        let Area {
+            x,
+            y,
+            width,
+            height,
+        } = *area;
+        let places = [
+            x.checked_add(width).map(|x| (x, y)),
+            x.checked_sub(width).map(|x| (x, y)),
+            y.checked_add(height).map(|y| (x, y)),
+            y.checked_sub(height).map(|y| (x, y)),
+        ];
+        let fits = |begin: u16, length: u16, all: u16| {
+            begin.checked_add(length).is_some_and(|end| end <= all)
+        };
+        let mut places = places.into_iter().flatten();
+        let (x, y) =
+            places.find(|(x, y)| fits(*x, width, self.size.0) && fits(*y, height, self.size.1))?;
+        Some(Area { x, y, ..*area })
     }
 
     /// What one sees at a place; `None` if the screen has another size by now.
@@ -274,6 +337,11 @@ impl Shot {
     #[must_use]
     pub fn capture_strip(&self) -> Option<Strip> {
         self.strips().capture
+    }
+
+    /// When the picture was taken that it shows at `shown`.
+    pub(crate) fn captured(&self, shown: Timestamp) -> Option<Timestamp> {
+        self.strips().captured(shown)
     }
 
     /// The code strips at its lower end.
