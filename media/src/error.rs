@@ -79,6 +79,19 @@ pub enum MediaError {
         /// What it is coded with.
         video: ForeignVideo,
     },
+    /// The video is in a form that is not worked on here.
+    #[cfg(feature = "codec")]
+    #[error(
+        "the video of {url} has {form}, and only 8-bit 4:2:0 with even sides of {} to {} is worked on here; \
+         'ffmpeg -i … -pix_fmt yuv420p -c:v libx264 -tune zerolatency -c:a copy -f mpegts udp://HOST:PORT' makes it 8-bit 4:2:0",
+        crate::picture::SIDES.start(), crate::picture::SIDES.end()
+    )]
+    Form {
+        /// Address.
+        url: String,
+        /// Pixel format or size.
+        form: String,
+    },
     /// The socket failed while receiving.
     #[error("cannot receive from {url}")]
     Receive {

@@ -20,7 +20,7 @@ use wire::mpegts::{
     AccessUnit, CLOCK_HZ, CLOCK_WRAP, Replacer, UnitKind, VideoCodec, ticks_from_micros,
 };
 
-use crate::codec::{Decoder, EncoderConfig};
+use crate::codec::{CodecError, Decoded, Decoder, EncoderConfig};
 use crate::identity::{Identity, IdentityFiles};
 use crate::net::{Input, Output};
 use crate::stats::{Meter, StatsOutput, Totals};
@@ -32,6 +32,9 @@ use shown::Shown;
 
 /// Frame rate for the encoder's arithmetic when the stream announces none.
 const FPS_UNKNOWN: (u32, u32) = (30, 1);
+
+/// Whole key pictures in a row in a form that is not worked on, after which the video is refused.
+const UNSUPPORTED_MAX: u32 = 2;
 
 /// Settings of the overlay.
 #[derive(Clone, Debug)]
@@ -93,6 +96,8 @@ pub fn run(config: &OverlayConfig, stop: &AtomicBool) -> Result<Totals, MediaErr
 #[derive(Debug, Default)]
 pub(crate) struct Damage {
     is_damaged: bool,
+    /// Whole key pictures that followed each other in a form that is not worked on.
+    unsupported: u32,
 }
 
 impl Damage {
@@ -103,9 +108,34 @@ impl Damage {
         self.is_damaged
     }
 
-    /// Nothing could be made of the last picture: there is a hole where it was.
-    pub(crate) fn undecoded(&mut self) {
+    /// What came of decoding `unit`. A picture that nothing can be made of leaves a hole: go on with the next.
+    ///
+    /// # Errors
+    /// In which form the video is, where it is one that is not worked on: once two whole key pictures in a row had it, for one of them
+    /// may be a bit that was turned over on the way.
+    pub(crate) fn decoded<'d>(
+        &mut self,
+        unit: &AccessUnit,
+        outcome: Result<Option<Decoded<'d>>, CodecError>,
+    ) -> Result<Option<Decoded<'d>>, String> {
+        let is_fresh = unit.random_access && !unit.damaged;
+        match outcome {
+            Ok(Some(decoded)) => {
+                if is_fresh {
+                    self.unsupported = 0;
+                }
+                return Ok(Some(decoded));
+            }
+            Err(CodecError::Unsupported(form)) if is_fresh => {
+                self.unsupported += 1;
+                if self.unsupported == UNSUPPORTED_MAX {
+                    return Err(form);
+                }
+            }
+            Ok(None) | Err(_) => {}
+        }
         self.is_damaged = true;
+        Ok(None)
     }
 }
 
@@ -174,9 +204,12 @@ impl<'a> Stage<'a> {
                 &mut none_or_other.insert((unit.codec, decoder)).1
             }
         };
-        // An error is lost data too: go on with the next.
-        let Ok(Some(decoded)) = decoder.decode_at(&unit.data, unit.pts) else {
-            self.damage.undecoded();
+        let outcome = decoder.decode_at(&unit.data, unit.pts);
+        let decoded = self.damage.decoded(unit, outcome).map_err(|form| {
+            let url = self.config.input.to_string();
+            MediaError::Form { url, form }
+        })?;
+        let Some(decoded) = decoded else {
             meter.totals.frames_dropped += 1;
             return Ok(());
         };
@@ -238,10 +271,8 @@ fn presented(
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_picture_that_cannot_be_decoded_is_a_hole_until_a_key_picture() {
-        let mut damage = Damage::default();
-        let mut unit = AccessUnit {
+    fn unit() -> AccessUnit {
+        AccessUnit {
             data: vec![1],
             codec: VideoCodec::Mpeg2,
             pts: None,
@@ -249,12 +280,34 @@ mod tests {
             damaged: false,
             lost_before: false,
             number: 0,
-        };
+        }
+    }
+
+    #[test]
+    fn a_picture_that_cannot_be_decoded_is_a_hole_until_a_key_picture() {
+        let mut damage = Damage::default();
+        let mut unit = unit();
         assert!(!damage.follow(&unit));
-        damage.undecoded();
+        assert!(matches!(damage.decoded(&unit, Ok(None)), Ok(None)));
         assert!(damage.follow(&unit) && damage.follow(&unit));
         unit.random_access = true;
         assert!(!damage.follow(&unit));
+    }
+
+    #[test]
+    fn one_key_picture_in_another_form_may_be_a_wrong_bit_and_two_are_not() {
+        let mut damage = Damage::default();
+        let mut unit = unit();
+        let form = || Err(CodecError::Unsupported("10 bits".into()));
+        // Predicted or damaged ones prove nothing.
+        for (random_access, damaged) in [(false, false), (true, true), (true, false)] {
+            (unit.random_access, unit.damaged) = (random_access, damaged);
+            assert!(matches!(damage.decoded(&unit, form()), Ok(None)));
+        }
+        assert_eq!(
+            damage.decoded(&unit, form()).err().as_deref(),
+            Some("10 bits")
+        );
     }
 
     #[test]

@@ -138,8 +138,12 @@ fn built_in(
                     &mut none_or_other.insert((codec, Decoder::open(codec)?)).1
                 }
             };
-            let Ok(Some(decoded)) = decoder.decode(&unit.unit.data) else {
-                damage.undecoded();
+            let outcome = decoder.decode(&unit.unit.data);
+            let decoded = damage.decoded(&unit.unit, outcome).map_err(|form| {
+                let url = config.input.to_string();
+                MediaError::Form { url, form }
+            })?;
+            let Some(decoded) = decoded else {
                 screen.meter.totals.frames_dropped += 1;
                 continue;
             };
