@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use media::ffmpeg::Ffmpeg;
 use scenario::{Video, Viewer};
 
 use crate::check;
@@ -20,16 +21,11 @@ const SCREEN_WITHIN: Duration = Duration::from_secs(10);
 const MARGIN: u32 = 64;
 
 /// What `ffplay` is told; `None` where something else is the viewer.
-///
-/// As it comes it collects 5 s of the stream (`-analyzeduration`) before it begins, and shows everything so much later. With the options for
-/// low delay it looks at 0.2 s, and `setpts=0` makes each picture due at once: without it those 0.2 s stay in its queue.
 const fn options(viewer: Viewer) -> Option<&'static str> {
     match viewer {
         Viewer::Forestall => None,
-        Viewer::FfplayPlain => Some(""),
-        Viewer::Ffplay => Some(
-            "-fflags nobuffer -flags low_delay -framedrop -probesize 32768 -analyzeduration 200000 -vf setpts=0",
-        ),
+        Viewer::FfplayPlain => Some(Ffmpeg::PLAIN.play),
+        Viewer::Ffplay => Some(Ffmpeg::TUNED.play),
     }
 }
 

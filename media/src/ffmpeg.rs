@@ -11,6 +11,8 @@ pub struct Ffmpeg {
     pub encode_h264: &'static str,
     /// Before each output.
     pub output: &'static str,
+    /// For `ffplay`.
+    pub play: &'static str,
 }
 
 impl Ffmpeg {
@@ -20,6 +22,8 @@ impl Ffmpeg {
         encode: "",
         encode_h264: "-preset veryfast",
         output: "",
+        // It collects 5 s of the stream before it begins, and shows everything so much later.
+        play: "",
     };
     /// With what is known to lower the delay.
     pub const TUNED: Self = Self {
@@ -28,6 +32,8 @@ impl Ffmpeg {
         encode: "-bf 0 -flags low_delay -threads 1",
         encode_h264: "-preset veryfast -tune zerolatency",
         output: "-muxdelay 0 -muxpreload 0 -flush_packets 1",
+        // `setpts=0` makes each picture due at once: without it what was collected at the beginning stays in its queue.
+        play: "-fflags nobuffer -flags low_delay -framedrop -probesize 32768 -analyzeduration 200000 -vf setpts=0",
     };
     /// Before all that it does: it says only what is wrong.
     pub const QUIET: &'static str = "-nostdin -nostats -loglevel error";

@@ -173,6 +173,7 @@ fn ffmpeg(
         encode,
         encode_h264,
         output,
+        ..
     } = options;
     let own = &bench.options.own;
     let [to_text, to_relay, to_serve] = [udp_port()?, udp_port()?, udp_port()?];
