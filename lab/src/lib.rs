@@ -11,6 +11,7 @@ pub mod calibrate;
 pub mod campaign;
 pub mod cgroup;
 pub mod check;
+pub mod engine;
 pub mod error;
 pub mod experiment;
 pub mod guest;
