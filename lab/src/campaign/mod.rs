@@ -17,6 +17,7 @@ use scenario::campaign::{JitterSweep, LoadSweep};
 use scenario::{Campaign, LabScenario, Placement, Scenario};
 
 use crate::check::{Accelerator, Offer};
+use crate::engine::EngineName;
 use crate::error::{LabError, file};
 use crate::experiment::{FOREIGN_LOAD_MAX, SPOILT_TRIES, environment, foreign_load, machine};
 use crate::placement::wiring::LinkEmulation;
@@ -70,7 +71,7 @@ pub fn run(
     offer: &Offer,
     interrupted: &AtomicBool,
 ) -> Result<(), LabError> {
-    let accelerator = offer.require()?;
+    let accelerator = offer.require(EngineName::Qemu)?;
     if request.out.exists() && !request.resume {
         return Err(LabError::OutExists(request.out.clone()));
     }
@@ -221,7 +222,12 @@ impl Bench<'_> {
         let sweep = sweep_of(self.campaign, name)?;
         let scenario = self.with_weight(sweep)?;
         self.progress.stage(format!("load {name}: setting up"));
-        let world = World::build(&scenario, self.accelerator, self.interrupted)?;
+        let world = World::build(
+            &scenario,
+            EngineName::Qemu,
+            self.accelerator,
+            self.interrupted,
+        )?;
         let (settle, duration) = (
             Duration::from_secs_f64(*own.settle_s.get_ref()),
             Duration::from_secs_f64(*own.duration_s.get_ref()),
@@ -267,7 +273,12 @@ impl Bench<'_> {
         let own = own.ok_or_else(|| LabError::Missing("the part migration".into()))?;
         let scenario = self.scenario(&own.scenario)?;
         self.progress.stage("migration: setting up");
-        let world = World::build(&scenario, self.accelerator, self.interrupted)?;
+        let world = World::build(
+            &scenario,
+            EngineName::Qemu,
+            self.accelerator,
+            self.interrupted,
+        )?;
         for subject in cells {
             let Subject::Migration { source, target } = subject else {
                 continue;
