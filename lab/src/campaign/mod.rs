@@ -24,6 +24,9 @@ use crate::placement::wiring::LinkEmulation;
 use crate::progress::Progress;
 use crate::world::World;
 
+/// The thesis' figures are of QEMU itself.
+const ENGINE: EngineName = EngineName::Qemu;
+
 /// Files of a cell that are packed once it is complete.
 const LARGE: [&str; 4] = ["frames.csv", "packets.csv", "sent.csv", "load.csv"];
 
@@ -71,7 +74,7 @@ pub fn run(
     offer: &Offer,
     interrupted: &AtomicBool,
 ) -> Result<(), LabError> {
-    let accelerator = offer.require(EngineName::Qemu)?;
+    let accelerator = offer.require(ENGINE)?;
     if request.out.exists() && !request.resume {
         return Err(LabError::OutExists(request.out.clone()));
     }
@@ -222,12 +225,7 @@ impl Bench<'_> {
         let sweep = sweep_of(self.campaign, name)?;
         let scenario = self.with_weight(sweep)?;
         self.progress.stage(format!("load {name}: setting up"));
-        let world = World::build(
-            &scenario,
-            EngineName::Qemu,
-            self.accelerator,
-            self.interrupted,
-        )?;
+        let world = World::build(&scenario, ENGINE, self.accelerator, self.interrupted)?;
         let (settle, duration) = (
             Duration::from_secs_f64(*own.settle_s.get_ref()),
             Duration::from_secs_f64(*own.duration_s.get_ref()),
@@ -273,12 +271,7 @@ impl Bench<'_> {
         let own = own.ok_or_else(|| LabError::Missing("the part migration".into()))?;
         let scenario = self.scenario(&own.scenario)?;
         self.progress.stage("migration: setting up");
-        let world = World::build(
-            &scenario,
-            EngineName::Qemu,
-            self.accelerator,
-            self.interrupted,
-        )?;
+        let world = World::build(&scenario, ENGINE, self.accelerator, self.interrupted)?;
         for subject in cells {
             let Subject::Migration { source, target } = subject else {
                 continue;
