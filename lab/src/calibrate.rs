@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use drivers::Qemu;
 use measure::span::Span;
 use measure::statistics::Values;
 use measure::{intervals, picture_age};
@@ -80,7 +79,7 @@ fn measure_all(
             .strftime("%Y-%m-%dT%H:%M:%SZ")
             .to_string(),
         machine: machine.to_owned(),
-        service: scenario.service(),
+        service: world.engine.name().service(scenario),
         knee: Knee {
             utilization: knee,
             budget_ms: scenario.budget_ms,
@@ -230,7 +229,7 @@ fn moves(
         let moved = relocate(
             &settings,
             &source,
-            Qemu::new(world.machine.driver_config()),
+            world.engine.driver_settings(),
             &world.orchestrator(),
             world.interrupted(),
         )?;
@@ -248,9 +247,10 @@ fn moves(
             complete_ms: round(Some(shown.since(moved.decided).as_secs_f64() * 1e3)),
         };
         progress.note(&format!(
-            "move {number}, {source} at {}: {:.1} s until the viewer is served from {target} (QEMU: total {:.1} s, downtime {:.0} ms)",
+            "move {number}, {source} at {}: {:.1} s until the viewer is served from {target} ({}: total {:.1} s, downtime {:.0} ms)",
             one.source_utilization,
             one.complete_ms / 1e3,
+            world.engine.name(),
             one.total_ms / 1e3,
             one.downtime_ms
         ));

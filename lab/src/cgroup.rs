@@ -135,9 +135,19 @@ impl Cgroups {
     /// # Errors
     /// When the group is not there or the process is gone.
     pub fn enter(&self, group: &str, pid: u32) -> Result<(), LabError> {
-        self.folders(group)
+        self.doors(group)
             .iter()
-            .try_for_each(|folder| write(&folder.join("cgroup.procs"), &pid.to_string()))
+            .try_for_each(|door| write(door, &pid.to_string()))
+    }
+
+    /// The files into which a process writes its number to enter a group.
+    #[must_use]
+    pub fn doors(&self, group: &str) -> Vec<PathBuf> {
+        let folders = self.folders(group);
+        folders
+            .iter()
+            .map(|folder| folder.join("cgroup.procs"))
+            .collect()
     }
 
     /// Lets a group use `share` of one CPU, in pieces of one `period`; `None` takes the limit away.

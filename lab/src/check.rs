@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::cgroup::Cgroups;
+use crate::engine::EngineName;
 use crate::error::LabError;
 use crate::guest::Guest;
 use crate::process::run;
@@ -54,10 +55,22 @@ const PROGRAMS: [(&str, &str, &str); 16] = [
     ("ldd", "libc-bin", "finds the guest's libraries"),
     ("gzip", "gzip", "packs the guest's initramfs"),
 ];
+/// What `--engine libvirt` needs more.
+const LIBVIRT_PROGRAMS: [(&str, &str, &str); 3] = [
+    ("libvirtd", "libvirt-daemon", "each edge server's libvirt"),
+    ("virsh", "libvirt-clients", "asks it"),
+    (
+        "setpriv",
+        "util-linux",
+        "ends a libvirtd with the lab that started it",
+    ),
+];
 const FONT: (&str, &str) = (
     "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf",
     "fonts-dejavu-core",
 );
+/// libvirt's part for QEMU, below a folder of libraries.
+const LIBVIRT_QEMU: &str = "libvirt/connection-driver/libvirt_driver_qemu.so";
 /// A stock kernel that boots with KVM says so within this.
 const KVM_WITHIN: Duration = Duration::from_secs(10);
 
@@ -82,23 +95,60 @@ pub struct Offer {
     pub missing: Vec<String>,
     /// The command that installs what is missing.
     pub install: Option<String>,
+    /// What is missing for `--engine libvirt`, which the other engines do without.
+    pub missing_for_libvirt: Vec<String>,
+    /// The command that installs that.
+    pub install_for_libvirt: Option<String>,
+}
+
+/// Which of these programs are missing, and their packages.
+fn lacking(programs: &[(&str, &'static str, &str)]) -> (Vec<String>, Vec<&'static str>) {
+    let mut missing = Vec::new();
+    let mut packages = Vec::new();
+    for (program, package, purpose) in programs {
+        if !in_path(program) {
+            missing.push(format!("{program} ({purpose})"));
+            // Two programs of one package need not stand side by side.
+            if !packages.contains(package) {
+                packages.push(*package);
+            }
+        }
+    }
+    (missing, packages)
+}
+
+/// What libvirt needs, with its part for QEMU, which is no program and in a package of its own.
+fn lacking_for_libvirt() -> (Vec<String>, Vec<&'static str>) {
+    let (mut missing, mut packages) = lacking(&LIBVIRT_PROGRAMS);
+    let libraries = std::fs::read_dir("/usr/lib")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut folders = libraries
+        .map(|folder| folder.path().join(LIBVIRT_QEMU))
+        .chain([Path::new("/usr/lib").join(LIBVIRT_QEMU)]);
+    if !folders.any(|driver| driver.is_file()) {
+        missing.push("libvirt's driver of QEMU".into());
+        packages.push("libvirt-daemon-driver-qemu");
+    }
+    (missing, packages)
+}
+
+fn install(packages: &[&str]) -> Option<String> {
+    (!packages.is_empty()).then(|| {
+        format!(
+            "apt-get update && apt-get install --no-install-recommends {}",
+            packages.join(" ")
+        )
+    })
 }
 
 /// Looks at everything. Only when nothing is missing does it try KVM with a guest, which is built for that when there is none
 /// in the cache yet: that downloads a kernel, which is of no use to a person who has to install something first.
 #[must_use]
 pub fn look() -> Offer {
-    let mut missing = Vec::new();
-    let mut packages = Vec::new();
-    for (program, package, purpose) in PROGRAMS {
-        if !in_path(program) {
-            missing.push(format!("{program} ({purpose})"));
-            // Two programs of one package need not stand side by side.
-            if !packages.contains(&package) {
-                packages.push(package);
-            }
-        }
-    }
+    let (mut missing, mut packages) = lacking(&PROGRAMS);
+    let (missing_for_libvirt, packages_for_libvirt) = lacking_for_libvirt();
     if !Path::new(FONT.0).exists() {
         missing.push("the font DejaVu Sans Mono (clock and inserted text)".into());
         packages.push(FONT.1);
@@ -133,26 +183,27 @@ pub fn look() -> Offer {
         accelerator_note,
         netem: root && netem(),
         cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        install: (!packages.is_empty()).then(|| {
-            format!(
-                "apt-get update && apt-get install --no-install-recommends {}",
-                packages.join(" ")
-            )
-        }),
+        install: install(&packages),
+        install_for_libvirt: install(&packages_for_libvirt),
+        missing_for_libvirt,
         missing,
     }
 }
 
 impl Offer {
-    /// An error that lists what is missing.
+    /// An error that lists what is missing for a lab with this engine.
     ///
     /// # Errors
     /// [`LabError::Missing`].
-    pub fn require(&self) -> Result<Accelerator, LabError> {
-        match (self.ready, self.accelerator) {
+    pub fn require(&self, engine: EngineName) -> Result<Accelerator, LabError> {
+        let with_engine = match engine {
+            EngineName::Qemu => true,
+            EngineName::Libvirt => self.missing_for_libvirt.is_empty(),
+        };
+        match (self.ready && with_engine, self.accelerator) {
             (true, Some(accelerator)) => Ok(accelerator),
             _ => Err(LabError::Missing(format!(
-                "this machine cannot run the lab yet\n{self}"
+                "this machine cannot run the lab with --engine {engine} yet\n{self}"
             ))),
         }
     }
@@ -180,6 +231,14 @@ impl fmt::Display for Offer {
             yes(self.netem)
         )?;
         writeln!(f, "  cores              {}", self.cpus)?;
+        let libvirt = match &self.install_for_libvirt {
+            None => "ready".to_owned(),
+            Some(install) => format!(
+                "not ready, missing {}; install with {install}",
+                self.missing_for_libvirt.join(", ")
+            ),
+        };
+        writeln!(f, "  --engine libvirt   {libvirt}")?;
         if self.ready {
             return write!(f, "  missing            nothing: ready");
         }
@@ -319,4 +378,31 @@ pub fn version(program: &str, flag: &str) -> Option<String> {
         .lines()
         .next()
         .map(|line| line.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_libvirt_lacks_is_named_and_hinders_no_other_engine() {
+        let offer = Offer {
+            ready: true,
+            root: true,
+            cgroup_version: Some(2),
+            accelerator: Some(Accelerator::Tcg),
+            accelerator_note: String::new(),
+            netem: false,
+            cpus: 2,
+            missing: Vec::new(),
+            install: None,
+            missing_for_libvirt: vec!["virsh (asks it)".into()],
+            install_for_libvirt: install(&["libvirt-clients"]),
+        };
+        assert_eq!(offer.require(EngineName::Qemu).unwrap(), Accelerator::Tcg);
+        let error = offer.require(EngineName::Libvirt).unwrap_err().to_string();
+        for named in ["--engine libvirt", "virsh (asks it)", "libvirt-clients"] {
+            assert!(error.contains(named), "{named}: {error}");
+        }
+    }
 }

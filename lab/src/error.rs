@@ -62,6 +62,16 @@ pub enum LabError {
         /// What is wanted.
         wanted: String,
     },
+    /// The experiment that was to be gone on with was made with another engine.
+    #[error("{path} holds an experiment with --engine {found}, not {wanted}")]
+    OtherEngine {
+        /// The experiment's folder.
+        path: PathBuf,
+        /// Its engine.
+        found: String,
+        /// What was asked for.
+        wanted: String,
+    },
     /// Results would go where an experiment is already.
     #[error("{0} holds an experiment already: take another --out, or --resume to go on with it")]
     OutExists(PathBuf),

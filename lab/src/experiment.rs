@@ -11,6 +11,7 @@ use scenario::{Chain, LabScenario, PolicyName, Role, Video};
 
 use crate::calibrate::calibrate;
 use crate::check::{self, Accelerator, Offer};
+use crate::engine::EngineName;
 use crate::error::{LabError, file};
 use crate::ffplay;
 use crate::placement::wiring::LinkEmulation;
@@ -26,6 +27,8 @@ const EXPERIMENT: &str = "experiment.json";
 /// What a person asked for.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// What runs and moves the virtual machine.
+    pub engine: EngineName,
     /// Names of the load profiles to run.
     pub profiles: Vec<String>,
     /// Seed of the first repeat.
@@ -61,11 +64,11 @@ pub fn run(
     offer: &Offer,
     interrupted: &AtomicBool,
 ) -> Result<Finished, LabError> {
-    let accelerator = offer.require()?;
+    let accelerator = offer.require(request.engine)?;
     let mut progress = Progress::default();
     let mut experiment = begin(request)?;
     progress.stage("setting up");
-    let world = World::build(scenario, accelerator, interrupted)?;
+    let world = World::build(scenario, request.engine, accelerator, interrupted)?;
     let measured = profile_for(&world, request, accelerator, &mut progress)?;
     let setting = setting(
         scenario,
@@ -135,14 +138,15 @@ pub fn run(
 /// When something fails.
 pub fn calibrate_only(
     scenario: &LabScenario,
+    engine: EngineName,
     profile: &Path,
     offer: &Offer,
     interrupted: &AtomicBool,
 ) -> Result<Profile, LabError> {
-    let accelerator = offer.require()?;
+    let accelerator = offer.require(engine)?;
     let mut progress = Progress::default();
     progress.stage("setting up");
-    let world = World::build(scenario, accelerator, interrupted)?;
+    let world = World::build(scenario, engine, accelerator, interrupted)?;
     measure_profile(&world, profile, accelerator, &mut progress)
 }
 
@@ -154,8 +158,17 @@ fn begin(request: &Request) -> Result<Option<Experiment>, LabError> {
             return Err(LabError::OutExists(request.out.clone()));
         }
         let text = fs::read_to_string(&path).map_err(file(&path))?;
-        let found = serde_json::from_str(&text)
+        let found: Experiment = serde_json::from_str(&text)
             .map_err(|error| LabError::Measure(format!("{}: {error}", path.display())))?;
+        let engine = found.setting.engine.as_deref();
+        let engine = engine.unwrap_or(EngineName::Qemu.as_str());
+        if engine != request.engine.as_str() {
+            return Err(LabError::OtherEngine {
+                path: request.out.clone(),
+                found: engine.to_owned(),
+                wanted: request.engine.to_string(),
+            });
+        }
         return Ok(Some(found));
     }
     fs::create_dir_all(request.out.join("runs")).map_err(file(&request.out))?;
@@ -174,7 +187,8 @@ fn profile_for(
         progress.note("No profile of this machine yet: measuring its knee and the time of a move (about a minute).");
         measure_profile(world, &request.profile, accelerator, progress)?
     };
-    let wanted = (world.scenario.service(), machine(accelerator));
+    let service = world.engine.name().service(world.scenario);
+    let wanted = (service, machine(accelerator));
     if (profile.service.clone(), profile.machine.clone()) != wanted {
         return Err(LabError::OtherProfile {
             path: request.profile.clone(),
@@ -368,6 +382,10 @@ fn setting(
         "accelerator_note".to_owned(),
         serde_json::json!(offer.accelerator_note),
     );
+    if request.engine == EngineName::Libvirt {
+        let version = check::version("libvirtd", "--version");
+        more.insert("libvirt".to_owned(), serde_json::json!(version));
+    }
     Setting {
         title: scenario.title.clone(),
         scenario: scenario.name.clone(),
@@ -381,6 +399,7 @@ fn setting(
             ..environment(offer, accelerator, LinkEmulation::None)
         },
         machine: machine(accelerator),
+        engine: Some(request.engine.to_string()),
         chain: chain_in_words(video),
         video: format!(
             "{}x{} at {} fps, MPEG-2 at {} kbit/s, an I-frame every {} frames, MPEG-TS over UDP",

@@ -2,7 +2,7 @@
 //! real virtual machines, real SNMP agents, real load, real video.
 //!
 //! Read in this order: [`check`] (what the machine offers), [`site`] (one lab at a time, and what a killed one left),
-//! [`network`], [`cgroup`], [`process`] (programs on a host), [`guest`] and [`vm`], [`agent`], [`load`], [`stage`]
+//! [`network`], [`cgroup`], [`process`] (programs on a host), [`guest`], [`vm`] and [`engine`], [`agent`], [`load`], [`stage`]
 //! (camera and player), [`monitor`] (true CPU), [`world`] (all of these together), then [`calibrate`] and [`experiment`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -12,6 +12,7 @@ pub mod campaign;
 pub mod capture;
 pub mod cgroup;
 pub mod check;
+pub mod engine;
 pub mod error;
 pub mod experiment;
 pub mod ffplay;

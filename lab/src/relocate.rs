@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use control::{Controller, Input, Policy, Settings};
-use drivers::Qemu;
+use drivers::{Driver, Libvirt, Nova, Qemu};
+use orchestrator::config::Engine;
 use orchestrator::mover::{Mover, News};
 use record::raw::FrameRow;
 use record::{Event, HostName, Sample, Timestamp, Utilization, Verdict};
@@ -41,7 +42,7 @@ pub struct Relocated {
 pub fn relocate(
     settings: &Settings,
     source: &HostName,
-    driver: Qemu,
+    engine: Engine,
     orchestrator: &Place,
     interrupted: &AtomicBool,
 ) -> Result<Relocated, LabError> {
@@ -66,8 +67,20 @@ pub fn relocate(
                 .build();
             let runtime = runtime.map_err(|error| failed(error.to_string()))?;
             runtime.block_on(async {
+                let moved = async {
+                    match engine {
+                        Engine::Qemu(engine) => follow(settings, source, Qemu::new(engine)).await,
+                        Engine::Libvirt(engine) => {
+                            follow(settings, source, Libvirt::new(engine)).await
+                        }
+                        Engine::Nova(engine) => {
+                            let driver = Nova::new(engine).map_err(|error| error.to_string())?;
+                            follow(settings, source, driver).await
+                        }
+                    }
+                };
                 tokio::select! {
-                    moved = follow(settings, source, driver) => moved.map_err(failed),
+                    moved = moved => moved.map_err(failed),
                     () = set(interrupted) => Err(LabError::Interrupted),
                 }
             })
@@ -84,7 +97,11 @@ async fn set(flag: &AtomicBool) {
     }
 }
 
-async fn follow(settings: Settings, source: &HostName, driver: Qemu) -> Result<Relocated, String> {
+async fn follow(
+    settings: Settings,
+    source: &HostName,
+    driver: impl Driver,
+) -> Result<Relocated, String> {
     let mut controller = Controller::new(settings.clone()).map_err(|error| error.to_string())?;
     let (news_in, mut news) = mpsc::channel(64);
     let mut mover = Mover::new(std::sync::Arc::new(driver), news_in);

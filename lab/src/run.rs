@@ -7,7 +7,7 @@ use std::time::Duration;
 use control::Input;
 use control::journal::{Entry, INPUTS};
 use orchestrator::api::{Api, Listen};
-use orchestrator::config::{Config, Engine};
+use orchestrator::config::Config;
 use orchestrator::recording::{DECISIONS, MOVES, MoveEvent, MoveFact};
 use orchestrator::snmp::{AuthProtocol, PrivacyProtocol, Snmp, SnmpVersion};
 use record::raw::{LoadRow, MigrationRow, PhaseRow};
@@ -173,7 +173,7 @@ fn start_orchestrator(world: &World<'_>, plan: &Plan<'_>) -> Result<Process, Lab
             agents: scenario.hosts_of(Role::Edge).filter_map(agent).collect(),
         }),
         control: scenario.controller_settings(plan.policy, &figures),
-        engine: Engine::Qemu(world.machine.driver_config()),
+        engine: world.engine.driver_settings(),
     };
     let path = plan.folder.join("orchestrator.toml");
     let text = toml::to_string(&config).map_err(|error| LabError::Measure(error.to_string()))?;

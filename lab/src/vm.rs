@@ -1,50 +1,50 @@
-//! The virtual machine of the function, and the command lines of its QEMU on each edge server.
+//! The virtual machine of the function, whatever engine runs it.
 
-use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
 
-use drivers::qemu::{QemuConfig, QemuEnd};
 use media::ffmpeg::Ffmpeg;
 use record::HostName;
 use scenario::{LabScenario, Role};
 
 use crate::check::Accelerator;
-use crate::error::{LabError, unless_interrupted};
+use crate::error::LabError;
 use crate::guest::Guest;
-use crate::network::{TAP, netns};
-use crate::process::{Place, tail};
+use crate::network::netns;
+use crate::process::Place;
 use crate::stage::ffmpeg;
 
-/// Port of the monitor on the management network.
-const MONITOR_PORT: u16 = 4460;
-/// Port at which a migration is taken.
-const INCOMING_PORT: u16 = 4461;
 /// Port at which the function takes video.
 pub const FUNCTION_PORT: u16 = 5000;
 /// Port at which the player takes video.
 pub const PLAYER_PORT: u16 = 6000;
-const MAC: &str = "52:54:00:f0:7e:57";
+/// Its address on the data plane's link layer.
+pub(crate) const MAC: &str = "52:54:00:f0:7e:57";
+/// What the guest's kernel is told.
+pub(crate) const KERNEL_WORDS: &str =
+    "console=ttyS0 quiet mitigations=off nokaslr random.trust_cpu=on tsc=reliable panic=-1";
+/// Where the guest finds its configuration in `fw_cfg`.
+pub(crate) const CONFIG_KEY: &str = "opt/forestall/config";
+/// Where it finds the number of the QEMU process that it is in.
+pub(crate) const RUNNER_KEY: &str = "opt/forestall/runner";
 /// The guest's memory is this much more than whole MiB, so that it is no multiple of 64 pages. QEMU before 9.0 collects dirty
 /// pages of such multiples by a short cut that leaves the emulated CPU's TLB as it was (fixed upstream by "physmem: Fix
 /// migration dirty bitmap coherency with TCG memory access"): what the guest writes after the second pass of a pre-copy is
 /// lost, and the moved guest is corrupt. The long way round is right. Costs nothing with KVM.
 const ODD_KIB: u32 = 8;
-/// An emulated guest is up within this, on a slow machine too.
-const BOOT_WITHIN: Duration = Duration::from_secs(60);
 
-/// Everything that the command lines depend on.
+/// Everything that an engine has to know of it.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    scenario: LabScenario,
-    guest: Guest,
-    accelerator: Accelerator,
-    state: PathBuf,
+    pub(crate) scenario: LabScenario,
+    pub(crate) guest: Guest,
+    pub(crate) accelerator: Accelerator,
+    /// Folder for what belongs to it.
+    pub(crate) state: PathBuf,
 }
 
 impl Machine {
-    /// The function's machine in a scenario; consoles are kept in `state`.
+    /// The function's machine in a scenario; what it needs while it runs is kept in `state`.
     #[must_use]
     pub fn new(
         scenario: &LabScenario,
@@ -69,14 +69,8 @@ impl Machine {
         }
     }
 
-    /// The console's log on a host.
-    #[must_use]
-    pub fn console(&self, host: &HostName) -> PathBuf {
-        self.state.join(format!("console-{host}"))
-    }
-
     /// Number of the QEMU process on a host: 1 where the function begins, then as the hosts are named.
-    fn runner(&self, host: &HostName) -> usize {
+    pub(crate) fn runner(&self, host: &HostName) -> usize {
         let first = &self.scenario.function.host;
         let others = self
             .scenario
@@ -89,62 +83,18 @@ impl Machine {
             .unwrap_or_default()
     }
 
-    /// Command line that starts it on a host; QEMU goes to the background once its monitor listens.
-    #[must_use]
-    pub fn argv(&self, host: &HostName, incoming: bool) -> Vec<String> {
-        let management = self
-            .scenario
-            .hosts
-            .get(host)
-            .and_then(|host| host.management);
-        let management = management.map_or_else(String::new, |address| address.to_string());
-        let state = |name: &str| {
-            self.state
-                .join(format!("{name}-{host}"))
-                .display()
-                .to_string()
-        };
-        let cpu = if self.accelerator == Accelerator::Kvm {
-            "host"
-        } else {
-            "max"
-        };
-        let line = format!(
-            "qemu-system-x86_64 -name {vm} -M pc -accel {accel} -cpu {cpu} -smp 1 -m {memory}k -nodefaults -no-user-config \
-             -display none -vga none -kernel {kernel} -initrd {initramfs} -serial file:{console} \
-             -qmp tcp:{management}:{MONITOR_PORT},server=on,wait=off \
-             -netdev tap,id=net0,ifname={TAP},script=no,downscript=no -device virtio-net-pci,netdev=net0,mac={MAC},romfile= \
-             -drive file={root},if=none,id=root,format=raw,read-only=on -device virtio-blk-pci,drive=root \
-             -fw_cfg name=opt/forestall/config,file={config} -fw_cfg name=opt/forestall/runner,string={runner} \
-             -daemonize -pidfile {pid}",
-            vm = self.scenario.function.name,
-            accel = if self.accelerator == Accelerator::Kvm {
-                "kvm"
-            } else {
-                "tcg,thread=multi"
-            },
-            memory = self.scenario.function.memory_mib * 1024 + ODD_KIB,
-            kernel = self.guest.kernel.display(),
-            initramfs = self.guest.initramfs.display(),
-            console = self.console(host).display(),
-            root = self.guest.root.display(),
-            config = self.config_file().display(),
-            runner = self.runner(host),
-            pid = state("pid"),
-        );
-        let mut argv: Vec<String> = line.split_whitespace().map(String::from).collect();
-        argv.extend([
-            "-append".into(),
-            "console=ttyS0 quiet mitigations=off nokaslr random.trust_cpu=on tsc=reliable panic=-1"
-                .into(),
-        ]);
-        if incoming {
-            argv.extend(["-S", "-incoming", "defer"].map(String::from));
-        }
-        argv
+    /// Its memory.
+    pub(crate) fn memory_kib(&self) -> u32 {
+        self.scenario.function.memory_mib * 1024 + ODD_KIB
     }
 
-    fn config_file(&self) -> PathBuf {
+    /// A host's address on the management network.
+    pub(crate) fn management(&self, host: &HostName) -> Option<Ipv4Addr> {
+        self.scenario.hosts.get(host)?.management
+    }
+
+    /// What the guest is told at its start.
+    pub(crate) fn config_file(&self) -> PathBuf {
         self.state.join("guest-config")
     }
 
@@ -152,7 +102,7 @@ impl Machine {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write_config(&self, player: std::net::Ipv4Addr) -> Result<(), LabError> {
+    pub fn write_config(&self, player: Ipv4Addr) -> Result<(), LabError> {
         let function = &self.scenario.function;
         let command = self.function_command(player);
         let text = format!(
@@ -165,14 +115,14 @@ impl Machine {
     }
 
     /// The text insertion function as the guest runs it.
-    fn function_command(&self, player: std::net::Ipv4Addr) -> String {
+    fn function_command(&self, player: Ipv4Addr) -> String {
         let (video, text) = (&self.scenario.video, &self.scenario.function.text);
         let (bitrate, gop) = (video.bitrate_kbps, video.gop);
         match ffmpeg(video.chain) {
             None => format!(
                 "exec /bin/forestall overlay udp://0.0.0.0:{FUNCTION_PORT} udp://{player}:{PLAYER_PORT} \
                  --bitrate {bitrate}k --text {} --boot-id-file /proc/sys/kernel/random/boot_id \
-                 --runner-file /sys/firmware/qemu_fw_cfg/by_name/opt/forestall/runner/raw",
+                 --runner-file /sys/firmware/qemu_fw_cfg/by_name/{RUNNER_KEY}/raw",
                 shell_quoted(text)
             ),
             // As in the thesis: decode, drawtext, encode.
@@ -188,59 +138,6 @@ impl Machine {
                 drawtext_quoted(text),
                 quiet = Ffmpeg::QUIET,
             ),
-        }
-    }
-
-    /// Starts it where the function begins, and waits until the guest says that it is up.
-    ///
-    /// # Errors
-    /// When QEMU does not start or the guest does not come up; [`LabError::Interrupted`].
-    pub fn boot(&self, host: &HostName, interrupted: &AtomicBool) -> Result<Duration, LabError> {
-        let begun = Instant::now();
-        std::fs::write(self.console(host), "").map_err(crate::error::file(self.console(host)))?;
-        let line = Self::place(host).command(&self.argv(host, false));
-        let arguments: Vec<&str> = line.iter().skip(1).map(String::as_str).collect();
-        crate::process::run(&line[0], &arguments)?;
-        let console = self.console(host);
-        while begun.elapsed() < BOOT_WITHIN {
-            unless_interrupted(interrupted)?;
-            let text = std::fs::read(&console).map_err(crate::error::file(&console))?;
-            if String::from_utf8_lossy(&text).contains("forestall guest: ready") {
-                return Ok(begun.elapsed());
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Err(LabError::Late {
-            what: format!("the start of the guest on {host} ({})", self.accelerator),
-            seconds: BOOT_WITHIN.as_secs_f64(),
-            hint: format!("its console says: {}", tail(&console)),
-        })
-    }
-
-    /// What the QEMU driver has to know of it.
-    #[must_use]
-    pub fn driver_config(&self) -> QemuConfig {
-        let migration = &self.scenario.migration;
-        let end = |(name, host): (&HostName, &scenario::Host)| {
-            let management = host.management?;
-            let end = QemuEnd {
-                monitor: format!("{management}:{MONITOR_PORT}"),
-                incoming: format!("{management}:{INCOMING_PORT}"),
-                launch: Self::place(name).command(&self.argv(name, true)),
-            };
-            Some((name.clone(), end))
-        };
-        let ends: BTreeMap<HostName, QemuEnd> =
-            self.scenario.hosts_of(Role::Edge).filter_map(end).collect();
-        QemuConfig {
-            downtime_limit_ms: migration.downtime_limit_ms as u64,
-            bandwidth_bytes_per_s: (migration.bandwidth_mib_s * 1024.0 * 1024.0) as u64,
-            auto_converge: false,
-            multifd_channels: None,
-            post_copy_after_s: None,
-            tls: None,
-            disks: BTreeMap::new(),
-            vms: BTreeMap::from([(self.scenario.function.name.clone(), ends)]),
         }
     }
 }

@@ -10,6 +10,7 @@ use scenario::{LabScenario, Role};
 use crate::agent::{Agent, Passwords};
 use crate::cgroup::{PRECEDENCE, ROOT, WEIGHT};
 use crate::check::Accelerator;
+use crate::engine::{self, Engine, EngineName};
 use crate::error::{LabError, unless_interrupted};
 use crate::guest::Guest;
 use crate::load::Load;
@@ -24,8 +25,8 @@ use crate::{ffplay, network, process};
 pub struct World<'a> {
     /// What is run.
     pub scenario: &'a LabScenario,
-    /// The function's machine.
-    pub machine: Machine,
+    /// What runs and moves the function's machine.
+    pub engine: Engine,
     /// Core of each edge server, by host.
     cores: Vec<(HostName, usize)>,
     passwords: Passwords,
@@ -40,6 +41,7 @@ impl<'a> World<'a> {
     /// When something is missing or another lab runs.
     pub fn build(
         scenario: &'a LabScenario,
+        engine: EngineName,
         accelerator: Accelerator,
         interrupted: &'a AtomicBool,
     ) -> Result<Self, LabError> {
@@ -68,6 +70,7 @@ impl<'a> World<'a> {
                 scenario.competition.load_weight,
             )?;
             groups.create(&format!("{ROOT}/{host}/agent"), &core, PRECEDENCE)?;
+            groups.create(&engine::daemons(host), &core, PRECEDENCE)?;
         }
         network::create(scenario)?;
         let machine = Machine::new(scenario, guest, accelerator, &site.state());
@@ -76,9 +79,10 @@ impl<'a> World<'a> {
             .next()
             .ok_or_else(|| LabError::Missing("no user".into()))?;
         machine.write_config(user.data.unwrap_or(std::net::Ipv4Addr::LOCALHOST))?;
+        let engine = Engine::start(engine, machine, groups, interrupted)?;
         Ok(Self {
             scenario,
-            machine,
+            engine,
             cores,
             passwords,
             site,
@@ -159,7 +163,7 @@ impl<'a> World<'a> {
         host: &HostName,
         folder: &Path,
     ) -> Result<(Player, Camera), LabError> {
-        self.machine.boot(host, self.interrupted)?;
+        self.engine.boot(host, self.interrupted)?;
         let mut player = Player::start(self.scenario, folder)?;
         let camera = Camera::start(self.scenario, folder)?;
         player.wait_for_picture(self.interrupted)?;
@@ -187,7 +191,7 @@ impl<'a> World<'a> {
                 .groups()
                 .create(&group, &core.to_string(), WEIGHT)?;
         }
-        Ok(())
+        self.engine.forgotten()
     }
 
     /// Waits, and looks every 50 ms whether the person has had enough.
@@ -225,7 +229,7 @@ impl<'a> World<'a> {
         for (host, _) in &self.cores {
             // A host that never had the machine has none.
             std::fs::copy(
-                self.machine.console(host),
+                self.engine.console(host),
                 folder.join(format!("console-{host}.log")),
             )
             .ok();

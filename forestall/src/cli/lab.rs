@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, anyhow};
 use clap::Subcommand;
 use lab::LabError;
+use lab::engine::EngineName;
 use lab::experiment::{self, Request};
 use lab::process::Place;
 use record::campaign::Part;
@@ -19,6 +20,7 @@ const EXAMPLES: &str = "\
 Examples:
   forestall lab check                                      what this machine offers and lacks
   forestall lab run scenarios/reallocation                 nothing moved, threshold, deadline; about 5 minutes
+  forestall lab run scenarios/reallocation --engine libvirt
   forestall lab run scenarios/reallocation --profile all --repeat 5 --out out/five
   forestall lab run thesis --only table5,table6            sections 3 and 4.2 of the thesis; without --only hours
   forestall lab verify out/five                            are the figures those of the raw data?";
@@ -52,9 +54,12 @@ enum Command {
         /// The scenario's folder
         #[arg(default_value = "scenarios/reallocation")]
         scenario: PathBuf,
-        /// Where the profile is written
-        #[arg(long, default_value = "profile.toml", value_name = "FILE")]
-        machine_profile: PathBuf,
+        /// What runs and moves the virtual machine
+        #[arg(long, value_enum, default_value_t)]
+        engine: EngineArgument,
+        /// Where the profile is written [default: profile.toml; profile-libvirt.toml with --engine libvirt]
+        #[arg(long, value_name = "FILE")]
+        machine_profile: Option<PathBuf>,
     },
     /// Measure what emulated links do on this machine: asked beside seen
     Links {
@@ -83,6 +88,25 @@ enum Command {
         #[arg(last = true, required = true)]
         argv: Vec<OsString>,
     },
+}
+
+/// An engine as a person names it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum EngineArgument {
+    /// QEMU processes, driven by their own monitors
+    #[default]
+    Qemu,
+    /// A libvirtd on each edge server
+    Libvirt,
+}
+
+impl EngineArgument {
+    const fn name(self) -> EngineName {
+        match self {
+            Self::Qemu => EngineName::Qemu,
+            Self::Libvirt => EngineName::Libvirt,
+        }
+    }
 }
 
 /// A part of a campaign by what comes of it.
@@ -123,6 +147,9 @@ struct RunArguments {
     /// Of a campaign, only the parts that these tables and figures are made from
     #[arg(long, value_name = "PARTS", value_delimiter = ',')]
     only: Vec<Only>,
+    /// What runs and moves the virtual machine
+    #[arg(long, value_enum, default_value_t)]
+    engine: EngineArgument,
     /// Load profile to run, or `all` [default: the scenario's]
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
@@ -135,9 +162,10 @@ struct RunArguments {
     /// Go on with an experiment that was broken off
     #[arg(long, requires = "out")]
     resume: bool,
-    /// What `lab calibrate` measured; measured now when there is no such file
-    #[arg(long, default_value = "profile.toml", value_name = "FILE")]
-    machine_profile: PathBuf,
+    /// What `lab calibrate` measured; measured now when there is no such file [default: profile.toml; profile-libvirt.toml with
+    /// --engine libvirt]
+    #[arg(long, value_name = "FILE")]
+    machine_profile: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -148,8 +176,9 @@ impl Arguments {
             Command::Run(arguments) => run(arguments),
             Command::Calibrate {
                 scenario,
+                engine,
                 machine_profile,
-            } => calibrate(&scenario, &machine_profile),
+            } => calibrate(&scenario, engine.name(), machine_profile),
             Command::Links { seconds, json } => links(seconds, json),
             Command::Verify { dir } => verify(&dir),
             Command::Carry { list } => carry(&list),
@@ -169,6 +198,7 @@ fn failure(error: LabError) -> Failure {
         LabError::Profile(_)
         | LabError::Sweep(_)
         | LabError::OtherProfile { .. }
+        | LabError::OtherEngine { .. }
         | LabError::OutExists(_) => FailureKind::Configuration,
         // Another lab that runs is not missing, nor is the command line wrong: the same command works later.
         _ => FailureKind::Work,
@@ -384,12 +414,15 @@ fn run(mut arguments: RunArguments) -> Result<Outcome, Failure> {
     }
     let is_there = |name: &str| arguments.scenario.join(name).exists();
     let is_campaign = is_there(scenario::campaign::FILE_NAME);
-    let is_plain = arguments.profile.is_none() && arguments.seed == 1 && arguments.repeat == 1;
+    let is_plain = arguments.profile.is_none()
+        && arguments.seed == 1
+        && arguments.repeat == 1
+        && arguments.engine == EngineArgument::default();
     if (is_campaign || is_there(scenario::placement::FILE_NAME)) && !is_plain {
         return Err(Failure {
             kind: FailureKind::Configuration,
             error: anyhow!(
-                "--profile, --seed and --repeat are for scenarios; a campaign says itself how often what is measured"
+                "--profile, --seed, --repeat and --engine are for scenarios; a campaign says itself how often what is measured, and runs on QEMU"
             ),
         });
     }
@@ -434,13 +467,17 @@ fn run(mut arguments: RunArguments) -> Result<Outcome, Failure> {
             .join(&scenario.name)
             .join(lab::experiment::folder_name())
     });
+    let engine = arguments.engine.name();
     let request = Request {
+        engine,
         profiles,
         seed: arguments.seed,
         repeat: arguments.repeat,
         out,
         resume: arguments.resume,
-        profile: arguments.machine_profile,
+        profile: arguments
+            .machine_profile
+            .unwrap_or_else(|| engine.default_profile()),
         command: command_line(),
     };
     let interrupted = interruption()?;
@@ -451,13 +488,18 @@ fn run(mut arguments: RunArguments) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
-fn calibrate(path: &Path, profile: &Path) -> Result<Outcome, Failure> {
+fn calibrate(
+    path: &Path,
+    engine: EngineName,
+    profile: Option<PathBuf>,
+) -> Result<Outcome, Failure> {
     require_media()?;
+    let profile = profile.unwrap_or_else(|| engine.default_profile());
     let scenario = read(path)?;
     let interrupted = interruption()?;
     let offer = lab::check::look();
-    let measured =
-        experiment::calibrate_only(&scenario, profile, &offer, &interrupted).map_err(failure)?;
+    let measured = experiment::calibrate_only(&scenario, engine, &profile, &offer, &interrupted)
+        .map_err(failure)?;
     println!(
         "knee {}, a move takes up to {:.1} s: written to {}",
         measured.knee.utilization,

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use record::raw::{FrameRow, PacketRow};
 use serde_json::Value;
 
+use crate::common::wait_for;
+
 const CGROUPS: [&str; 2] = ["/sys/fs/cgroup/cpu/forestall", "/sys/fs/cgroup/forestall"];
 /// A lab run of these tests is over within this, on a slow machine too.
 const RUN_WITHIN: Duration = Duration::from_secs(300);
@@ -48,14 +50,23 @@ fn said(output: &Output) -> String {
 struct Lab {
     folder: tempfile::TempDir,
     viewer: &'static str,
+    engine: &'static str,
 }
 
 impl Lab {
     fn new(idle_s: u32) -> Self {
-        Self::viewed_by("forestall", idle_s)
+        Self::of("qemu", "forestall", idle_s)
+    }
+
+    fn on(engine: &'static str, idle_s: u32) -> Self {
+        Self::of(engine, "forestall", idle_s)
     }
 
     fn viewed_by(viewer: &'static str, idle_s: u32) -> Self {
+        Self::of("qemu", viewer, idle_s)
+    }
+
+    fn of(engine: &'static str, viewer: &'static str, idle_s: u32) -> Self {
         let shipped = concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/../scenarios/reallocation/scenario.toml"
@@ -81,7 +92,11 @@ impl Lab {
         }
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("scenario.toml"), text).unwrap();
-        Self { folder, viewer }
+        Self {
+            folder,
+            viewer,
+            engine,
+        }
     }
 
     fn out(&self) -> PathBuf {
@@ -95,7 +110,8 @@ impl Lab {
     fn start(&self) -> Child {
         // Measured once for all tests of this process; a profile of an earlier one may be of another scenario.
         let name = format!(
-            "lab-tests-profile-{}-{}.toml",
+            "lab-tests-profile-{}-{}-{}.toml",
+            self.engine,
             self.viewer,
             std::process::id()
         );
@@ -103,7 +119,7 @@ impl Lab {
         let (scenario, out) = (self.folder.path().to_str().unwrap(), self.out());
         let log = fs::File::create(self.folder.path().join("log")).unwrap();
         forestall(&["lab", "run", scenario, "--out", out.to_str().unwrap()])
-            .arg("--machine-profile")
+            .args(["--engine", self.engine, "--machine-profile"])
             .arg(profile)
             .stdout(Stdio::from(log.try_clone().unwrap()))
             .stderr(Stdio::from(log))
@@ -193,6 +209,17 @@ fn signal(name: &str, pids: &[String]) {
 }
 
 fn assert_nothing_left() {
+    // A libvirtd's namespaces have no names: what is in them is found among all processes.
+    let processes = Command::new("ps")
+        .args(["-eo", "args"])
+        .output()
+        .unwrap()
+        .stdout;
+    let processes = String::from_utf8_lossy(&processes);
+    let left = processes
+        .lines()
+        .find(|line| line.contains("/run/forestall/lab/"));
+    assert_eq!(left, None, "a process is left");
     let namespaces = fs::read_dir("/run/netns").into_iter().flatten().flatten();
     let names: Vec<String> = namespaces
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
@@ -210,16 +237,14 @@ fn assert_nothing_left() {
     assert!(!mounts.contains("forestall"), "a mount is left:\n{mounts}");
 }
 
-#[test]
-fn a_function_is_moved_and_the_record_proves_it() {
-    if !enabled() {
-        return;
-    }
-    let lab = Lab::new(2);
+/// A whole run on an engine: the viewer saw that the same guest went on in another QEMU, and nothing is left behind.
+fn moved_on(engine: &'static str) -> Lab {
+    let lab = Lab::on(engine, 2);
     let child = lab.start();
     assert_eq!(lab.finish(child), Some(0), "{}", lab.log());
     assert_nothing_left();
     let results = lab.results();
+    assert_eq!(results["engine"], engine);
     let run = &results["runs"][0];
     assert_eq!(run["migration"]["verdict"], "moved", "{run:#}");
     let drawn = &run["drawn_by"];
@@ -239,6 +264,19 @@ fn a_function_is_moved_and_the_record_proves_it() {
         boots, &drawn["boots_after"],
         "the same afterwards: {drawn:#}"
     );
+    let verified = forestall(&["lab", "verify", lab.out().to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert!(verified.status.success(), "{}", said(&verified));
+    lab
+}
+
+#[test]
+fn a_function_is_moved_and_the_record_proves_it() {
+    if !enabled() {
+        return;
+    }
+    let lab = moved_on("qemu");
     assert!(fs::metadata(lab.out().join("report.html")).unwrap().len() > 10_000);
     samples_age_from_0_to_5_s(&lab);
 
@@ -249,15 +287,37 @@ fn a_function_is_moved_and_the_record_proves_it() {
         .output()
         .unwrap();
     assert!(replayed.status.success(), "{}", said(&replayed));
-    let verified = forestall(&["lab", "verify", out]).output().unwrap();
-    assert!(verified.status.success(), "{}", said(&verified));
     let path = lab.out().join("results.json");
-    let mut edited = results.clone();
+    let mut edited = lab.results();
     edited["runs"][0]["picture_age_ms"]["median"] = 1.0.into();
     fs::write(&path, edited.to_string()).unwrap();
     let verified = forestall(&["lab", "verify", out]).output().unwrap();
     assert_eq!(verified.status.code(), Some(1), "{}", said(&verified));
     assert!(said(&verified).contains("median"), "{}", said(&verified));
+}
+
+#[test]
+fn libvirt_moves_the_same_function() {
+    if !enabled() {
+        return;
+    }
+    let lab = moved_on("libvirt");
+    let config = fs::read_to_string(lab.run_folder().join("orchestrator.toml")).unwrap();
+    let config: toml::Table = config.parse().unwrap();
+    let engines: Vec<&String> = config["engine"].as_table().unwrap().keys().collect();
+    assert_eq!(engines, ["libvirt"], "moved by its driver, and by no other");
+    // What was made with one engine is not gone on with on another.
+    let (scenario, out) = (lab.folder.path().to_str().unwrap(), lab.out());
+    let other = forestall(&["lab", "run", scenario, "--resume", "--out"])
+        .arg(out)
+        .output()
+        .unwrap();
+    assert_eq!(other.status.code(), Some(2), "{}", said(&other));
+    assert!(
+        said(&other).contains("--engine libvirt"),
+        "{}",
+        said(&other)
+    );
 }
 
 /// net-snmp refreshes every 5 s: a sample is young when it comes, and the newest one is 5 s old before the next.
@@ -453,37 +513,50 @@ fn a_killed_run_is_cleared_by_the_next_and_ctrl_c_leaves_nothing() {
     if !enabled() {
         return;
     }
-    let killed = Lab::new(2);
-    let mut child = killed.start();
-    killed.wait_for("the virtual machine", &mut child, || {
-        (!processes("edge-user/vm").is_empty()).then_some(())
-    });
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(
-        !processes("edge-user/vm").is_empty(),
-        "kill -9 leaves things, or this test shows nothing"
-    );
+    for engine in ["qemu", "libvirt"] {
+        let killed = Lab::on(engine, 2);
+        let mut child = killed.start();
+        killed.wait_for("the virtual machine", &mut child, || {
+            (!processes("edge-user/vm").is_empty()).then_some(())
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if engine == "libvirt" {
+            // By the kernel, and without a next run.
+            wait_for("libvirtd ends, and what it started with it", || {
+                ["engine", "vm"].iter().all(|part| {
+                    let part = format!("edge-user/{part}");
+                    processes(&part).is_empty()
+                })
+            });
+            assert!(Path::new("/run/forestall/lab").exists());
+        } else {
+            assert!(
+                !processes("edge-user/vm").is_empty(),
+                "kill -9 leaves things, or this test shows nothing"
+            );
+        }
 
-    let interrupted = Lab::new(2);
-    let mut child = interrupted.start();
-    interrupted.wait_for("clearing", &mut child, || {
-        interrupted
-            .log()
-            .contains("earlier lab run left")
-            .then_some(())
-    });
-    interrupted.wait_for("the virtual machine", &mut child, || {
-        (!processes("edge-user/vm").is_empty()).then_some(())
-    });
-    signal("INT", &[child.id().to_string()]);
-    assert_eq!(
-        interrupted.finish(child),
-        Some(130),
-        "{}",
-        interrupted.log()
-    );
-    assert_nothing_left();
+        let interrupted = Lab::on(engine, 2);
+        let mut child = interrupted.start();
+        interrupted.wait_for("clearing", &mut child, || {
+            interrupted
+                .log()
+                .contains("earlier lab run left")
+                .then_some(())
+        });
+        interrupted.wait_for("the virtual machine", &mut child, || {
+            (!processes("edge-user/vm").is_empty()).then_some(())
+        });
+        signal("INT", &[child.id().to_string()]);
+        assert_eq!(
+            interrupted.finish(child),
+            Some(130),
+            "{}",
+            interrupted.log()
+        );
+        assert_nothing_left();
+    }
 }
 
 /// A campaign of seconds: every part of the thesis' section 3 and 4.2 once, and every kind of placement.

@@ -113,3 +113,25 @@ fn a_folder_without_a_scenario() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("forestall lab list"));
 }
+
+#[test]
+fn engines() {
+    for (scenario, engine, said) in [
+        ("scenarios/reallocation", "nova", "qemu, libvirt"),
+        ("scenarios/thesis", "libvirt", "--engine are for scenarios"),
+        (
+            "scenarios/thesis/direct",
+            "libvirt",
+            "--engine are for scenarios",
+        ),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_forestall"))
+            .args(["lab", "run", scenario, "--engine", engine])
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{scenario}: {stderr}");
+        assert!(stderr.contains(said), "{scenario}: {stderr}");
+    }
+}

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use drivers::Qemu;
 use record::campaign::MoveRow;
 use record::raw::PhaseRow;
 use record::{HostName, Timestamp};
@@ -117,7 +116,7 @@ fn one(
     let moved = relocate(
         &settings,
         source,
-        Qemu::new(world.machine.driver_config()),
+        world.engine.driver_settings(),
         &world.orchestrator(),
         world.interrupted(),
     );

@@ -17,11 +17,15 @@ use scenario::campaign::{JitterSweep, LoadSweep};
 use scenario::{Campaign, LabScenario, Placement, Scenario};
 
 use crate::check::{Accelerator, Offer};
+use crate::engine::EngineName;
 use crate::error::{LabError, file};
 use crate::experiment::{FOREIGN_LOAD_MAX, SPOILT_TRIES, environment, foreign_load, machine};
 use crate::placement::wiring::LinkEmulation;
 use crate::progress::Progress;
 use crate::world::World;
+
+/// The thesis' figures are of QEMU itself.
+const ENGINE: EngineName = EngineName::Qemu;
 
 /// Files of a cell that are packed once it is complete.
 const LARGE: [&str; 4] = ["frames.csv", "packets.csv", "sent.csv", "load.csv"];
@@ -70,7 +74,7 @@ pub fn run(
     offer: &Offer,
     interrupted: &AtomicBool,
 ) -> Result<(), LabError> {
-    let accelerator = offer.require()?;
+    let accelerator = offer.require(ENGINE)?;
     if request.out.exists() && !request.resume {
         return Err(LabError::OutExists(request.out.clone()));
     }
@@ -221,7 +225,7 @@ impl Bench<'_> {
         let sweep = sweep_of(self.campaign, name)?;
         let scenario = self.of_sweep(sweep)?;
         self.progress.stage(format!("load {name}: setting up"));
-        let world = World::build(&scenario, self.accelerator, self.interrupted)?;
+        let world = World::build(&scenario, ENGINE, self.accelerator, self.interrupted)?;
         let (settle, duration) = (
             Duration::from_secs_f64(*own.settle_s.get_ref()),
             Duration::from_secs_f64(*own.duration_s.get_ref()),
@@ -270,7 +274,7 @@ impl Bench<'_> {
         let own = own.ok_or_else(|| LabError::Missing("the part migration".into()))?;
         let scenario = self.scenario(&own.scenario)?;
         self.progress.stage("migration: setting up");
-        let world = World::build(&scenario, self.accelerator, self.interrupted)?;
+        let world = World::build(&scenario, ENGINE, self.accelerator, self.interrupted)?;
         for subject in cells {
             let Subject::Migration { source, target } = subject else {
                 continue;

@@ -18,6 +18,7 @@ use scenario::Placement;
 
 use self::wiring::LinkEmulation;
 use crate::check::Offer;
+use crate::engine::EngineName;
 use crate::error::{LabError, file};
 use crate::progress::Progress;
 
@@ -44,7 +45,7 @@ pub fn measure(
     interrupted: &AtomicBool,
     progress: &mut Progress,
 ) -> Result<LinkEmulation, LabError> {
-    let accelerator = offer.require()?;
+    let accelerator = offer.require(EngineName::Qemu)?;
     std::fs::create_dir_all(folder).map_err(file(folder))?;
     let plan = run::Plan {
         placement,

@@ -124,6 +124,7 @@ pub(super) fn environment(results: &Results) -> Markup {
             (row("Machine", &setting.machine))
             (row("CPUs", &environment.cpus.to_string()))
             (row("Accelerator", accelerator))
+            (row("Engine", setting.engine.as_deref().unwrap_or("")))
             (row("Link emulation", &environment.link_emulation))
             (row("Kernel", environment.kernel.as_deref().unwrap_or("")))
             (row("QEMU", environment.qemu.as_deref().unwrap_or("")))

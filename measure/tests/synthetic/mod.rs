@@ -77,6 +77,7 @@ fn setting() -> Setting {
             more: [("snmpd".to_owned(), "5.9.3".into())].into(),
         },
         machine: "2 virtual cores, 4 GB of memory, shared".into(),
+        engine: Some("qemu".into()),
         chain: "capture -> overlay in a QEMU guest -> play, MPEG-2 in MPEG-TS over UDP".into(),
         video: "160x120, 30 fps, MPEG-2, 300 kbit/s".into(),
         competition: "edge-user on cpu 0: its virtual machine with cpu.shares 51, its load with 1024 (1 : 20)".into(),

@@ -1,8 +1,9 @@
 //! Two real libvirtd on one machine, each in namespaces of its own.
 
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 use drivers::libvirt::{LibvirtConfig, LibvirtHost};
@@ -39,27 +40,10 @@ pub(crate) fn boot_image() -> Vec<u8> {
     image
 }
 
-/// What a libvirtd needs of its own, so that it leaves the machine's one alone and can be killed with all that it started:
-/// its folders, a host name (libvirt refuses to migrate to the same), the user that it wants to exist. The shell stays as
-/// process 1 and reaps: with a libvirtd there, each end of a QEMU would cost libvirt's 40 s of waiting for it.
-const NAMESPACE: &str = r#"
-set -e
-hostname "$NAME"
-mount --make-rprivate /
-for file in hosts resolv.conf passwd group; do mount --bind "$DIR/etc/$file" /etc/$file; done
-for folder in /etc/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
-    mkdir -p $folder "$DIR$folder"
-    mount --bind "$DIR$folder" $folder
-done
-mount --bind "$DIR/run" /run
-libvirtd --listen --config "$DIR/libvirtd.conf" --pid-file "$DIR/libvirtd.pid" > "$DIR/log" 2>&1
-exit
-"#;
-
 /// A libvirtd, and all that it started, until it goes out of scope.
 pub(crate) struct Libvirtd {
     folder: tempfile::TempDir,
-    port: u16,
+    libvirtd: lab::engine::libvirtd::Libvirtd,
     namespace: Child,
 }
 
@@ -70,97 +54,46 @@ impl Libvirtd {
         let (dir, port) = (folder.path(), free_tcp_port());
         // libvirt's QEMU has to come by.
         fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
-        for made in ["etc/libvirt", "run"] {
-            fs::create_dir_all(dir.join(made)).unwrap();
-        }
-        let system = |file: &str| fs::read_to_string(Path::new("/etc").join(file)).unwrap();
-        let user = "libvirt-qemu:x:64055:64055::/nonexistent:/usr/sbin/nologin\n";
-        // Ports in which a target takes a guest: not the other's.
-        let first = if name == HOSTS[0] { 49_152 } else { 49_216 };
-        let files = [
-            ("etc/hosts", format!("127.0.0.1 localhost {name}\n")),
-            ("etc/resolv.conf", String::new()),
-            ("etc/passwd", system("passwd") + user),
-            (
-                "etc/group",
-                system("group") + "libvirt-qemu:x:64055:\nlibvirt:x:64056:\n",
-            ),
-            (
-                "libvirtd.conf",
-                format!(
-                    "listen_tls = 0\nlisten_tcp = 1\ntcp_port = \"{port}\"\nlisten_addr = \"127.0.0.1\"\nauth_tcp = \"none\"\n\
-                 auth_unix_rw = \"none\"\nauth_unix_ro = \"none\"\nhost_uuid = \"00000000-0000-4000-8000-{port:012}\"\n"
-                ),
-            ),
-            (
-                "etc/libvirt/qemu.conf",
-                format!(
-                    "security_driver = \"none\"\nuser = \"root\"\ngroup = \"root\"\ncgroup_controllers = []\nnamespaces = []\n\
-                 stdio_handler = \"file\"\ndynamic_ownership = 0\nremember_owner = 0\nmigration_port_min = {first}\n\
-                 migration_port_max = {}\n",
-                    first + 63
-                ),
-            ),
-            ("boot.img", String::new()),
-        ];
-        for (file, text) in files {
-            let file = dir.join(file);
-            fs::create_dir_all(file.parent().unwrap()).unwrap();
-            fs::write(file, text).unwrap();
-        }
-        // libvirtd looks for its settings of QEMU where they always are.
-        fs::create_dir_all(dir.join("etc/libvirt")).unwrap();
-        // A test that is killed takes it along.
-        let namespace = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "unshare"])
-            .args([
-                "--uts",
-                "--mount",
-                "--pid",
-                "--fork",
-                "--kill-child",
-                "--mount-proc",
-            ])
-            .args(["bash", "-c", NAMESPACE])
-            .env("NAME", name)
-            .env("DIR", dir)
+        let libvirtd = lab::engine::libvirtd::Libvirtd {
+            host: name.into(),
+            folder: dir.to_owned(),
+            state: dir.to_owned(),
+            number: port,
+            listen: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port),
+            // Not the other's.
+            incoming: if name == HOSTS[0] {
+                (49_152, 49_215)
+            } else {
+                (49_216, 49_279)
+            },
+        };
+        let argv = libvirtd.prepare().unwrap();
+        let log = fs::File::create(dir.join("log")).unwrap();
+        let namespace = Command::new(&argv[0])
+            .args(&argv[1..])
             .stdin(Stdio::null())
-            .stderr(fs::File::create(dir.join("shell")).unwrap())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
             .spawn()
             .unwrap();
         let libvirtd = Self {
             folder,
-            port,
+            libvirtd,
             namespace,
         };
         wait_or(
             || libvirtd.virsh(&["version"]).status.success(),
             || {
-                let said = |file| {
-                    fs::read_to_string(libvirtd.folder.path().join(file)).unwrap_or_default()
-                };
-                format!(
-                    "libvirtd does not answer\n{}\n{}",
-                    said("shell"),
-                    said("log")
-                )
+                let log = fs::read_to_string(libvirtd.folder.path().join("log"));
+                format!("libvirtd does not answer\n{}", log.unwrap_or_default())
             },
         );
         libvirtd
     }
 
-    fn uri(&self) -> String {
-        let socket = self.folder.path().join("run/libvirt/libvirt-sock");
-        format!("qemu+unix:///system?socket={}", socket.display())
-    }
-
     /// How a driver reaches it.
     pub(crate) fn host(&self) -> LibvirtHost {
-        LibvirtHost {
-            uri: self.uri(),
-            peer_uri: Some(format!("qemu+tcp://127.0.0.1:{}/system", self.port)),
-            migration_uri: Some("tcp://127.0.0.1".into()),
-        }
+        self.libvirtd.driver_host()
     }
 
     /// It ends with the test.
@@ -168,7 +101,7 @@ impl Libvirtd {
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL", "virsh"])
-            .args(["--quiet", "--connect", &self.uri()])
+            .args(["--quiet", "--connect", &self.libvirtd.uri()])
             .args(words)
             .env("LC_ALL", "C");
         command
