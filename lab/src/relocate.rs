@@ -7,6 +7,7 @@ use std::time::Duration;
 use control::{Controller, Input, Policy, Settings};
 use drivers::Qemu;
 use orchestrator::mover::{Mover, News};
+use record::decision::Copied;
 use record::raw::FrameRow;
 use record::{Event, HostName, Sample, Timestamp, Utilization, Verdict};
 use scenario::{LabScenario, Role};
@@ -31,6 +32,8 @@ pub struct Relocated {
     pub total_ms: Option<f64>,
     /// The engine's downtime.
     pub downtime_ms: Option<f64>,
+    /// What the engine says that it sent.
+    pub copied: Option<Copied>,
 }
 
 /// Moves the function of `settings` away from `source`, from the namespace of the orchestrator: hosts are reached there and
@@ -89,7 +92,7 @@ async fn follow(settings: Settings, source: &HostName, driver: Qemu) -> Result<R
     let (news_in, mut news) = mpsc::channel(64);
     let mut mover = Mover::new(std::sync::Arc::new(driver), news_in);
     let decided = Timestamp::now();
-    let mut figures = (None, None);
+    let mut figures = (None, None, None);
     // The targets first: the source's sample is the one that decides.
     let hosts = settings
         .hosts
@@ -122,6 +125,7 @@ async fn follow(settings: Settings, source: &HostName, driver: Qemu) -> Result<R
                         decided,
                         total_ms: figures.0,
                         downtime_ms: figures.1,
+                        copied: figures.2,
                     }),
                     other => Err(format!("verdict {other}: {}", failure.unwrap_or_default())),
                 };
@@ -133,8 +137,8 @@ async fn follow(settings: Settings, source: &HostName, driver: Qemu) -> Result<R
         let input = tokio::select! {
             Some(news) = news.recv() => match news {
                 News::Input(input) => input,
-                News::Fact(_, _, orchestrator::recording::MoveFact::Figures { total_ms, downtime_ms }) => {
-                    figures = (total_ms, downtime_ms);
+                News::Fact(_, _, orchestrator::recording::MoveFact::Figures { total_ms, downtime_ms, copied }) => {
+                    figures = (total_ms, downtime_ms, copied);
                     continue;
                 }
                 News::Fact(..) | News::Seen(..) => continue,

@@ -289,6 +289,7 @@ fn migration_rows(plan: &Plan<'_>) -> Result<Vec<MigrationRow>, LabError> {
             MoveFact::Figures {
                 total_ms,
                 downtime_ms,
+                ..
             } if fact.migration == *migration => Some((total_ms, downtime_ms)),
             _ => None,
         });
