@@ -23,6 +23,9 @@ const FIRST_FRAME_WITHIN: Duration = Duration::from_secs(10);
 /// A backlog has drained and the picture is back within this after a move or a sweep.
 const RECOVERS_WITHIN: Duration = Duration::from_secs(15);
 
+/// What a move gains is reckoned over so many times the longest that it may take.
+const GAIN_HORIZON: f64 = 10.0;
+
 /// What came of a move.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Relocated {
@@ -53,8 +56,13 @@ pub fn relocate(
         start_at: Utilization::FULL,
     };
     settings.limits.sustained_samples = 1;
+    // How long it takes is what is asked here. So it is ended by the longest time that is allowed, not by a multiple of a prediction,
+    // and that time does not speak against moving at all.
+    let longest = settings.limits.migration_ms_max;
+    settings.limits.gain_horizon_ms = longest * GAIN_HORIZON;
     for function in &mut settings.functions {
         function.host = source.clone();
+        function.migration_ms = longest;
     }
     let failed = |why: String| LabError::Program {
         what: format!("the move away from {source}"),
