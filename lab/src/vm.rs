@@ -11,7 +11,7 @@ use scenario::{Chain, LabScenario, Role};
 
 use crate::check::Accelerator;
 use crate::error::{LabError, unless_interrupted};
-use crate::guest::Guest;
+use crate::guest::{Ballast, Guest};
 use crate::network::{TAP, netns};
 use crate::process::{Place, tail};
 
@@ -150,13 +150,19 @@ impl Machine {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write_config(&self, player: std::net::Ipv4Addr) -> Result<(), LabError> {
+    pub fn write_config(
+        &self,
+        player: std::net::Ipv4Addr,
+        ballast: Option<Ballast>,
+    ) -> Result<(), LabError> {
         let function = &self.scenario.function;
         let command = self.function_command(player);
+        let ballast = ballast.map_or_else(String::new, |ballast| ballast.command());
         let text = format!(
-            "ADDRESS={}/24\nFUNCTION={}\n",
+            "ADDRESS={}/24\nFUNCTION={}\nBALLAST={}\n",
             function.data,
-            shell_quoted(&command)
+            shell_quoted(&command),
+            shell_quoted(&ballast)
         );
         let path = self.config_file();
         std::fs::write(&path, text).map_err(crate::error::file(&path))

@@ -488,6 +488,15 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
         target = [0.0]
         moves = 1
         settle_s = 1
+        [paths]
+        scenario = "{here}/reallocation"
+        own_mib = 128
+        base = {{ memory_mib = 144, dirty_mib_s = 1, bandwidth_mib_s = 48, rtt_ms = 20, loss_percent = 0 }}
+        copying = ["pre-copy"]
+        post_copy_after_s = 1
+        moves = 1
+        settle_s = 1
+        timeout_s = 60
         "#
     );
     fs::write(folder.path().join("campaign.toml"), campaign).unwrap();
@@ -514,7 +523,7 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
     let broken = Path::new(out).join("placement/direct-1");
     fs::remove_file(broken.join("cell.json")).unwrap();
     let second = run(&["--resume"]);
-    assert!(second.contains("1 of 5: placement/direct-1"), "{second}");
+    assert!(second.contains("1 of 6: placement/direct-1"), "{second}");
     let results: Value =
         serde_json::from_str(&fs::read_to_string(Path::new(out).join("results.json")).unwrap())
             .unwrap();
@@ -539,6 +548,7 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
         ("load", "table5", "mean"),
         ("load", "table6-pi", "median"),
         ("migration", "table7", "target at 0 %"),
+        ("paths", "paths-rtt", "pre-copy: viewer's gap (ms)"),
     ] {
         figure(part, table, row);
     }
@@ -551,6 +561,10 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
         let output = forestall(&["lab", "verify", out]).output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{}", said(&output));
     };
+    // The ballast is not zero, so all of it was sent.
+    if let Some(sent) = figure("paths", "paths-memory", "pre-copy: sent (MiB)") {
+        assert!((16.0..400.0).contains(&sent), "{sent}");
+    }
     verify(0);
     // A figure that the raw data do not give, where they give another and where they give none.
     let published = Path::new(out).join("results.json");

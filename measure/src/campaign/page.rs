@@ -16,7 +16,7 @@ const STYLE: &str = "table{border-collapse:collapse;font-size:.88rem;margin:.4re
     .findings td{text-align:left;vertical-align:top}";
 
 /// Figures and tables in the order in which they are shown, and where they stand in the thesis.
-const SECTIONS: [(&str, &[&str]); 3] = [
+const SECTIONS: [(&str, &[&str]); 4] = [
     (
         "3.2 Where the delay comes from",
         &[
@@ -33,6 +33,16 @@ const SECTIONS: [(&str, &[&str]); 3] = [
     (
         "4.2 How long a move takes",
         &["table7", "figure15", "figure16"],
+    ),
+    (
+        "4.2 What a move over a longer path takes",
+        &[
+            "paths-memory",
+            "paths-dirty",
+            "paths-bandwidth",
+            "paths-rtt",
+            "paths-loss",
+        ],
     ),
 ];
 
@@ -70,11 +80,12 @@ fn shown(name: &str, results: &Results, drawings: &BTreeMap<String, String>) -> 
         .filter(|(own, _)| *own == name || own.starts_with(&varied));
     let mut all: Vec<Markup> = tables.map(|(_, own)| table(own)).collect();
     if let Some(drawing) = drawings.get(&format!("{name}.svg")) {
-        let number = name.trim_start_matches("figure");
+        // What the thesis has no figure of stands under the table that says what it is.
+        let number = name.strip_prefix("figure");
         all.push(html! {
             figure {
                 div.scroll { (PreEscaped(drawing.as_str())) }
-                figcaption { strong { "Figure " (number) } }
+                @if let Some(number) = number { figcaption { strong { "Figure " (number) } } }
             }
         });
     }
