@@ -109,6 +109,7 @@ fn measure_all(
                     .unwrap_or(longest)
             },
             moves,
+            law: None,
         },
     })
 }

@@ -1,7 +1,7 @@
 //! A campaign's cells to tables, figures and findings beside what the thesis prints.
 //!
 //! [`cells`] reads what the lab left and measures each cell; [`estimate`] says what several together say, with 95 % intervals;
-//! [`tables`], [`figures`] and [`findings`] are in the thesis' order and with its numbers; [`page`] puts them on one page.
+//! [`predictor`] fits how long a move takes; [`tables`], [`figures`] and [`findings`] are in the thesis' order and with its numbers; [`page`] puts them on one page.
 
 pub mod cells;
 pub mod estimate;
@@ -9,6 +9,7 @@ pub mod figures;
 pub mod findings;
 pub mod page;
 pub mod paths;
+pub mod predictor;
 pub mod tables;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cells::Cells;
 pub use findings::Finding;
+pub use predictor::Predictor;
 pub use tables::Table;
 
 use crate::drawing::png::png;
@@ -45,6 +47,9 @@ pub struct Results {
     pub tables: BTreeMap<String, Table>,
     /// Files by name: `figure8`, ….
     pub figures: BTreeMap<String, String>,
+    /// How long a move takes by what is known before; `None` where too little was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predictor: Option<Predictor>,
     /// All that the thesis concludes, in its order.
     pub findings: Vec<Finding>,
 }
@@ -99,6 +104,7 @@ pub fn report(folders: &[PathBuf]) -> Result<Report, MeasureError> {
         parts: cells.parts(),
         tables,
         figures,
+        predictor: Predictor::fitted(&predictor::moves(&cells)),
         findings: findings::all(&cells),
     };
     let page = page::page(&results, &drawings).into_string();
@@ -403,6 +409,7 @@ mod tests {
         assert_eq!(memory.columns, ["256 MiB", "384 MiB"]);
         assert!(report.drawings["paths-rtt.svg"].starts_with("<svg"));
         assert!(report.page.contains("round trip of the path"));
+        assert_eq!(report.results.predictor, None, "four cells tell no law");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, PreEscaped, html};
 
 use super::findings::{Finding, Verdict};
+use super::predictor::{self, Predictor};
 use super::tables::Table;
 use super::{PartMade, Results};
 use crate::drawing::page::document;
@@ -66,6 +67,10 @@ pub fn page(results: &Results, drawings: &BTreeMap<String, String>) -> Markup {
                 h2 { (title) }
                 @for one in shown { (one) }
             }
+        }
+        @if let Some(predictor) = &results.predictor {
+            h2 { "4.2 How long a move will take" }
+            (predicted(predictor))
         }
     };
     document("Forestall: the thesis measured again", STYLE, &body)
@@ -146,6 +151,41 @@ fn findings(findings: &[Finding]) -> Markup {
             }
         }
     }
+}
+
+fn predicted(predictor: &Predictor) -> Markup {
+    html! {
+        p { (predictor::WORDS) }
+        p { "Fitted to " (predictor.moves) " moves of " (predictor.cells) " cells. “Not seen”: each pair of memory and bandwidth was left out of \
+            the fit in turn, and what the others say of its moves was compared with them."
+            @if let Some(mib) = predictor.window_mib { " A path lets through no more than a window of " (figure(Some(mib))) " MiB in a round trip." } }
+        div.scroll {
+            table {
+                tr { th { "what" } th { "term" } th { "factor" } th { "S.D. of a move" } th { "not seen: moves" } th { "median error" } th { "in the 95 % interval" } }
+                @for law in &predictor.laws {
+                    @for (number, term) in law.terms.iter().enumerate() {
+                        @let first = number == 0;
+                        tr {
+                            td { @if first { (law.what) } }
+                            td { (term.name) }
+                            td { (figure(Some(term.factor))) small { (range(term.interval95)) } }
+                            td { @if first { (figure(Some(law.sd))) " " (law.sd_unit) } }
+                            td { @if first { (law.unseen_moves) } }
+                            td { @if first { (percent(law.unseen_error_median)) } }
+                            td { @if first { (percent(law.unseen_within95)) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or_else(
+        || UNMEASURED.to_owned(),
+        |share| format!("{:.1} %", share * 100.0),
+    )
 }
 
 fn unit(finding: &Finding) -> &str {
