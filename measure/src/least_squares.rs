@@ -107,9 +107,10 @@ fn inverse<const N: usize>(matrix: &[[f64; N]; N]) -> Option<[[f64; N]; N]> {
         let (pivot_left, pivot_right) = (left[column], right[column]);
         for row in (0..N).filter(|row| *row != column) {
             let factor = left[row][column];
-            for at in 0..N {
-                left[row][at] -= factor * pivot_left[at];
-                right[row][at] -= factor * pivot_right[at];
+            for (line, pivot) in [(&mut left[row], pivot_left), (&mut right[row], pivot_right)] {
+                for (value, taken) in line.iter_mut().zip(pivot) {
+                    *value -= factor * taken;
+                }
             }
         }
     }
