@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use control::HandOver;
-use record::decision::{End, MigrationId, Mode};
+use record::decision::{Copied, End, MigrationId, Mode};
 use record::{HostName, Residency, VmName};
 
 /// A move that was decided.
@@ -39,6 +39,8 @@ pub struct Figures {
     pub total_ms: Option<f64>,
     /// Downtime, in the engine's words; it under-reports what a viewer sees.
     pub downtime_ms: Option<f64>,
+    /// What was sent, where the engine says it.
+    pub copied: Option<Copied>,
 }
 
 /// Why a driver could not do a thing.

@@ -102,6 +102,7 @@ fn measure_all(
                     .unwrap_or(longest)
             },
             moves,
+            law: None,
         },
     })
 }
@@ -229,7 +230,7 @@ fn moves(
         let moved = relocate(
             &settings,
             &source,
-            world.engine.driver_settings(),
+            world.engine.driver_settings(None),
             &world.orchestrator(),
             world.interrupted(),
         )?;

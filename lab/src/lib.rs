@@ -2,7 +2,7 @@
 //! real virtual machines, real SNMP agents, real load, real video.
 //!
 //! Read in this order: [`check`] (what the machine offers), [`site`] (one lab at a time, and what a killed one left),
-//! [`network`], [`cgroup`], [`process`] (programs on a host), [`guest`], [`vm`] and [`engine`], [`agent`], [`load`], [`stage`]
+//! [`network`], [`path`], [`cgroup`], [`process`] (programs on a host), [`guest`], [`vm`] and [`engine`], [`agent`], [`load`], [`stage`]
 //! (camera and player), [`monitor`] (true CPU), [`world`] (all of these together), then [`calibrate`] and [`experiment`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -21,6 +21,7 @@ pub mod links;
 pub mod load;
 pub mod monitor;
 pub mod network;
+pub mod path;
 pub mod placement;
 pub mod process;
 pub mod progress;

@@ -25,12 +25,25 @@ const MANAGEMENT: &str = "mgmt0";
 const BRIDGE: &str = "br0";
 /// A virtual machine's port on an edge server.
 pub const TAP: &str = "tap0";
-const SWITCH: &str = "switch";
+/// Namespace of the bridges, without its prefix.
+pub const SWITCH: &str = "switch";
 
 /// Namespace of a host.
 #[must_use]
 pub fn netns(host: &HostName) -> String {
     format!("{PREFIX}{host}")
+}
+
+/// The switch's port of the host that is the `index`th.
+fn port(bridge: &str, index: usize) -> String {
+    format!("{}{index}", &bridge[..1])
+}
+
+/// The port of a host on the bridge of the management network.
+#[must_use]
+pub fn management_port(scenario: &LabScenario, host: &HostName) -> String {
+    let index = scenario.hosts.keys().position(|name| name == host);
+    port("mgmt", index.unwrap_or_default())
 }
 
 /// Makes all namespaces, links and bridges of a scenario.
@@ -50,7 +63,7 @@ pub fn create(scenario: &LabScenario) -> Result<(), LabError> {
         ip(&format!("netns add {ns}"))?;
         ip(&format!("-n {ns} link set lo up"))?;
         let connect = |interface: &str, bridge: &str| -> Result<(), LabError> {
-            let port = format!("{}{index}", &bridge[..1]);
+            let port = port(bridge, index);
             ip(&format!(
                 "-n {switch} link add {port} type veth peer name {interface} netns {ns}"
             ))?;

@@ -8,6 +8,7 @@ use control::{Controller, Input, Policy, Settings};
 use drivers::{Driver, Libvirt, Nova, Qemu};
 use orchestrator::config::Engine;
 use orchestrator::mover::{Mover, News};
+use record::decision::Copied;
 use record::raw::FrameRow;
 use record::{Event, HostName, Sample, Timestamp, Utilization, Verdict};
 use scenario::{LabScenario, Role};
@@ -23,6 +24,9 @@ const FIRST_FRAME_WITHIN: Duration = Duration::from_secs(10);
 /// A backlog has drained and the picture is back within this after a move or a sweep.
 const RECOVERS_WITHIN: Duration = Duration::from_secs(15);
 
+/// What a move gains is reckoned over so many times the longest that it may take.
+const GAIN_HORIZON: f64 = 10.0;
+
 /// What came of a move.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Relocated {
@@ -32,6 +36,8 @@ pub struct Relocated {
     pub total_ms: Option<f64>,
     /// The engine's downtime.
     pub downtime_ms: Option<f64>,
+    /// What the engine says that it sent.
+    pub copied: Option<Copied>,
 }
 
 /// Moves the function of `settings` away from `source`, from the namespace of the orchestrator: hosts are reached there and
@@ -51,8 +57,13 @@ pub fn relocate(
         start_at: Utilization::FULL,
     };
     settings.limits.sustained_samples = 1;
+    // How long it takes is what is asked here. So it is ended by the longest time that is allowed, not by a multiple of a prediction,
+    // and that time does not speak against moving at all.
+    let longest = settings.limits.migration_ms_max;
+    settings.limits.gain_horizon_ms = longest * GAIN_HORIZON;
     for function in &mut settings.functions {
         function.host = source.clone();
+        function.migration_ms = longest;
     }
     let failed = |why: String| LabError::Program {
         what: format!("the move away from {source}"),
@@ -106,7 +117,7 @@ async fn follow(
     let (news_in, mut news) = mpsc::channel(64);
     let mut mover = Mover::new(std::sync::Arc::new(driver), news_in);
     let decided = Timestamp::now();
-    let mut figures = (None, None);
+    let mut figures = (None, None, None);
     // The targets first: the source's sample is the one that decides.
     let hosts = settings
         .hosts
@@ -139,6 +150,7 @@ async fn follow(
                         decided,
                         total_ms: figures.0,
                         downtime_ms: figures.1,
+                        copied: figures.2,
                     }),
                     other => Err(format!("verdict {other}: {}", failure.unwrap_or_default())),
                 };
@@ -150,8 +162,8 @@ async fn follow(
         let input = tokio::select! {
             Some(news) = news.recv() => match news {
                 News::Input(input) => input,
-                News::Fact(_, _, orchestrator::recording::MoveFact::Figures { total_ms, downtime_ms }) => {
-                    figures = (total_ms, downtime_ms);
+                News::Fact(_, _, orchestrator::recording::MoveFact::Figures { total_ms, downtime_ms, copied }) => {
+                    figures = (total_ms, downtime_ms, copied);
                     continue;
                 }
                 News::Fact(..) | News::Seen(..) => continue,

@@ -173,7 +173,7 @@ fn start_orchestrator(world: &World<'_>, plan: &Plan<'_>) -> Result<Process, Lab
             agents: scenario.hosts_of(Role::Edge).filter_map(agent).collect(),
         }),
         control: scenario.controller_settings(plan.policy, &figures),
-        engine: world.engine.driver_settings(),
+        engine: world.engine.driver_settings(None),
     };
     let path = plan.folder.join("orchestrator.toml");
     let text = toml::to_string(&config).map_err(|error| LabError::Measure(error.to_string()))?;
@@ -290,6 +290,7 @@ fn migration_rows(plan: &Plan<'_>) -> Result<Vec<MigrationRow>, LabError> {
             MoveFact::Figures {
                 total_ms,
                 downtime_ms,
+                ..
             } if fact.migration == *migration => Some((total_ms, downtime_ms)),
             _ => None,
         });

@@ -9,7 +9,7 @@ use scenario::{LabScenario, Role};
 
 use crate::check::Accelerator;
 use crate::error::LabError;
-use crate::guest::Guest;
+use crate::guest::{Ballast, Guest};
 use crate::network::netns;
 use crate::process::Place;
 use crate::stage::ffmpeg;
@@ -102,13 +102,15 @@ impl Machine {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write_config(&self, player: Ipv4Addr) -> Result<(), LabError> {
+    pub fn write_config(&self, player: Ipv4Addr, ballast: Option<Ballast>) -> Result<(), LabError> {
         let function = &self.scenario.function;
         let command = self.function_command(player);
+        let ballast = ballast.map_or_else(String::new, |ballast| ballast.command());
         let text = format!(
-            "ADDRESS={}/24\nFUNCTION={}\n",
+            "ADDRESS={}/24\nFUNCTION={}\nBALLAST={}\n",
             function.data,
-            shell_quoted(&command)
+            shell_quoted(&command),
+            shell_quoted(&ballast)
         );
         let path = self.config_file();
         std::fs::write(&path, text).map_err(crate::error::file(&path))

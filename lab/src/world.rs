@@ -12,13 +12,24 @@ use crate::cgroup::{PRECEDENCE, ROOT, WEIGHT};
 use crate::check::Accelerator;
 use crate::engine::{self, Engine, EngineName};
 use crate::error::{LabError, unless_interrupted};
-use crate::guest::Guest;
+use crate::guest::{Ballast, Guest};
 use crate::load::Load;
 use crate::monitor::Monitor;
+use crate::path::{LongPath, PathShape};
+use crate::placement::wiring::{Kernel, LinkEmulation};
 use crate::site::Site;
 use crate::stage::{Camera, Player};
 use crate::vm::Machine;
 use crate::{ffplay, network, process};
+
+/// What a world has beside its scenario.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside {
+    /// What else is in the guest's memory.
+    pub ballast: Option<Ballast>,
+    /// What is between the edge servers on the management network, and what may carry it.
+    pub path: Option<(PathShape, Kernel)>,
+}
 
 /// Hosts and shares of a scenario. When it is dropped all of it is ended and removed.
 #[derive(Debug)]
@@ -30,6 +41,7 @@ pub struct World<'a> {
     /// Core of each edge server, by host.
     cores: Vec<(HostName, usize)>,
     passwords: Passwords,
+    path: Option<LongPath>,
     site: Site,
     interrupted: &'a AtomicBool,
 }
@@ -42,6 +54,26 @@ impl<'a> World<'a> {
     pub fn build(
         scenario: &'a LabScenario,
         engine: EngineName,
+        accelerator: Accelerator,
+        interrupted: &'a AtomicBool,
+    ) -> Result<Self, LabError> {
+        Self::build_beside(
+            scenario,
+            engine,
+            Beside::default(),
+            accelerator,
+            interrupted,
+        )
+    }
+
+    /// Builds it with something more.
+    ///
+    /// # Errors
+    /// As [`World::build`].
+    pub fn build_beside(
+        scenario: &'a LabScenario,
+        engine: EngineName,
+        beside: Beside,
         accelerator: Accelerator,
         interrupted: &'a AtomicBool,
     ) -> Result<Self, LabError> {
@@ -73,21 +105,38 @@ impl<'a> World<'a> {
             groups.create(&engine::daemons(host), &core, PRECEDENCE)?;
         }
         network::create(scenario)?;
+        let path = match beside.path {
+            None => None,
+            Some((shape, kernel)) => {
+                // The link is not on a core of its own; it must not be late for what else runs.
+                groups.create(&format!("{ROOT}/links"), &all, PRECEDENCE)?;
+                Some(LongPath::stand(scenario, shape, kernel, &site.state())?)
+            }
+        };
         let machine = Machine::new(scenario, guest, accelerator, &site.state());
         let (_, user) = scenario
             .hosts_of(Role::User)
             .next()
             .ok_or_else(|| LabError::Missing("no user".into()))?;
-        machine.write_config(user.data.unwrap_or(std::net::Ipv4Addr::LOCALHOST))?;
+        let player = user.data.unwrap_or(std::net::Ipv4Addr::LOCALHOST);
+        machine.write_config(player, beside.ballast)?;
         let engine = Engine::start(engine, machine, groups, interrupted)?;
         Ok(Self {
             scenario,
             engine,
             cores,
             passwords,
+            path,
             site,
             interrupted,
         })
+    }
+
+    /// How the delay of the path between its edge servers is made.
+    #[must_use]
+    pub fn link_emulation(&self) -> LinkEmulation {
+        let path = self.path.as_ref();
+        path.map_or(LinkEmulation::None, |path| path.emulation)
     }
 
     /// Control groups.

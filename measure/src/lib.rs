@@ -33,6 +33,7 @@ pub mod arrivals;
 pub mod campaign;
 pub mod capture;
 pub mod knee;
+pub mod least_squares;
 pub mod placement;
 pub mod screenshots;
 

@@ -207,6 +207,7 @@ async fn discard<D: Driver>(
         let fact = MoveFact::Figures {
             total_ms: figures.total_ms,
             downtime_ms: figures.downtime_ms,
+            copied: figures.copied,
         };
         tell(&news, plan.migration, fact).await;
     }

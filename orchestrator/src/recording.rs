@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use control::journal::{Entry, Head, INPUTS};
 use control::{Input, Settings};
+use record::decision::Copied;
 use record::{Decision, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +44,9 @@ pub enum MoveFact {
         total_ms: Option<f64>,
         /// Downtime.
         downtime_ms: Option<f64>,
+        /// What was sent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        copied: Option<Copied>,
     },
 }
 

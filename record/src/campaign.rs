@@ -78,6 +78,50 @@ pub enum Subject {
         /// The same at the target.
         target: f64,
     },
+    /// Live migrations over a path, of a machine of a size: 4.2's memory, dirty rate, bandwidth, round trip and loss.
+    Paths(PathPoint),
+}
+
+/// What is moved over what in a cell of [`Subject::Paths`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PathPoint {
+    /// Memory of the virtual machine.
+    pub memory_mib: u32,
+    /// Of that, what was filled with something other than zeros, beside what the guest has itself.
+    pub filled_mib: u32,
+    /// Of what was filled, what is written anew each second, page after page.
+    pub dirty_mib_s: f64,
+    /// What copying may use of the link.
+    pub bandwidth_mib_s: f64,
+    /// Longest stop of the guest that the engine may plan.
+    pub downtime_limit_ms: f64,
+    /// Round trip that the management link between the two hosts adds.
+    pub rtt_ms: f64,
+    /// Share of frames that it loses in each direction.
+    pub loss_percent: f64,
+    /// When memory is copied.
+    pub copying: Copying,
+}
+
+/// When memory is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Copying {
+    /// While the guest runs at the source.
+    PreCopy,
+    /// After a while, while it runs at the target.
+    PostCopy,
+}
+
+impl Copying {
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PreCopy => "pre-copy",
+            Self::PostCopy => "post-copy",
+        }
+    }
 }
 
 /// The parts of a campaign.
@@ -92,11 +136,19 @@ pub enum Part {
     Load,
     /// Table 7, Figures 15 and 16.
     Migration,
+    /// Migrations by memory, dirty rate, bandwidth, round trip and loss.
+    Paths,
 }
 
 impl Part {
     /// All of them, in the thesis' order.
-    pub const ALL: [Self; 4] = [Self::Placement, Self::Jitter, Self::Load, Self::Migration];
+    pub const ALL: [Self; 5] = [
+        Self::Placement,
+        Self::Jitter,
+        Self::Load,
+        Self::Migration,
+        Self::Paths,
+    ];
 
     /// Its name, as in `cell.json`.
     #[must_use]
@@ -106,6 +158,7 @@ impl Part {
             Self::Jitter => "jitter",
             Self::Load => "load",
             Self::Migration => "migration",
+            Self::Paths => "paths",
         }
     }
 }
@@ -125,6 +178,7 @@ impl Subject {
             Self::Jitter { .. } => Part::Jitter,
             Self::Load { .. } => Part::Load,
             Self::Migration { .. } => Part::Migration,
+            Self::Paths(_) => Part::Paths,
         }
     }
 
@@ -141,8 +195,28 @@ impl Subject {
             Self::Migration { source, target } => {
                 format!("source-{}-target-{}", percent(source), percent(target))
             }
+            Self::Paths(path) => path.folder(),
         };
         PathBuf::from(self.part().as_str()).join(name)
+    }
+}
+
+impl PathPoint {
+    fn folder(&self) -> String {
+        let Self {
+            memory_mib,
+            filled_mib,
+            dirty_mib_s,
+            bandwidth_mib_s,
+            rtt_ms,
+            loss_percent,
+            copying,
+            ..
+        } = self;
+        format!(
+            "{}-{memory_mib:04}-filled-{filled_mib:04}-dirty-{dirty_mib_s:04.1}-rate-{bandwidth_mib_s:05.1}-rtt-{rtt_ms:05.1}-loss-{loss_percent:05.2}",
+            copying.as_str()
+        )
     }
 }
 
@@ -163,6 +237,18 @@ pub struct MoveRow {
     pub total_ms: Option<f64>,
     /// The engine's downtime.
     pub downtime_ms: Option<f64>,
+    /// Bytes that the engine sent; empty when it failed, and where it does not say.
+    #[serde(default)]
+    pub sent_bytes: Option<u64>,
+    /// Of these, pages sent whole, each time that one was.
+    #[serde(default)]
+    pub pages: Option<u64>,
+    /// Pages of which was only said that they are zero.
+    #[serde(default)]
+    pub zero_pages: Option<u64>,
+    /// Passes over memory: the first, and one for what was written meanwhile, and so on.
+    #[serde(default)]
+    pub rounds: Option<u64>,
     /// Why it failed; empty when it did not.
     pub failure: Option<String>,
 }
@@ -185,6 +271,19 @@ mod tests {
             (load(0.85), "load/all-085"),
             (load(1.0), "load/all-100"),
             (migration(0.5, 0.0), "migration/source-050-target-000"),
+            (
+                Subject::Paths(PathPoint {
+                    memory_mib: 256,
+                    filled_mib: 128,
+                    dirty_mib_s: 0.5,
+                    bandwidth_mib_s: 32.0,
+                    downtime_limit_ms: 300.0,
+                    rtt_ms: 175.0,
+                    loss_percent: 0.1,
+                    copying: Copying::PostCopy,
+                }),
+                "paths/post-copy-0256-filled-0128-dirty-00.5-rate-032.0-rtt-175.0-loss-00.10",
+            ),
             (
                 Subject::Jitter {
                     sd_ms: 2.5,

@@ -353,6 +353,19 @@ pub enum Mode {
     PreCopy,
 }
 
+/// What copying sent, in the engine's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copied {
+    /// Bytes of memory and of what says which page it is.
+    pub bytes: u64,
+    /// Pages sent whole, each time that one was.
+    pub pages: u64,
+    /// Pages of which was only said that they are zero.
+    pub zero_pages: u64,
+    /// Passes over memory: the first, and one for what was written meanwhile, and so on.
+    pub rounds: u64,
+}
+
 /// Why copying is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -77,6 +77,59 @@ pub struct MigrationTimes {
     pub p95_ms: f64,
     /// The moves.
     pub moves: Vec<MeasuredMove>,
+    /// How long others take, where that was measured: `forestall report FOLDER --profile FILE` writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub law: Option<MigrationLaw>,
+}
+
+/// Pre-copy's geometric law as it was fitted to moves over paths. `passes` is the time of all passes over memory over that of the
+/// first, `rest` what is left when the guest is stopped; both follow from memory, dirty rate, bandwidth and downtime limit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MigrationLaw {
+    /// RFC 3339, when the last of the moves was measured.
+    pub measured_at: String,
+    /// Moves that it was fitted to.
+    pub moves: u64,
+    /// What a path lets through in a round trip at most, where that is less than the bandwidth allowed; absent where no path showed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_mib: Option<f64>,
+    /// The engine's total migration time.
+    pub total: TotalLaw,
+    /// The engine's downtime.
+    pub downtime: StoppedLaw,
+    /// Longest time without a new frame on the screen.
+    pub gap: StoppedLaw,
+}
+
+/// `fixed_ms + times · (filled + own_mib) / bandwidth · passes + round_trips · RTT`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TotalLaw {
+    /// The same in every move.
+    pub fixed_ms: f64,
+    /// How many times longer copying takes than at the bandwidth that it may use.
+    pub times: f64,
+    /// What the guest has itself that is not zero.
+    pub own_mib: f64,
+    /// Round trips of the path.
+    pub round_trips: f64,
+    /// Standard deviation of a move about it, as a share of it.
+    pub sd_share: f64,
+}
+
+/// `fixed_ms + ms_per_mib · rest + round_trips · RTT`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoppedLaw {
+    /// The same in every move.
+    pub fixed_ms: f64,
+    /// For each MiB that is left when the guest is stopped.
+    pub ms_per_mib: f64,
+    /// Round trips of the path.
+    pub round_trips: f64,
+    /// Standard deviation of a move about it.
+    pub sd_ms: f64,
 }
 
 /// One move of the calibration.
@@ -154,7 +207,8 @@ impl Profile {
         let body = toml::to_string(self).unwrap_or_default();
         format!(
             "# Measured by `forestall lab calibrate`. Utilizations and `offered` are shares of one edge server's CPU (0 to 1),\n\
-             # times are milliseconds. Delete the file to measure again.\n{body}"
+             # times are milliseconds. [migration.law] is there once `forestall report FOLDER --profile FILE` has fitted it.\n\
+             # Delete the file to measure again.\n{body}"
         )
     }
 }

@@ -1,4 +1,5 @@
-//! What is measured for a report in parts: placements, a sweep of jitter, sweeps of load, migrations between loaded hosts.
+//! What is measured for a report in parts: placements, a sweep of jitter, sweeps of load, migrations between loaded hosts and over
+//! paths.
 
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::error::ScenarioError;
+use crate::paths::Paths;
 use crate::placement::{Placement, Transport};
 use crate::read::{parse_toml, text_in};
 use crate::types::Chain;
@@ -35,6 +37,8 @@ pub struct Campaign {
     pub load: Option<Loads>,
     /// Table 7.
     pub migration: Option<Migrations>,
+    /// Migrations by memory, dirty rate, bandwidth, round trip and loss.
+    pub paths: Option<Paths>,
     /// Folder that paths in it begin at.
     #[serde(skip)]
     pub folder: PathBuf,
@@ -208,7 +212,13 @@ impl Campaign {
                 .or_else(|| count(&part.moves, "moves"))
                 .or_else(|| seconds(&part.settle_s, 0.0, "settle_s"))
         });
-        placement.chain(jitter).chain(load).chain(migration).next()
+        let paths = self.paths.iter().filter_map(Paths::fault);
+        placement
+            .chain(jitter)
+            .chain(load)
+            .chain(migration)
+            .chain(paths)
+            .next()
     }
 
     /// Everything that one part measures, in order.
@@ -274,6 +284,13 @@ impl Campaign {
                     }
                 }
             }
+            Part::Paths => {
+                for own in self.paths.iter() {
+                    let scenario = crate::Scenario::read(&self.folder.join(&own.scenario))?;
+                    let points = own.cells(scenario.migration.downtime_limit_ms);
+                    cells.extend(points.into_iter().map(Subject::Paths));
+                }
+            }
         }
         Ok(cells)
     }
@@ -311,6 +328,10 @@ mod tests {
         assert_eq!(
             counts[3], 21,
             "seven loads of the source, three of the target"
+        );
+        assert_eq!(
+            counts[4], 46,
+            "a base and 16 along five axes, by pre-copy and by post-copy, and 12 more of a grid of 18"
         );
         let links = campaign
             .cells(Part::Placement)
@@ -359,6 +380,46 @@ mod tests {
                 "chain = \"ffmpeg-plain\"",
                 "chain = \"vlc\"",
                 "unknown variant `vlc`",
+            ),
+            (
+                "own_mib = 128",
+                "own_mib = 8",
+                "own_mib is 8; it must be 64",
+            ),
+            (
+                "memory_mib = [160,",
+                "memory_mib = [96,",
+                "memory_mib has 96; it must be 129 to 65536",
+            ),
+            (
+                "bandwidth_mib_s = 32,",
+                "bandwidth_mib_s = 0,",
+                "bandwidth_mib_s has 0; it must be 1",
+            ),
+            (
+                "rtt_ms = [0.5,",
+                "rtt_ms = [-0.5,",
+                "rtt_ms has -0.5; it must be 0",
+            ),
+            (
+                "loss_percent = [0.01,",
+                "loss_percent = [100,",
+                "loss_percent has 100; it must be 0 to 20",
+            ),
+            (
+                "copying = [\"pre-copy\", \"post-copy\"]",
+                "copying = []",
+                "copying is empty",
+            ),
+            (
+                "copying = [\"pre-copy\", \"post-copy\"]",
+                "copying = [\"both\"]",
+                "unknown variant `both`",
+            ),
+            (
+                "base = { memory_mib = 256,",
+                "base = { memory_mib = 128,",
+                "memory_mib has 128; it must be 129 to 65536: more than own_mib",
             ),
             ("title =", "titel =", "unknown field `titel`"),
         ] {

@@ -73,6 +73,8 @@ impl Scenario {
         self.model.knee = profile.knee.utilization;
         self.model.copying_extra = profile.function.copying_extra;
         let migration = &self.migration;
+        // What is fixed was measured, so the rest of the mean is copying's. Else the scenario's share is copied, and the rest is fixed.
+        let fixed_ms = profile.migration.law.as_ref().map(|law| law.total.fixed_ms);
         for function in self.functions.values_mut() {
             function.load = profile.function.idle;
             let copying_s = self.model.migration.copying_s(
@@ -80,7 +82,12 @@ impl Scenario {
                 migration.bandwidth_mib_s,
                 migration.downtime_limit_ms,
             );
-            if let Some(copying_s) = copying_s {
+            if let (Some(copying_s), Some(fixed_ms)) = (copying_s, fixed_ms) {
+                let law = &mut self.model.migration;
+                law.fixed_ms = fixed_ms.clamp(0.0, profile.migration.mean_ms);
+                // Copying is in proportion to what is used of memory.
+                law.memory_used *= (profile.migration.mean_ms - law.fixed_ms) / (copying_s * 1e3);
+            } else if let Some(copying_s) = copying_s {
                 self.model.migration.fixed_ms =
                     (profile.migration.mean_ms - copying_s * 1e3).max(0.0);
             }

@@ -123,6 +123,11 @@ impl LabScenario {
         })
     }
 
+    /// Has copying use another bandwidth than the scenario says.
+    pub const fn copy_at(&mut self, mib_per_s: f64) {
+        self.scenario.migration.bandwidth_mib_s = mib_per_s;
+    }
+
     /// Everything that the measured figures of a profile depend on, as one line: a profile measured for another line is of
     /// no use here.
     #[must_use]
@@ -195,9 +200,7 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_measured_machine_takes_the_place_of_the_model() {
-        let profile = r#"
+    const PROFILE: &str = r#"
             schema = 1
             measured_at = "2026-11-25T01:48:15Z"
             machine = "x"
@@ -209,22 +212,45 @@ mod tests {
             function = { idle = 0.21, copying_extra = 0.08 }
             migration = { mean_ms = 7106.0, p95_ms = 7162.0, moves = [] }
         "#;
+
+    /// Time of a move of the function as the model has it, with no load at either end.
+    fn unloaded_ms(scenario: &Scenario) -> f64 {
+        let (law, migration) = (&scenario.model.migration, &scenario.migration);
+        let function = scenario.functions.values().next().unwrap();
+        let (bandwidth, limit) = (migration.bandwidth_mib_s, migration.downtime_limit_ms);
+        law.fixed_ms + law.copying_s(function, bandwidth, limit).unwrap() * 1e3
+    }
+
+    #[test]
+    fn what_is_fixed_of_a_move_is_the_law_s_where_there_is_one() {
+        let stopped = "{ fixed_ms = 20.0, ms_per_mib = 9.0, round_trips = 1.0, sd_ms = 5.0 }";
+        let law = format!(
+            r#"moves = [], law = {{
+                measured_at = "2026-11-30T06:00:00Z", moves = 96, downtime = {stopped}, gap = {stopped},
+                total = {{ fixed_ms = 310.0, times = 1.01, own_mib = 110.0, round_trips = 11.0, sd_share = 0.03 }},
+            }}"#
+        );
+        let profile = PROFILE.replace("moves = []", &law);
         let measured = scenario()
-            .measured(&toml::from_str(profile).unwrap())
+            .measured(&toml::from_str(&profile).unwrap())
+            .unwrap();
+        assert_eq!(measured.model.migration.fixed_ms, 310.0);
+        assert!(
+            (unloaded_ms(&measured) - 7106.0).abs() < 1.0,
+            "the mean stays what it was"
+        );
+    }
+
+    #[test]
+    fn a_measured_machine_takes_the_place_of_the_model() {
+        let measured = scenario()
+            .measured(&toml::from_str(PROFILE).unwrap())
             .unwrap();
         let function = &measured.functions.values().next().unwrap();
         assert_eq!(function.load.share(), 0.21);
         assert_eq!(measured.model.knee.share(), 0.99);
         assert_eq!(measured.model.picture_age.at(0.0), 52.0);
-        let (law, migration) = (&measured.model.migration, &measured.migration);
-        let copying_s = law
-            .copying_s(
-                function,
-                migration.bandwidth_mib_s,
-                migration.downtime_limit_ms,
-            )
-            .unwrap();
-        assert!((law.fixed_ms + copying_s * 1e3 - 7106.0).abs() < 1.0);
+        assert!((unloaded_ms(&measured) - 7106.0).abs() < 1.0);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod error;
 pub mod lab;
 pub mod load;
 pub mod migration;
+pub mod paths;
 pub mod placement;
 pub mod read;
 pub mod types;

@@ -260,6 +260,7 @@ impl Driver for Libvirt {
         Figures {
             total_ms: raw_figure(&said, "time_elapsed"),
             downtime_ms: raw_figure(&said, "downtime"),
+            copied: None,
         }
     }
 

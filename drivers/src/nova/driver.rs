@@ -339,6 +339,7 @@ impl Driver for Nova {
         Figures {
             total_ms: last.and_then(|last| last.took_ms()),
             downtime_ms: None,
+            copied: None,
         }
     }
 

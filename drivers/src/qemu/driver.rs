@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::HandOver;
-use record::decision::{End, MigrationId, Mode};
+use record::decision::{Copied, End, MigrationId, Mode};
 use record::{HostName, Residency, VmName};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -147,11 +147,23 @@ impl Qemu {
                 return Some(Figures {
                     total_ms: Some(total),
                     downtime_ms: figure("downtime"),
+                    copied: copied(&info),
                 });
             }
             sleep(FIGURES_AGAIN).await;
         }
     }
+}
+
+/// What `query-migrate` says of the memory that was sent.
+fn copied(info: &Value) -> Option<Copied> {
+    let count = |key: &str| info.get("ram")?.get(key)?.as_u64();
+    Some(Copied {
+        bytes: count("transferred")?,
+        pages: count("normal")?,
+        zero_pages: count("duplicate")?,
+        rounds: count("dirty-sync-count")?,
+    })
 }
 
 impl Driver for Qemu {

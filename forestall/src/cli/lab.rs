@@ -78,6 +78,14 @@ enum Command {
     /// Carry emulated links until told to end (used by the lab itself)
     #[command(hide = true)]
     Carry { list: PathBuf },
+    /// Hold memory that is not zero and write to it (used in the lab's guest)
+    #[command(hide = true)]
+    Ballast {
+        #[arg(value_name = "MIB")]
+        mib: u32,
+        #[arg(value_name = "MIB_PER_S")]
+        dirty_mib_s: f64,
+    },
     /// Become a program on a host of the running lab (used by the lab itself)
     #[command(hide = true)]
     Enter {
@@ -124,6 +132,8 @@ enum Only {
     /// Live migrations between loaded hosts: Table 7, Figures 15 and 16
     #[value(alias = "table7")]
     Migration,
+    /// Live migrations by memory, dirty rate, bandwidth, round trip and loss, and the predictor that is fitted to them
+    Paths,
 }
 
 impl Only {
@@ -133,6 +143,7 @@ impl Only {
             Self::Jitter => Part::Jitter,
             Self::Load => Part::Load,
             Self::Migration => Part::Migration,
+            Self::Paths => Part::Paths,
         }
     }
 }
@@ -182,6 +193,9 @@ impl Arguments {
             Command::Links { seconds, json } => links(seconds, json),
             Command::Verify { dir } => verify(&dir),
             Command::Carry { list } => carry(&list),
+            Command::Ballast { mib, dirty_mib_s } => {
+                lab::guest::Ballast { mib, dirty_mib_s }.hold(|| println!("filled"))
+            }
             Command::Enter {
                 netns,
                 cgroup,

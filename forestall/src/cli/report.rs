@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use measure::campaign;
 use measure::campaign::findings::Verdict;
 
@@ -11,7 +11,8 @@ use super::{Failure, FailureKind, Outcome};
 const EXAMPLES: &str = "\
 Examples:
   forestall report out/thesis/2026-11-27_10-00-00            tables and figures again, into the same folder
-  forestall report day-one day-two --out docs/thesis         parts of several days together";
+  forestall report day-one day-two --out docs/thesis         parts of several days together
+  forestall report out/paths --profile profile.toml          how long a move takes, for what plans moves on this machine";
 
 /// Make tables, figures and findings of a campaign again from its raw data, several parts together
 #[derive(Debug, clap::Args)]
@@ -23,17 +24,65 @@ pub(crate) struct Arguments {
     /// Where the report goes [default: the first folder]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// A profile of the machine that `lab calibrate` wrote: the predictor of a move's time goes into it, as [migration.law]
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
 }
 
 impl Arguments {
     pub(crate) fn run(self) -> Result<Outcome, Failure> {
         let first = self.folders.first().cloned().unwrap_or_default();
-        write(&self.folders, &self.out.unwrap_or(first))
+        let report = made(&self.folders, &self.out.unwrap_or(first))?;
+        if let Some(profile) = &self.profile {
+            put_law(&report, profile)?;
+        }
+        Ok(Outcome::Done)
     }
+}
+
+/// Puts the predictor into a profile of the same machine.
+fn put_law(report: &campaign::Report, path: &Path) -> Result<(), Failure> {
+    let wrong = |error| Failure {
+        kind: FailureKind::Configuration,
+        error,
+    };
+    let mut profile = record::Profile::read(path).map_err(|error| wrong(error.into()))?;
+    let results = &report.results;
+    let part = results.parts.iter().find(|part| part.part == "paths");
+    let law = part
+        .zip(results.predictor.as_ref())
+        .and_then(|(part, predictor)| Some((part, predictor.profile(&part.measured_at[1])?)));
+    let Some((part, law)) = law else {
+        return Err(wrong(anyhow!(
+            "no predictor came of these folders: it needs moves by pre-copy with several memories, bandwidths, dirty rates and round \
+             trips (`forestall lab run thesis --only paths` measures them)"
+        )));
+    };
+    if part.machines != [profile.machine.clone()] {
+        return Err(wrong(anyhow!(
+            "{} is of another machine ({}) than the moves ({})",
+            path.display(),
+            profile.machine,
+            part.machines.join("; ")
+        )));
+    }
+    profile.migration.law = Some(law);
+    record::file::write_atomically(path, profile.to_toml().as_bytes()).map_err(|error| {
+        Failure {
+            kind: FailureKind::Work,
+            error: error.into(),
+        }
+    })?;
+    println!("Profile: {}", path.display());
+    Ok(())
 }
 
 /// Measures the cells in some folders, writes the report, and says what came out.
 pub(crate) fn write(folders: &[PathBuf], out: &Path) -> Result<Outcome, Failure> {
+    made(folders, out).map(|_| Outcome::Done)
+}
+
+fn made(folders: &[PathBuf], out: &Path) -> Result<campaign::Report, Failure> {
     let failure = |error: measure::MeasureError| Failure {
         kind: FailureKind::Work,
         error: error.into(),
@@ -60,6 +109,18 @@ pub(crate) fn write(folders: &[PathBuf], out: &Path) -> Result<Outcome, Failure>
         };
         println!("{verdict:<13}  {} {}", finding.section, finding.text);
     }
+    for law in report.results.predictor.iter().flat_map(|one| &one.laws) {
+        let percent = |share: Option<f64>| share.unwrap_or_default() * 100.0;
+        if law.unseen_moves > 0 {
+            println!(
+                "predicted      {}: of {} moves not seen, median error {:.1} %, {:.1} % in the 95 % interval",
+                law.what,
+                law.unseen_moves,
+                percent(law.unseen_error_median),
+                percent(law.unseen_within95)
+            );
+        }
+    }
     println!("Report: {}", path.display());
-    Ok(Outcome::Done)
+    Ok(report)
 }

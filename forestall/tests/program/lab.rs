@@ -611,6 +611,15 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
         target = [0.0]
         moves = 1
         settle_s = 1
+        [paths]
+        scenario = "{here}/reallocation"
+        own_mib = 128
+        base = {{ memory_mib = 144, dirty_mib_s = 1, bandwidth_mib_s = 48, rtt_ms = 20, loss_percent = 0 }}
+        copying = ["pre-copy"]
+        post_copy_after_s = 1
+        moves = 1
+        settle_s = 1
+        timeout_s = 60
         "#
     );
     fs::write(folder.path().join("campaign.toml"), campaign).unwrap();
@@ -663,6 +672,7 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
         ("load", "table6-pi", "median"),
         ("load", "table6-plain", "median"),
         ("migration", "table7", "target at 0 %"),
+        ("paths", "paths-rtt", "pre-copy: viewer's gap (ms)"),
     ] {
         figure(part, table, row);
     }
@@ -675,6 +685,10 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
         let output = forestall(&["lab", "verify", out]).output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{}", said(&output));
     };
+    // The ballast is not zero, so all of it was sent.
+    if let Some(sent) = figure("paths", "paths-memory", "pre-copy: sent (MiB)") {
+        assert!((16.0..400.0).contains(&sent), "{sent}");
+    }
     verify(0);
     // A figure that the raw data do not give, where they give another and where they give none.
     let published = Path::new(out).join("results.json");

@@ -1,8 +1,9 @@
 //! What `forestall measure` answers to a shell.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use record::campaign::{Cell, Copying, PathPoint, Subject};
 use serde_json::Value;
 
 struct Folder(tempfile::TempDir);
@@ -181,4 +182,133 @@ fn refusals_of_sweeps() {
     folder.with("n.csv", "load,value,n\n0,1,1\n1,2,0\n2,5,1\n3,7,1\n");
     folder.check("knee @n.csv", 2, "row 2: n and sd have to be over 0");
     folder.check("knee @none.csv", 2, "cannot read");
+}
+
+/// Moves of a machine whose total time is 400 ms, 100 MiB and what was filled at the bandwidth allowed, and 8 round trips, within 1 %.
+fn moves_over_paths(folder: &Path, machine: &str) {
+    let base = PathPoint {
+        memory_mib: 256,
+        filled_mib: 128,
+        dirty_mib_s: 0.0,
+        bandwidth_mib_s: 32.0,
+        downtime_limit_ms: 300.0,
+        rtt_ms: 2.0,
+        loss_percent: 0.0,
+        copying: Copying::PreCopy,
+    };
+    let mut points: Vec<PathPoint> = [160, 256, 384]
+        .iter()
+        .flat_map(|memory_mib| [16.0, 32.0, 64.0].map(|rate| (*memory_mib, rate)))
+        .map(|(memory_mib, bandwidth_mib_s)| PathPoint {
+            memory_mib,
+            filled_mib: memory_mib - 128,
+            bandwidth_mib_s,
+            ..base
+        })
+        .collect();
+    points.extend([20.0, 175.0].map(|rtt_ms| PathPoint { rtt_ms, ..base }));
+    points.push(PathPoint {
+        dirty_mib_s: 8.0,
+        ..base
+    });
+    // Else nothing but the base's pair of memory and bandwidth says what a round trip costs, and it could not be left out.
+    let far = points.first().map(|first| PathPoint {
+        rtt_ms: 75.0,
+        ..*first
+    });
+    points.extend(far);
+    for point in points {
+        let cell = Cell {
+            schema: record::SCHEMA,
+            subject: Subject::Paths(point),
+            measured_at: "2026-11-30T06:00:00Z".into(),
+            command: None,
+            machine: machine.into(),
+            environment: record::results::Environment::default(),
+            foreign_load: None,
+            spoilt: false,
+            tries: 1,
+            cpu_mhz: None,
+        };
+        let path = folder.join(cell.subject.folder());
+        std::fs::create_dir_all(&path).unwrap();
+        record::file::write_json(&path.join("cell.json"), &cell).unwrap();
+        let copied_s = f64::from(point.filled_mib + 100) / point.bandwidth_mib_s;
+        let mut moves = String::from(
+            "number,source,target,decided_us,shown_us,total_ms,downtime_ms,sent_bytes,pages,zero_pages,rounds,failure\n",
+        );
+        let mut frames = String::from("frame,captured_us,shown_us,delay_ms,status,boot,runner\n");
+        for number in 1..=3_u32 {
+            let decided = u64::from(number) * 60_000_000;
+            let share = 1.0 + (f64::from(number) - 2.0) / 100.0;
+            let total_ms = (400.0 + copied_s * 1e3 + 8.0 * point.rtt_ms) * share;
+            let gap_us = ((100.0 + point.rtt_ms + 3.0 * f64::from(number)) * 1e3) as u64;
+            let shown = decided + gap_us;
+            moves += &format!(
+                "{number},a,b,{decided},{shown},{total_ms},{},,,,,\n",
+                20 + number
+            );
+            let after = (0..40).map(|frame| shown + frame * 33_000);
+            for at in [decided - 33_000, decided].into_iter().chain(after) {
+                frames += &format!("{},{at},{at},0,ok,,\n", at / 1_000);
+            }
+        }
+        std::fs::write(path.join("moves.csv"), moves).unwrap();
+        std::fs::write(path.join("frames.csv"), frames).unwrap();
+    }
+}
+
+#[test]
+fn the_time_of_a_move_is_fitted_and_goes_into_the_profile() {
+    let folder = tempfile::tempdir().unwrap();
+    let cells = folder.path().join("cells");
+    moves_over_paths(&cells, "a machine");
+    let path = folder.path().join("profile.toml");
+    let of = |machine: &str| {
+        format!(
+            r#"
+            schema = 1
+            measured_at = "2026-11-25T01:48:15Z"
+            machine = "{machine}"
+            service = "y"
+            knee = {{ utilization = 0.99, budget_ms = 200.0, sweep = [] }}
+            function = {{ idle = 0.21, copying_extra = 0.08 }}
+            migration = {{ mean_ms = 7106.0, p95_ms = 7162.0, moves = [] }}
+            "#
+        )
+    };
+    let report = |code: i32| {
+        let output = Command::new(env!("CARGO_BIN_EXE_forestall"))
+            .arg("report")
+            .args([cells.as_path(), Path::new("--profile"), &path])
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8(said).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        said
+    };
+    std::fs::write(&path, of("another machine")).unwrap();
+    assert!(report(2).contains("is of another machine"));
+    std::fs::write(&path, of("a machine")).unwrap();
+    let text = report(0);
+    assert!(
+        text.contains("total migration time: of 39 moves not seen"),
+        "{text}"
+    );
+    let law = record::Profile::read(&path).unwrap().migration.law.unwrap();
+    assert_eq!((law.moves, law.window_mib), (39, None));
+    assert!((law.total.own_mib - 100.0).abs() < 3.0, "{law:?}");
+    assert!((law.total.times - 1.0).abs() < 0.02, "{law:?}");
+    assert!((law.total.round_trips - 8.0).abs() < 0.5, "{law:?}");
+    assert!((law.gap.round_trips - 1.0).abs() < 0.1, "{law:?}");
+
+    // One cell tells nothing, and the profile stays as it was.
+    let before = std::fs::read_to_string(&path).unwrap();
+    let all = std::fs::read_dir(cells.join("paths")).unwrap().flatten();
+    for cell in all.skip(1) {
+        std::fs::remove_dir_all(cell.path()).unwrap();
+    }
+    assert!(report(2).contains("no predictor came of these folders"));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), before);
 }

@@ -30,6 +30,10 @@ pub struct Plan {
     pub moves: u32,
     /// The load stands for this long before each.
     pub settle: Duration,
+    /// Copying goes over to post-copy after so many seconds, if it is not at its end by then.
+    pub post_copy_after_s: Option<u64>,
+    /// Copying is given up after this; the scenario's own time where it is absent.
+    pub timeout: Option<Duration>,
 }
 
 /// Measures; leaves `moves.csv`, `sent.csv`, `frames.csv`, `packets.csv`, `load.csv` and `phases.csv`. A migration that fails is a row
@@ -110,13 +114,16 @@ fn one(
         }),
         ..scenario.model_figures()
     };
-    let settings = scenario.controller_settings(PolicyName::Threshold, &figures);
+    let mut settings = scenario.controller_settings(PolicyName::Threshold, &figures);
+    if let Some(timeout) = plan.timeout {
+        settings.limits.migration_ms_max = timeout.as_secs_f64() * 1e3;
+    }
     let runner = player.last().and_then(|row| row.runner);
     let ordered = Timestamp::now();
     let moved = relocate(
         &settings,
         source,
-        world.engine.driver_settings(),
+        world.engine.driver_settings(plan.post_copy_after_s),
         &world.orchestrator(),
         world.interrupted(),
     );
@@ -128,6 +135,10 @@ fn one(
         shown_us: None,
         total_ms: None,
         downtime_ms: None,
+        sent_bytes: None,
+        pages: None,
+        zero_pages: None,
+        rounds: None,
         failure: None,
     };
     match moved {
@@ -135,6 +146,10 @@ fn one(
             row.decided_us = moved.decided;
             row.total_ms = moved.total_ms;
             row.downtime_ms = moved.downtime_ms;
+            row.sent_bytes = moved.copied.map(|copied| copied.bytes);
+            row.pages = moved.copied.map(|copied| copied.pages);
+            row.zero_pages = moved.copied.map(|copied| copied.zero_pages);
+            row.rounds = moved.copied.map(|copied| copied.rounds);
         }
         Err(LabError::Interrupted) => return Err(LabError::Interrupted),
         Err(error) => row.failure = Some(error.to_string()),

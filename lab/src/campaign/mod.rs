@@ -1,9 +1,10 @@
 //! A campaign for real: cell after cell, each into a folder of its own; what is complete is not measured again.
 //!
-//! [`load`] and [`migration`] measure a cell each; placements are measured by [`crate::placement`].
+//! [`load`] and [`migration`] measure a cell each, [`paths`] has migrations over paths; placements are measured by [`crate::placement`].
 
 pub mod load;
 pub mod migration;
+pub mod paths;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -114,6 +115,7 @@ pub fn run(
             }
             Some(Subject::Load { sweep, .. }) => bench.loads(sweep, group)?,
             Some(Subject::Migration { .. }) => bench.migrations(group)?,
+            Some(Subject::Paths(_)) => bench.paths(group)?,
             None => {}
         }
     }
@@ -153,6 +155,10 @@ impl Bench<'_> {
                 .and_then(|sweep| self.of_sweep(sweep))
                 .map(drop),
             (Subject::Migration { .. }, _, Some(own)) => self.scenario(&own.scenario).map(drop),
+            (Subject::Paths(_), ..) => match &self.campaign.paths {
+                Some(own) => self.scenario(&own.scenario).map(drop),
+                None => Err(LabError::Missing("the part paths".into())),
+            },
             _ => Err(LabError::Missing(format!("the part {}", subject.part()))),
         }
     }
@@ -284,6 +290,8 @@ impl Bench<'_> {
                 target: *target,
                 moves: *own.moves.get_ref(),
                 settle: Duration::from_secs_f64(*own.settle_s.get_ref()),
+                post_copy_after_s: None,
+                timeout: None,
             };
             self.cell(subject, |bench, folder| {
                 migration::measure(&world, &plan, folder, &mut bench.progress)?;
@@ -291,6 +299,30 @@ impl Bench<'_> {
                     links: LinkEmulation::None,
                     cpu_mhz: None,
                 })
+            })?;
+        }
+        Ok(())
+    }
+
+    fn paths(&mut self, cells: &[Subject]) -> Result<(), LabError> {
+        let campaign = self.campaign;
+        let own = campaign.paths.as_ref();
+        let own = own.ok_or_else(|| LabError::Missing("the part paths".into()))?;
+        let scenario = self.scenario(&own.scenario)?;
+        for subject in cells {
+            let Subject::Paths(point) = subject else {
+                continue;
+            };
+            self.cell(subject, |bench, folder| {
+                let links = paths::measure(
+                    (&scenario, own, point),
+                    (bench.offer, bench.accelerator),
+                    folder,
+                    bench.interrupted,
+                    &mut bench.progress,
+                )?;
+                let cpu_mhz = None;
+                Ok(Seen { links, cpu_mhz })
             })?;
         }
         Ok(())

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use drivers::libvirt::LibvirtConfig;
+use drivers::qemu::QemuConfig;
 use orchestrator::config::Engine as DriverSettings;
 use record::HostName;
 use scenario::LabScenario;
@@ -114,12 +116,18 @@ impl Engine {
         }
     }
 
-    /// What its driver has to know.
+    /// What its driver has to know; it goes over to post-copy after so many seconds of copying.
     #[must_use]
-    pub fn driver_settings(&self) -> DriverSettings {
+    pub fn driver_settings(&self, post_copy_after_s: Option<u64>) -> DriverSettings {
         match &self.kind {
-            Kind::Qemu => DriverSettings::Qemu(qemu::driver_config(&self.machine)),
-            Kind::Libvirt(libvirt) => DriverSettings::Libvirt(libvirt.driver_config(&self.machine)),
+            Kind::Qemu => DriverSettings::Qemu(QemuConfig {
+                post_copy_after_s,
+                ..qemu::driver_config(&self.machine)
+            }),
+            Kind::Libvirt(libvirt) => DriverSettings::Libvirt(LibvirtConfig {
+                post_copy_after_s,
+                ..libvirt.driver_config(&self.machine)
+            }),
         }
     }
 

@@ -22,6 +22,12 @@ ip link set eth0 up
 ip addr add "$ADDRESS" dev eth0
 # A burst of one I-frame must fit, and a late function must find what came meanwhile.
 sysctl -q -w net.core.rmem_max=4194304 net.core.rmem_default=524288
+# What makes the machine as large as is asked says so when its memory is full. Without it nothing is ready.
+if [ -n "$BALLAST" ]; then
+    mkfifo /ballast
+    chroot /root /bin/sh -c "$BALLAST" > /ballast &
+    read filled < /ballast || { echo "forestall guest: the ballast did not fill"; exec sleep 86400; }
+fi
 echo "forestall guest: ready after $(cut -d' ' -f1 /proc/uptime) s, boot $(cat /proc/sys/kernel/random/boot_id)"
 while true; do
     chroot /root /bin/sh -c "$FUNCTION"

@@ -3,6 +3,8 @@
 //!
 //! The root image is a disk that both ends read: nothing of it has to be copied in a migration.
 
+mod ballast;
 mod build;
 
+pub use ballast::Ballast;
 pub use build::{Guest, KERNEL_PACKAGE};

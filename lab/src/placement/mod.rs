@@ -53,10 +53,5 @@ pub fn measure(
         pings,
         folder,
     };
-    let kernel = if offer.netem {
-        wiring::Kernel::Netem
-    } else {
-        wiring::Kernel::NoNetem
-    };
-    run(&plan, accelerator, kernel, interrupted, progress)
+    run(&plan, accelerator, offer.into(), interrupted, progress)
 }

@@ -21,6 +21,7 @@ use scenario::placement::Connection;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::ROOT;
+use crate::check::Offer;
 use crate::error::{LabError, file};
 use crate::network::{PREFIX, netns};
 use crate::process::{Place, Process, run};
@@ -77,9 +78,35 @@ pub struct Wiring {
 }
 
 /// One end of a connection and the namespace that it is in.
-struct Port {
-    namespace: String,
-    device: String,
+#[derive(Clone, Debug)]
+pub(crate) struct Port {
+    pub(crate) namespace: String,
+    pub(crate) device: String,
+}
+
+/// The forwarder of some links, where they need one.
+#[derive(Debug)]
+pub(crate) struct Strand {
+    pub(crate) forwarder: Option<Process>,
+}
+
+impl Strand {
+    /// Starts it where there is something to carry.
+    pub(crate) fn start(carried: &[Carried], state: &Path) -> Result<Self, LabError> {
+        let forwarder = (!carried.is_empty())
+            .then(|| start_forwarder(carried, state))
+            .transpose()?;
+        Ok(Self { forwarder })
+    }
+
+    /// Makes an end that is there, or will be once the forwarder has made it, a port of a bridge.
+    pub(crate) fn join(&mut self, port: &Port, bridge: &str) -> Result<(), LabError> {
+        wait_for(port, self.forwarder.as_mut())?;
+        let Port { namespace, device } = port;
+        ip(&format!(
+            "-n {namespace} link set {device} master {bridge} up"
+        ))
+    }
 }
 
 impl Wiring {
@@ -140,15 +167,9 @@ impl Wiring {
         } else {
             LinkEmulation::Netem
         };
-        let mut forwarder = (!carried.is_empty())
-            .then(|| start_forwarder(&carried, state))
-            .transpose()?;
+        let mut strand = Strand::start(&carried, state)?;
         for (port, bridge) in &ports {
-            wait_for(port, forwarder.as_mut())?;
-            let Port { namespace, device } = port;
-            ip(&format!(
-                "-n {namespace} link set {device} master {bridge} up"
-            ))?;
+            strand.join(port, bridge)?;
         }
         for (name, host) in &placement.hosts {
             let inside = netns(name);
@@ -156,7 +177,7 @@ impl Wiring {
                 namespace: inside.clone(),
                 device: DATA.into(),
             };
-            wait_for(&device, forwarder.as_mut())?;
+            wait_for(&device, strand.forwarder.as_mut())?;
             ip(&format!("-n {inside} link set {DATA} up"))?;
             let on = if has_machines(placement, name) {
                 ip(&format!("-n {inside} link add {BRIDGE} type bridge"))?;
@@ -173,7 +194,7 @@ impl Wiring {
         }
         Ok(Self {
             emulation,
-            _forwarder: forwarder,
+            _forwarder: strand.forwarder,
         })
     }
 }
@@ -187,6 +208,16 @@ pub enum Kernel {
     NoNetem,
 }
 
+impl From<&Offer> for Kernel {
+    fn from(offer: &Offer) -> Self {
+        if offer.netem {
+            Self::Netem
+        } else {
+            Self::NoNetem
+        }
+    }
+}
+
 /// Whether a host carries virtual machines.
 fn has_machines(placement: &Placement, host: &HostName) -> bool {
     placement
@@ -195,12 +226,12 @@ fn has_machines(placement: &Placement, host: &HostName) -> bool {
         .any(|function| function.machine.is_some() && function.host.as_ref() == host)
 }
 
-fn ip(line: &str) -> Result<(), LabError> {
+pub(crate) fn ip(line: &str) -> Result<(), LabError> {
     run("ip", &line.split_whitespace().collect::<Vec<_>>()).map(drop)
 }
 
 /// Connects the lower end to the upper one, or notes that the forwarder shall.
-fn connect(
+pub(crate) fn connect(
     ends: &[Port; 2],
     link: &Connection,
     kernel: Kernel,

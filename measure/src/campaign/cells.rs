@@ -33,6 +33,8 @@ pub struct Cells {
     pub loads: Vec<Of<LoadCell>>,
     /// Table 7.
     pub migrations: Vec<Of<MigrationCell>>,
+    /// Migrations by memory, dirty rate, bandwidth, round trip and loss.
+    pub paths: Vec<Of<MigrationCell>>,
     /// Cells with too much foreign load: they are counted, and no figure is made of them.
     pub spoilt: Vec<Cell>,
 }
@@ -78,13 +80,13 @@ pub struct LoadCell {
     pub machine: Option<f64>,
 }
 
-/// Migrations between two loads.
+/// Migrations between two loads, or over a path.
 #[derive(Debug)]
 pub struct MigrationCell {
     /// All that were ordered.
     pub moves: Vec<MoveRow>,
-    /// Longest time without a new frame around each that was made.
-    pub gaps_ms: Values,
+    /// Longest time without a new frame, ms, around each that was made, by its number.
+    gaps: Vec<(u32, f64)>,
 }
 
 impl Cells {
@@ -136,6 +138,7 @@ impl Cells {
                 Part::Jitter => cells.jitter.push(Of::placement(path, cell)?),
                 Part::Load => cells.loads.push(Of::load(path, cell)?),
                 Part::Migration => cells.migrations.push(Of::migration(path, cell)?),
+                Part::Paths => cells.paths.push(Of::migration(path, cell)?),
             }
         }
         Ok(cells)
@@ -147,10 +150,12 @@ impl Cells {
         let jitter = self.jitter.iter().map(|of| &of.cell);
         let loads = self.loads.iter().map(|of| &of.cell);
         let migrations = self.migrations.iter().map(|of| &of.cell);
+        let paths = self.paths.iter().map(|of| &of.cell);
         placements
             .chain(jitter)
             .chain(loads)
             .chain(migrations)
+            .chain(paths)
             .chain(&self.spoilt)
             .collect()
     }
@@ -340,13 +345,29 @@ impl Of<MigrationCell> {
             };
             frames::gap_around(&shown, window)
         };
+        let gaps: Vec<(u32, f64)> = moves
+            .iter()
+            .filter_map(|one| Some((one.number, gap(one)?)))
+            .collect();
         Ok(Self {
-            figures: MigrationCell {
-                gaps_ms: moves.iter().filter_map(gap).collect(),
-                moves,
-            },
+            figures: MigrationCell { moves, gaps },
             cell,
         })
+    }
+}
+
+impl MigrationCell {
+    /// Longest time without a new frame around each move that was made.
+    #[must_use]
+    pub fn gaps_ms(&self) -> Values {
+        self.gaps.iter().map(|(_, gap)| *gap).collect()
+    }
+
+    /// The same of one move.
+    #[must_use]
+    pub fn gap_ms(&self, one: &MoveRow) -> Option<f64> {
+        let mut own = self.gaps.iter().filter(|(number, _)| *number == one.number);
+        own.next().map(|(_, gap)| *gap)
     }
 }
 

@@ -33,6 +33,16 @@ impl Estimate {
         })
     }
 
+    /// A count of all that there was, which has no error.
+    #[must_use]
+    pub const fn exactly(value: f64) -> Self {
+        Self {
+            value,
+            variance: None,
+            freedom: 0,
+        }
+    }
+
     /// A figure of series in time, by the figures of their batches: the value is the mean over the series of the figure of each.
     #[must_use]
     pub fn of_series(series: &[&[f64]], figure: impl Fn(&Values) -> Option<f64>) -> Option<Self> {

@@ -6,6 +6,7 @@ use maud::{Markup, PreEscaped, html};
 
 use super::cells::{Cells, LoadCell, PlacementCell};
 use super::estimate::{Estimate, Line};
+use super::paths;
 use super::tables::{
     ALL, excess, frame_intervals, lateness, migrations, of_sweep, packet_intervals, picture_age,
     placement, sweeps, total_s,
@@ -127,6 +128,9 @@ pub fn all(cells: &Cells) -> BTreeMap<String, String> {
         totals(cells, &[0.5, 1.0]),
         "background CPU load of the source, %",
     );
+    for axis in &paths::AXES {
+        put(axis.name, over_paths(cells, axis), axis.words);
+    }
     let boxes = figure12(cells);
     if !boxes.is_empty() {
         drawings.insert("figure12.svg".to_owned(), draw_boxes(&boxes));
@@ -376,6 +380,26 @@ fn by_load(
         });
     }
     vec![panel(title, series)]
+}
+
+/// What figures show of migrations along an axis, each way to copy a series.
+fn over_paths(cells: &Cells, axis: &paths::Axis) -> Vec<Panel> {
+    let shown = paths::FIGURES.iter().take(3);
+    shown
+        .map(|(name, of)| {
+            let series = paths::WAYS.iter().zip(HUES).map(|(way, hue)| Series {
+                name: way.as_str().to_owned(),
+                points: paths::along(cells, axis, *way)
+                    .iter()
+                    .filter_map(|(at, cell)| Some((*at, of(cell)?.value)))
+                    .collect(),
+                mark: Mark::Line,
+                hue,
+            });
+            let series = series.filter(|series| !series.points.is_empty());
+            panel(name, series.collect())
+        })
+        .collect()
 }
 
 fn totals(cells: &Cells, targets: &[f64]) -> Vec<Panel> {

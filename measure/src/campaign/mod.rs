@@ -1,13 +1,15 @@
 //! A campaign's cells to tables, figures and findings beside what the thesis prints.
 //!
 //! [`cells`] reads what the lab left and measures each cell; [`estimate`] says what several together say, with 95 % intervals;
-//! [`tables`], [`figures`] and [`findings`] are in the thesis' order and with its numbers; [`page`] puts them on one page.
+//! [`predictor`] fits how long a move takes; [`tables`], [`figures`] and [`findings`] are in the thesis' order and with its numbers; [`page`] puts them on one page.
 
 pub mod cells;
 pub mod estimate;
 pub mod figures;
 pub mod findings;
 pub mod page;
+pub mod paths;
+pub mod predictor;
 pub mod tables;
 
 use std::collections::BTreeMap;
@@ -19,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cells::Cells;
 pub use findings::Finding;
+pub use predictor::Predictor;
 pub use tables::Table;
 
 use crate::drawing::png::png;
@@ -44,6 +47,9 @@ pub struct Results {
     pub tables: BTreeMap<String, Table>,
     /// Files by name: `figure8`, ….
     pub figures: BTreeMap<String, String>,
+    /// How long a move takes by what is known before; `None` where too little was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predictor: Option<Predictor>,
     /// All that the thesis concludes, in its order.
     pub findings: Vec<Finding>,
 }
@@ -98,6 +104,7 @@ pub fn report(folders: &[PathBuf]) -> Result<Report, MeasureError> {
         parts: cells.parts(),
         tables,
         figures,
+        predictor: Predictor::fitted(&predictor::moves(&cells)),
         findings: findings::all(&cells),
     };
     let page = page::page(&results, &drawings).into_string();
@@ -148,7 +155,7 @@ pub fn verify(folder: &Path) -> Result<Vec<Difference>, MeasureError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use record::campaign::{Cell, MoveRow, Subject};
+    use record::campaign::{Cell, Copying, MoveRow, PathPoint, Subject};
     use record::file::write_csv;
     use record::raw::{FrameRow, FrameStatus, LoadRow, PacketRow, PhaseRow};
     use record::{SCHEMA, Timestamp};
@@ -236,7 +243,11 @@ mod tests {
     }
 
     fn moves(folder: &Path, source: f64, target: f64, total_ms: f64) {
-        let path = cell(folder, Subject::Migration { source, target });
+        moved(folder, Subject::Migration { source, target }, total_ms);
+    }
+
+    fn moved(folder: &Path, subject: Subject, total_ms: f64) {
+        let path = cell(folder, subject);
         frames(&path, 30.0);
         let row = |number: u32| MoveRow {
             number,
@@ -248,6 +259,10 @@ mod tests {
             )),
             total_ms: (number != 4).then_some(total_ms + f64::from(number)),
             downtime_ms: Some(50.0),
+            sent_bytes: Some(200 << 20),
+            pages: Some(51_000),
+            zero_pages: Some(9_000),
+            rounds: Some(3),
             failure: (number == 4).then(|| "verdict stayed".into()),
         };
         let rows: Vec<MoveRow> = (1..=4).map(row).collect();
@@ -334,6 +349,67 @@ mod tests {
         assert!((ratio.estimate.unwrap() - 0.5).abs() < 0.01, "{ratio:?}");
         let target = finding(&results, "target-load-irrelevant");
         assert_eq!(target.verdict, findings::Verdict::Holds, "{target:?}");
+    }
+
+    #[test]
+    fn migrations_over_paths_become_a_table_for_each_axis() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = PathPoint {
+            memory_mib: 256,
+            filled_mib: 128,
+            dirty_mib_s: 1.0,
+            bandwidth_mib_s: 32.0,
+            downtime_limit_ms: 300.0,
+            rtt_ms: 2.0,
+            loss_percent: 0.0,
+            copying: Copying::PreCopy,
+        };
+        let far = PathPoint {
+            rtt_ms: 175.0,
+            ..base
+        };
+        let larger = PathPoint {
+            memory_mib: 384,
+            filled_mib: 256,
+            ..base
+        };
+        // Off both axes: in a grid, and in no table.
+        let both = PathPoint {
+            rtt_ms: 175.0,
+            ..larger
+        };
+        let post = PathPoint {
+            copying: Copying::PostCopy,
+            ..far
+        };
+        for (point, total) in [
+            (base, 6000.0),
+            (far, 7000.0),
+            (larger, 9000.0),
+            (both, 9900.0),
+            (post, 7500.0),
+        ] {
+            moved(folder.path(), Subject::Paths(point), total);
+        }
+        let report = report(&[folder.path().to_owned()]).unwrap();
+        let table = &report.results.tables["paths-rtt"];
+        assert_eq!(table.columns, ["2 ms", "175 ms"]);
+        let row = |name: &str| table.measured[name].clone();
+        assert_eq!(
+            row("pre-copy: total migration time (s)"),
+            [Some(6.002), Some(7.002)]
+        );
+        assert_eq!(
+            row("post-copy: total migration time (s)"),
+            [None, Some(7.502)]
+        );
+        assert_eq!(row("pre-copy: sent (MiB)"), [Some(200.0); 2]);
+        assert_eq!(row("pre-copy: failed (of all)"), [Some(0.25); 2]);
+        let memory = &report.results.tables["paths-memory"];
+        assert_eq!(memory.columns, ["256 MiB", "384 MiB"]);
+        assert!(report.drawings["paths-rtt.svg"].starts_with("<svg"));
+        assert!(report.page.contains("round trip of the path"));
+        assert_eq!(report.results.predictor, None, "four cells tell no law");
     }
 
     #[test]

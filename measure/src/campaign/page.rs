@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, PreEscaped, html};
 
 use super::findings::{Finding, Verdict};
+use super::predictor::{self, Predictor};
 use super::tables::Table;
 use super::{PartMade, Results};
 use crate::drawing::page::document;
@@ -16,7 +17,7 @@ const STYLE: &str = "table{border-collapse:collapse;font-size:.88rem;margin:.4re
     .findings td{text-align:left;vertical-align:top}";
 
 /// Figures and tables in the order in which they are shown, and where they stand in the thesis.
-const SECTIONS: [(&str, &[&str]); 3] = [
+const SECTIONS: [(&str, &[&str]); 4] = [
     (
         "3.2 Where the delay comes from",
         &[
@@ -33,6 +34,16 @@ const SECTIONS: [(&str, &[&str]); 3] = [
     (
         "4.2 How long a move takes",
         &["table7", "figure15", "figure16"],
+    ),
+    (
+        "4.2 What a move over a longer path takes",
+        &[
+            "paths-memory",
+            "paths-dirty",
+            "paths-bandwidth",
+            "paths-rtt",
+            "paths-loss",
+        ],
     ),
 ];
 
@@ -57,6 +68,10 @@ pub fn page(results: &Results, drawings: &BTreeMap<String, String>) -> Markup {
                 @for one in shown { (one) }
             }
         }
+        @if let Some(predictor) = &results.predictor {
+            h2 { "4.2 How long a move will take" }
+            (predicted(predictor))
+        }
     };
     document("Forestall: the thesis measured again", STYLE, &body)
 }
@@ -70,11 +85,12 @@ fn shown(name: &str, results: &Results, drawings: &BTreeMap<String, String>) -> 
         .filter(|(own, _)| *own == name || own.starts_with(&varied));
     let mut all: Vec<Markup> = tables.map(|(_, own)| table(own)).collect();
     if let Some(drawing) = drawings.get(&format!("{name}.svg")) {
-        let number = name.trim_start_matches("figure");
+        // What the thesis has no figure of stands under the table that says what it is.
+        let number = name.strip_prefix("figure");
         all.push(html! {
             figure {
                 div.scroll { (PreEscaped(drawing.as_str())) }
-                figcaption { strong { "Figure " (number) } }
+                @if let Some(number) = number { figcaption { strong { "Figure " (number) } } }
             }
         });
     }
@@ -135,6 +151,41 @@ fn findings(findings: &[Finding]) -> Markup {
             }
         }
     }
+}
+
+fn predicted(predictor: &Predictor) -> Markup {
+    html! {
+        p { (predictor::WORDS) }
+        p { "Fitted to " (predictor.moves) " moves of " (predictor.cells) " cells. “Not seen”: each pair of memory and bandwidth was left out of \
+            the fit in turn, and what the others say of its moves was compared with them."
+            @if let Some(mib) = predictor.window_mib { " A path lets through no more than a window of " (figure(Some(mib))) " MiB in a round trip." } }
+        div.scroll {
+            table {
+                tr { th { "what" } th { "term" } th { "factor" } th { "S.D. of a move" } th { "not seen: moves" } th { "median error" } th { "in the 95 % interval" } }
+                @for law in &predictor.laws {
+                    @for (number, term) in law.terms.iter().enumerate() {
+                        @let first = number == 0;
+                        tr {
+                            td { @if first { (law.what) } }
+                            td { (term.name) }
+                            td { (figure(Some(term.factor))) small { (range(term.interval95)) } }
+                            td { @if first { (figure(Some(law.sd))) " " (law.sd_unit) } }
+                            td { @if first { (law.unseen_moves) } }
+                            td { @if first { (percent(law.unseen_error_median)) } }
+                            td { @if first { (percent(law.unseen_within95)) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or_else(
+        || UNMEASURED.to_owned(),
+        |share| format!("{:.1} %", share * 100.0),
+    )
 }
 
 fn unit(finding: &Finding) -> &str {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cells::{Cells, LoadCell, MigrationCell, Of, PlacementCell};
 use super::estimate::Estimate;
+use super::paths;
 use crate::reference::{ByLoad, THESIS};
 use crate::statistics::Values;
 
@@ -133,7 +134,39 @@ pub fn all(cells: &Cells) -> BTreeMap<String, Table> {
     if !cells.migrations.is_empty() {
         tables.insert("table7".to_owned(), table7(cells));
     }
+    if !cells.paths.is_empty() {
+        let own = paths::AXES.iter();
+        tables.extend(own.map(|axis| (axis.name.to_owned(), over_paths(cells, axis))));
+    }
     tables
+}
+
+/// Migrations along an axis.
+fn over_paths(cells: &Cells, axis: &paths::Axis) -> Table {
+    let all = paths::WAYS.map(|way| (way, paths::along(cells, axis, way)));
+    let mut values: Vec<f64> = all
+        .iter()
+        .flat_map(|(_, own)| own.iter().map(|(value, _)| *value))
+        .collect();
+    values.sort_by(f64::total_cmp);
+    values.dedup();
+    let columns = values
+        .iter()
+        .map(|value| format!("{value} {}", axis.unit))
+        .collect();
+    let title = format!("Live migration by {}", axis.words);
+    let mut table = Table::new(&title, "", columns);
+    for (way, own) in all.iter().filter(|(_, own)| !own.is_empty()) {
+        for (name, of) in paths::FIGURES {
+            let entry = |value: &f64| {
+                let found = own.iter().find(|(at, _)| at == value);
+                Entry::of(found.and_then(|(_, cell)| of(cell)), None)
+            };
+            let entries: Vec<Entry> = values.iter().map(entry).collect();
+            table.row(&format!("{}: {name}", way.as_str()), &entries);
+        }
+    }
+    table
 }
 
 /// Name of the sweep that is made as the thesis' own is.
@@ -538,7 +571,7 @@ fn table7(cells: &Cells) -> Table {
         );
         table.row(
             &format!("target at {percent} %: viewer's gap (ms)"),
-            &row(&|cell| mean(cell.gaps_ms.clone())),
+            &row(&|cell| mean(cell.gaps_ms())),
         );
         table.row(
             &format!("target at {percent} %: failed (of all)"),

@@ -206,6 +206,7 @@ impl History {
                 MoveFact::Figures {
                     total_ms,
                     downtime_ms,
+                    ..
                 } => (record.engine_total_ms, record.engine_downtime_ms) = (total_ms, downtime_ms),
                 MoveFact::CopyingBegan | MoveFact::RunsAtSource => {}
             }
