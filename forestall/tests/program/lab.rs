@@ -402,7 +402,7 @@ fn ffplay_is_the_viewer_and_its_screen_tells_the_delay() {
     let results = lab.results();
     let experiment = fs::read_to_string(lab.out().join("experiment.json")).unwrap();
     let experiment: Value = serde_json::from_str(&experiment).unwrap();
-    let chain = experiment["setting"]["chain"].as_str().unwrap();
+    let chain = experiment["chain"].as_str().unwrap();
     assert!(chain.contains("viewed by ffplay"), "{chain}");
     let run = &results["runs"][0];
     assert_eq!(run["migration"]["verdict"], "moved", "{run:#}");
