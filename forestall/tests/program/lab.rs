@@ -646,7 +646,7 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
     let broken = Path::new(out).join("placement/direct-1");
     fs::remove_file(broken.join("cell.json")).unwrap();
     let second = run(&["--resume"]);
-    assert!(second.contains("1 of 6: placement/direct-1"), "{second}");
+    assert!(second.contains("1 of 7: placement/direct-1"), "{second}");
     let results: Value =
         serde_json::from_str(&fs::read_to_string(Path::new(out).join("results.json")).unwrap())
             .unwrap();
