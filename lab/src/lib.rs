@@ -15,6 +15,7 @@ pub mod check;
 pub mod engine;
 pub mod error;
 pub mod experiment;
+mod ffmpeg;
 pub mod ffplay;
 pub mod guest;
 pub mod links;

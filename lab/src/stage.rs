@@ -4,19 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use media::ffmpeg::Ffmpeg;
 use record::raw::{FrameRow, PacketRow};
 use record::{HostName, Timestamp};
-use scenario::{Chain, LabScenario, Role, Viewer};
+use scenario::{LabScenario, Role, Viewer};
 
 use crate::capture::Capture;
 use crate::cgroup::ROOT;
 use crate::error::{LabError, file, unless_interrupted};
-use crate::ffplay;
 use crate::network::{DATA, netns};
 use crate::process::{Place, Process, own};
 use crate::run::write_rows;
 use crate::vm::{FUNCTION_PORT, PLAYER_PORT};
+use crate::{ffmpeg, ffplay};
 
 /// The first picture is on the screen within this: plain FFmpeg looks at 5 s of each input before it begins, and there are two.
 const FIRST_PICTURE_WITHIN: Duration = Duration::from_secs(60);
@@ -37,15 +36,6 @@ fn host_of(scenario: &LabScenario, role: Role) -> Result<(&HostName, &scenario::
         .hosts_of(role)
         .next()
         .ok_or_else(|| LabError::Missing(format!("the scenario has no host of role {role:?}")))
-}
-
-/// What FFmpeg's programs are told, where the chain is theirs.
-pub(crate) const fn ffmpeg(chain: Chain) -> Option<&'static Ffmpeg> {
-    match chain {
-        Chain::Forestall => None,
-        Chain::Ffmpeg => Some(&Ffmpeg::TUNED),
-        Chain::FfmpegPlain => Some(&Ffmpeg::PLAIN),
-    }
 }
 
 /// The player.
@@ -204,7 +194,7 @@ fn play(scenario: &LabScenario, frames: &Path, folder: &Path) -> Vec<String> {
         text(&folder.join("packets.csv")),
     ]);
     argv.extend(["--png".into(), text(&folder.join("last-picture.png"))]);
-    if let Some(ffmpeg) = ffmpeg(scenario.video.chain) {
+    if let Some(ffmpeg) = ffmpeg::options(scenario.video.chain) {
         let (width, height) = (
             scenario.video.width.to_string(),
             scenario.video.height.to_string(),
@@ -238,23 +228,19 @@ impl Camera {
     pub fn start(scenario: &LabScenario, folder: &Path) -> Result<Self, LabError> {
         let (host, _) = host_of(scenario, Role::Robot)?;
         let (video, to) = (&scenario.video, scenario.function.data);
-        let (width, height, fps, gop) = (video.width, video.height, video.fps, video.gop);
-        let rate = format!("{}k", video.bitrate_kbps);
+        let (width, height, fps) = (video.width, video.height, video.fps);
         let mut argv = vec![own(), "capture".into()];
-        match ffmpeg(video.chain) {
+        match ffmpeg::options(video.chain) {
             None => {
                 argv.push(format!("udp://{to}:{FUNCTION_PORT}"));
-                argv.extend(["--bitrate".into(), rate, "--gop".into(), gop.to_string()]);
+                argv.extend(["--bitrate".into(), format!("{}k", video.bitrate_kbps)]);
+                argv.extend(["--gop".into(), video.gop.to_string()]);
             }
-            Some(Ffmpeg { encode, output, .. }) => argv.extend([
-                "--encoder-command".into(),
-                format!(
-                    "ffmpeg {quiet} {raw} -s {width}x{height} -r {fps} -i - -c:v mpeg2video {encode} -b:v {rate} -g {gop} \
-                     {output} -f mpegts udp://{to}:{FUNCTION_PORT}?pkt_size=1316",
-                    quiet = Ffmpeg::QUIET,
-                    raw = Ffmpeg::RAW_INPUT,
-                ),
-            ]),
+            Some(options) => {
+                let encoder =
+                    ffmpeg::camera(options, video, &format!("udp://{to}:{FUNCTION_PORT}"));
+                argv.extend(["--encoder-command".into(), encoder]);
+            }
         }
         argv.extend([
             "--width".into(),

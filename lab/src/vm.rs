@@ -3,16 +3,15 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use media::ffmpeg::Ffmpeg;
 use record::HostName;
 use scenario::{LabScenario, Role};
 
 use crate::check::Accelerator;
 use crate::error::LabError;
+use crate::ffmpeg;
 use crate::guest::{Ballast, Guest};
 use crate::network::netns;
 use crate::process::Place;
-use crate::stage::ffmpeg;
 
 /// Port at which the function takes video.
 pub const FUNCTION_PORT: u16 = 5000;
@@ -120,43 +119,26 @@ impl Machine {
     fn function_command(&self, player: Ipv4Addr) -> String {
         let (video, text) = (&self.scenario.video, &self.scenario.function.text);
         let (bitrate, gop) = (video.bitrate_kbps, video.gop);
-        match ffmpeg(video.chain) {
+        match ffmpeg::options(video.chain) {
             None => format!(
                 "exec /bin/forestall overlay udp://0.0.0.0:{FUNCTION_PORT} udp://{player}:{PLAYER_PORT} \
                  --bitrate {bitrate}k --text {} --boot-id-file /proc/sys/kernel/random/boot_id \
                  --runner-file /sys/firmware/qemu_fw_cfg/by_name/{RUNNER_KEY}/raw",
                 shell_quoted(text)
             ),
-            // As in the thesis: decode, drawtext, encode.
-            Some(Ffmpeg {
-                input,
-                encode,
-                output,
-                ..
-            }) => format!(
-                "exec /usr/bin/ffmpeg {quiet} {input} -f mpegts -i 'udp://0.0.0.0:{FUNCTION_PORT}?fifo_size=4096&overrun_nonfatal=1' \
-                 -vf \"drawtext=fontfile=/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf:text={}:x=4:y=4:fontsize=12:fontcolor=white:box=1:boxcolor=black@0.5\" \
-                 -c:v mpeg2video {encode} -b:v {bitrate}k -g {gop} {output} -f mpegts 'udp://{player}:{PLAYER_PORT}?pkt_size=1316'",
-                drawtext_quoted(text),
-                quiet = Ffmpeg::QUIET,
-            ),
+            Some(options) => {
+                let way = [
+                    format!("udp://0.0.0.0:{FUNCTION_PORT}"),
+                    format!("udp://{player}:{PLAYER_PORT}"),
+                ];
+                let way = way.each_ref().map(String::as_str);
+                let line = ffmpeg::text_insertion(options, video, text, way);
+                format!("exec /usr/bin/{line}")
+            }
         }
     }
 }
 
 pub(crate) fn shell_quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
-}
-
-/// Escapes text for `drawtext`'s option inside a filter graph inside double quotes of a shell; what none of the three can
-/// carry is left out.
-fn drawtext_quoted(text: &str) -> String {
-    text.chars()
-        .filter(|c| {
-            !matches!(
-                c,
-                '\'' | '"' | '\\' | ':' | '%' | '$' | '`' | ',' | ';' | '[' | ']'
-            )
-        })
-        .collect()
 }

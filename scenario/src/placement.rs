@@ -12,7 +12,7 @@ use toml::Spanned;
 
 use crate::error::ScenarioError;
 use crate::read::{parse_toml, text_in};
-use crate::types::Video;
+use crate::types::{Video, Viewer};
 
 /// Name of the file in a placement's folder.
 pub const FILE_NAME: &str = "placement.toml";
@@ -191,6 +191,10 @@ impl Placement {
     fn fault(&self) -> Option<(usize, String)> {
         if self.schema != SCHEMA {
             let message = format!("schema is {}; this program reads {SCHEMA}", self.schema);
+            return Some((0, message));
+        }
+        if self.video.viewer != Viewer::Forestall {
+            let message = "video: a placement has no viewer but forestall".to_owned();
             return Some((0, message));
         }
         self.switch_fault()
@@ -407,6 +411,11 @@ host = "edge"
                 "delay_ms = 1 ",
                 "delay_ms = -1 ",
                 "link of switch far, up: delay_ms is -1",
+            ),
+            (
+                "chain = \"forestall\"",
+                "chain = \"ffmpeg\"\nviewer = \"ffplay\"",
+                "no viewer but forestall",
             ),
             ("width = 320", "width = \"x\"", "p.toml:10: invalid type"),
             ("title", "tilte", "unknown field"),

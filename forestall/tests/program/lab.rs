@@ -575,7 +575,7 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
         name = "short"
         title = "seconds of everything"
         [placement]
-        folders = ["{here}/thesis/direct", "{here}/thesis/non-virtualized", "{here}/thesis/edge-user-side"]
+        folders = ["{here}/thesis/direct", "{here}/thesis/non-virtualized", "{here}/thesis/edge-user-side", "{here}/thesis/non-virtualized-ffmpeg"]
         repeat = 1
         duration_s = 3
         pings = 3
@@ -667,6 +667,11 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
     };
     for (part, table, row) in [
         ("placement", "table4", "RTT"),
+        (
+            "placement",
+            "variants",
+            "FFmpeg in every role, with what lowers its delay",
+        ),
         ("jitter", "jitter", "picture age, mean"),
         ("load", "table5", "mean"),
         ("load", "table6-pi", "median"),

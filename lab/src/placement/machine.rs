@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use record::HostName;
+use scenario::Chain;
 
 use super::service::place;
 use super::wiring::BRIDGE;
@@ -18,6 +19,8 @@ use crate::vm::shell_quoted;
 
 /// Memory: kernel, programs and a few pictures.
 const MEMORY_MIB: u32 = 144;
+/// The same with FFmpeg's programs and their libraries.
+const FFMPEG_MEMORY_MIB: u32 = 192;
 /// An emulated guest is up within this, beside others that boot.
 const UP_WITHIN: Duration = Duration::from_secs(120);
 
@@ -26,6 +29,8 @@ const UP_WITHIN: Duration = Duration::from_secs(120);
 pub struct Machines {
     /// Kernel, initramfs, root.
     pub guest: Guest,
+    /// Programs that carry the video.
+    pub chain: Chain,
     /// How the CPU is virtualised.
     pub accelerator: Accelerator,
     /// Consoles and configurations go here.
@@ -67,8 +72,12 @@ impl Machines {
             Accelerator::Kvm => ("kvm", "host"),
             Accelerator::Tcg => ("tcg,thread=multi", "max"),
         };
+        let memory_mib = match self.chain {
+            Chain::Forestall => MEMORY_MIB,
+            Chain::Ffmpeg | Chain::FfmpegPlain => FFMPEG_MEMORY_MIB,
+        };
         let line = format!(
-            "qemu-system-x86_64 -M pc -accel {accelerator} -cpu {cpu} -smp 1 -m {MEMORY_MIB} -nodefaults -no-user-config \
+            "qemu-system-x86_64 -M pc -accel {accelerator} -cpu {cpu} -smp 1 -m {memory_mib} -nodefaults -no-user-config \
              -display none -vga none -kernel {kernel} -initrd {initramfs} -serial file:{console} \
              -netdev tap,id=net0,ifname={tap},script=no,downscript=no \
              -device virtio-net-pci,netdev=net0,mac=52:54:00:f0:7e:{number:02x},romfile= \

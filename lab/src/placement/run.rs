@@ -70,6 +70,7 @@ pub fn run(
     ping(plan, &place(placement.user.as_ref()), progress)?;
     let machines = Machines {
         guest,
+        chain: placement.video.chain,
         accelerator,
         state: site.state(),
     };

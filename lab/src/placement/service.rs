@@ -12,9 +12,10 @@ use scenario::placement::{PlacedFunction, Stage, Transport};
 
 use super::machine::Machine;
 use crate::cgroup::ROOT;
-use crate::error::{LabError, file, unless_interrupted};
+use crate::error::{LabError, unless_interrupted};
+use crate::ffmpeg;
 use crate::network::netns;
-use crate::process::{Place, Process, tail};
+use crate::process::{Place, Process, own, tail};
 use crate::stage::whole_rows;
 use crate::vm::shell_quoted;
 
@@ -27,7 +28,8 @@ const STREAM_PORT: u16 = 8080;
 const STREAM: &str = "robot";
 /// The first picture is on the screen within this.
 const FIRST_PICTURE_WITHIN: Duration = Duration::from_secs(60);
-
+/// Between a player that was refused and the next.
+const PLAYER_AGAIN: Duration = Duration::from_millis(250);
 /// A streaming server answers within this.
 const SERVER_WITHIN: Duration = Duration::from_secs(30);
 /// One try to connect to it.
@@ -62,8 +64,7 @@ impl Service {
         folder: &Path,
         interrupted: &AtomicBool,
     ) -> Result<Self, LabError> {
-        let own = std::env::current_exe().map_err(file("/proc/self/exe"))?;
-        let own = own.to_string_lossy();
+        let own = own();
         let log = |name: &str| folder.join(format!("{name}.log"));
         let (mut processes, mut guests) = (Vec::new(), Vec::new());
         for (index, function) in placement.functions.iter().enumerate().rev() {
@@ -74,15 +75,12 @@ impl Service {
             let ports = [index, index + 1].map(port);
             let line = function_line(function.does, next, ports, placement);
             if function.machine.is_some() {
-                let quoted = shell_quoted(&placement.text);
-                let line = line.replace("TEXT", &quoted);
-                guests.push(machines(function, &format!("exec /bin/forestall {line}"))?);
+                guests.push(machines(function, &line.in_guest())?);
             } else {
-                let argv = words(&format!("{own} {line}"), &placement.text);
                 let name = function.does.as_str();
                 processes.push(Process::start(
                     &place(function.host.as_ref()),
-                    &argv,
+                    &line.on_host(),
                     &log(name),
                 )?);
             }
@@ -90,7 +88,10 @@ impl Service {
         for guest in &mut guests {
             guest.wait_until_up(interrupted)?;
         }
-        if placement.transport == Transport::Tcp {
+        let options = ffmpeg::options(placement.video.chain);
+        // FFmpeg's server listens only once it knows the stream, and takes the first who connects for its viewer.
+        let is_asked = placement.transport == Transport::Tcp && options.is_none();
+        if is_asked {
             let last = placement.functions.last();
             let last = last.ok_or_else(|| LabError::Missing("no streaming server".into()))?;
             let server = (address(placement, last), STREAM_PORT);
@@ -106,31 +107,44 @@ impl Service {
             }
         };
         let frames = folder.join("frames.csv");
-        let line = format!("{own} play {source} --frames-csv {}", frames.display());
-        let player = Process::start(
-            &place(placement.user.as_ref()),
-            &words(&line, ""),
-            &log("play"),
-        )?;
+        let video = &placement.video;
+        let mut play = words(&format!(
+            "{own} play {source} --frames-csv {}",
+            frames.display()
+        ));
+        if let Some(options) = options {
+            let size = format!(
+                "--width {} --height {} --decoder-command",
+                video.width, video.height
+            );
+            play.extend(words(&size));
+            play.push(options.decoder());
+        }
+        let start_player = || Process::start(&place(placement.user.as_ref()), &play, &log("play"));
+        let player = start_player()?;
         let first = placement
             .functions
             .first()
             .map_or_else(|| user(placement), |first| Ok(address(placement, first)))?;
-        let video = &placement.video;
-        let line = format!(
-            "{own} capture udp://{first}:{VIDEO_PORT} --bitrate {}k --gop {} --width {} --height {} --fps {} --sent-csv {}",
-            video.bitrate_kbps,
-            video.gop,
+        let to = format!("udp://{first}:{VIDEO_PORT}");
+        let mut capture = words(&format!(
+            "{own} capture --width {} --height {} --fps {} --sent-csv {}",
             video.width,
             video.height,
             video.fps,
             folder.join("sent.csv").display()
-        );
-        let camera = Process::start(
-            &place(placement.robot.as_ref()),
-            &words(&line, ""),
-            &log("capture"),
-        )?;
+        ));
+        match options {
+            None => capture.extend(words(&format!(
+                "{to} --bitrate {}k --gop {}",
+                video.bitrate_kbps, video.gop
+            ))),
+            Some(options) => capture.extend([
+                "--encoder-command".to_owned(),
+                ffmpeg::camera(options, video, &to),
+            ]),
+        }
+        let camera = Process::start(&place(placement.robot.as_ref()), &capture, &log("capture"))?;
         let mut service = Self {
             camera,
             player,
@@ -138,18 +152,27 @@ impl Service {
             machines: guests,
             folder: folder.to_owned(),
         };
-        service.wait_for_picture(&frames, interrupted)?;
+        let again = options.map(|_| &start_player as &dyn Fn() -> Result<Process, LabError>);
+        service.wait_for_picture(&frames, again, interrupted)?;
         Ok(service)
     }
 
+    /// A player that nobody answered yet is started `again`, where that is how it has to be.
     fn wait_for_picture(
         &mut self,
         frames: &Path,
+        again: Option<&dyn Fn() -> Result<Process, LabError>>,
         interrupted: &AtomicBool,
     ) -> Result<(), LabError> {
         let begun = Instant::now();
         while begun.elapsed() < FIRST_PICTURE_WITHIN {
             unless_interrupted(interrupted)?;
+            if let Some(again) = again
+                && self.player.check().is_err()
+            {
+                std::thread::sleep(PLAYER_AGAIN);
+                self.player = again()?;
+            }
             self.check()?;
             if frames.exists() {
                 let rows: Vec<FrameRow> = whole_rows(frames)?;
@@ -231,30 +254,77 @@ fn port(index: usize) -> u16 {
     VIDEO_PORT.saturating_add(u16::try_from(index).unwrap_or(u16::MAX))
 }
 
-/// What a function runs, without the program's name.
+/// What a function runs.
+enum Line {
+    /// This program with these words, and the text after them.
+    Own(String, Option<String>),
+    /// A line for a shell that begins with `ffmpeg`.
+    Ffmpeg(String),
+}
+
+impl Line {
+    /// For the shell of a guest.
+    fn in_guest(&self) -> String {
+        match self {
+            Self::Own(line, text) => {
+                let text = text.as_deref().map(shell_quoted).unwrap_or_default();
+                format!("exec /bin/forestall {line} {text}")
+            }
+            Self::Ffmpeg(line) => format!("exec /usr/bin/{line}"),
+        }
+    }
+
+    fn on_host(&self) -> Vec<String> {
+        match self {
+            Self::Own(line, text) => {
+                let mut argv = vec![own()];
+                argv.extend(words(line));
+                argv.extend(text.clone());
+                argv
+            }
+            Self::Ffmpeg(line) => vec!["sh".into(), "-c".into(), format!("exec {line}")],
+        }
+    }
+}
+
 fn function_line(
     stage: Stage,
     next: Ipv4Addr,
     [own, its]: [u16; 2],
     placement: &Placement,
-) -> String {
-    let from = format!("udp://0.0.0.0:{own}");
-    let to = format!("udp://{next}:{its}");
-    let video = &placement.video;
+) -> Line {
+    let (from, to) = (
+        format!("udp://0.0.0.0:{own}"),
+        format!("udp://{next}:{its}"),
+    );
+    let (video, text) = (&placement.video, &placement.text);
+    if let Some(options) = ffmpeg::options(video.chain) {
+        let way = [from.as_str(), &to];
+        return Line::Ffmpeg(match stage {
+            Stage::TextInsertion => ffmpeg::text_insertion(options, video, text, way),
+            Stage::Relay => ffmpeg::relay(options, way),
+            Stage::Streaming => {
+                let at = format!("http://0.0.0.0:{STREAM_PORT}/{STREAM}.ts");
+                ffmpeg::streaming(options, &from, &at)
+            }
+        });
+    }
     match stage {
-        Stage::TextInsertion => format!(
-            "overlay {from} {to} --bitrate {}k --gop {} --text TEXT",
-            video.bitrate_kbps, video.gop
+        Stage::TextInsertion => Line::Own(
+            format!(
+                "overlay {from} {to} --bitrate {}k --gop {} --text",
+                video.bitrate_kbps, video.gop
+            ),
+            Some(text.clone()),
         ),
-        Stage::Relay => format!("relay {from} {to}"),
-        Stage::Streaming => format!("serve 0.0.0.0:{STREAM_PORT} --stream {STREAM}={from}"),
+        Stage::Relay => Line::Own(format!("relay {from} {to}"), None),
+        Stage::Streaming => Line::Own(
+            format!("serve 0.0.0.0:{STREAM_PORT} --stream {STREAM}={from}"),
+            None,
+        ),
     }
 }
 
-/// The words of a command line, with the text in the place of `TEXT`.
-fn words(line: &str, text: &str) -> Vec<String> {
-    line.split_whitespace()
-        .map(|word| if word == "TEXT" { text } else { word })
-        .map(String::from)
-        .collect()
+fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().map(String::from).collect()
 }

@@ -209,14 +209,21 @@ fn table2(cells: &Cells) -> Table {
 }
 
 /// What has one thing other than the placement `non-virtualized`.
-const VARIANTS: [(&str, &str); 2] = [
+const VARIANTS: [(&str, &str); 4] = [
     ("non-virtualized-udp", "by UDP, 30 frames a second"),
     ("non-virtualized-60fps", "by TCP, 60 frames a second"),
+    (
+        "non-virtualized-ffmpeg",
+        "FFmpeg in every role, with what lowers its delay",
+    ),
+    (
+        "non-virtualized-ffmpeg-plain",
+        "FFmpeg in every role, plain",
+    ),
 ];
 
 fn variants(cells: &Cells) -> Table {
-    let title =
-        "UDP against TCP on the same path (3.1.2), and a camera of 60 frames a second (3.3)";
+    let title = "On the path of non-virtualized: UDP against TCP (3.1.2), a camera of 60 frames a second (3.3), FFmpeg's programs (3.2.5)";
     let mut table = Table::new(title, "ms", by_repeat(cells));
     let as_it_is = ("non-virtualized", "by TCP, 30 frames a second");
     for (name, words) in std::iter::once(&as_it_is).chain(&VARIANTS) {
