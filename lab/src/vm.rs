@@ -118,7 +118,7 @@ impl Machine {
     /// The text insertion function as the guest runs it.
     fn function_command(&self, player: Ipv4Addr) -> String {
         let (video, text) = (&self.scenario.video, &self.scenario.function.text);
-        let (bitrate, gop) = (video.bitrate_kbps, video.gop);
+        let bitrate = video.bitrate_kbps;
         match ffmpeg::options(video.chain) {
             None => format!(
                 "exec /bin/forestall overlay udp://0.0.0.0:{FUNCTION_PORT} udp://{player}:{PLAYER_PORT} \

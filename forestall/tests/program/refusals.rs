@@ -76,7 +76,7 @@ fn wrong_scenarios() {
         (
             "chain",
             "chain = \"vlc\"",
-            "expected `forestall` or `ffmpeg`",
+            "expected one of `forestall`, `ffmpeg`, `ffmpeg-plain`",
         ),
         (
             "[functions.text-insertion]",
