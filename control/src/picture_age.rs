@@ -1,6 +1,6 @@
 //! How old a viewer's picture is, by the load of the host that the function runs on.
 
-use record::Utilization;
+use record::{Profile, Utilization};
 use serde::{Deserialize, Serialize};
 
 /// Straight lines between measured points `(utilization, picture age in milliseconds)`; level before the first and after the
@@ -53,6 +53,23 @@ impl TryFrom<Vec<(Utilization, f64)>> for PictureAge {
         }
         let shares = points.into_iter().map(|(at, ms)| (at.share(), ms));
         Ok(Self(shares.collect()))
+    }
+}
+
+impl TryFrom<&Profile> for PictureAge {
+    type Error = PictureAgeError;
+
+    /// The sweep of a profile as a curve. Two levels of offered load may have come to the same use of the processor: the later is
+    /// the fuller one.
+    fn try_from(profile: &Profile) -> Result<Self, PictureAgeError> {
+        let mut points: Vec<(Utilization, f64)> = Vec::new();
+        for cell in &profile.knee.sweep {
+            while points.last().is_some_and(|last| last.0 >= cell.utilization) {
+                points.pop();
+            }
+            points.push((cell.utilization, cell.age_p95_ms));
+        }
+        points.try_into()
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use control::Input;
 use drivers::{Driver, Libvirt, Nova, Qemu};
 use nix::unistd::{AccessFlags, access};
-use record::{HostName, Residency, VmName};
+use record::{HostName, Profile, Residency, VmName};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -65,9 +65,25 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, OrchestratorError> {
     };
     let (loads, functions) = tokio::join!(loads(sources, &config.control.hosts), functions);
     let mut findings = vec![journal(config)];
+    findings.extend(config.profile.as_deref().map(profile));
     findings.extend(loads);
     findings.extend(functions.map_err(OrchestratorError::Credentials)?);
     Ok(findings)
+}
+
+fn profile(path: &Path) -> Finding {
+    let seen = Profile::read(path).map(|profile| {
+        let law = match &profile.migration.law {
+            Some(law) => format!("the law of moves on {}", law.measured_at),
+            None => "no law of moves".into(),
+        };
+        format!(
+            "measured on {}, {law}, on {}",
+            profile.measured_at, profile.machine
+        )
+    });
+    let seen = seen.map_err(|error| error.to_string());
+    Finding::new(format!("profile {}", path.display()), seen)
 }
 
 fn journal(config: &Config) -> Finding {

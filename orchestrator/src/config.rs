@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alarm::AlarmSettings;
 use crate::api::Api;
+use crate::measured;
 use crate::prometheus::Prometheus;
 use crate::snmp::Snmp;
 
@@ -29,6 +30,9 @@ pub struct Config {
     /// Largest size of the journal, 512 where nothing is said: what is oldest goes first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journal_mib_max: Option<u64>,
+    /// A machine's profile, as `lab calibrate` writes it: it says what `control` leaves out (knee, picture age, load and moves).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<PathBuf>,
     /// Folder for `inputs.jsonl`, `decisions.jsonl` and `moves.jsonl`, which have everything and grow without end: for
     /// experiments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,7 +112,7 @@ impl Config {
             path: path.to_owned(),
             message,
         };
-        let config: Self = toml::from_str(&text).map_err(|error| wrong(place(&text, &error)))?;
+        let config = parse(&text).map_err(wrong)?;
         if config.schema != SCHEMA {
             return Err(wrong(format!(
                 "schema is {}; this program reads {SCHEMA}",
@@ -183,6 +187,22 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Parses the file; with a profile, what it leaves out is filled in first.
+fn parse(text: &str) -> Result<Config, String> {
+    let mut table: toml::Table = toml::from_str(text).map_err(|error| place(text, &error))?;
+    let Some(profile) = table.get("profile") else {
+        return toml::from_str(text).map_err(|error| place(text, &error));
+    };
+    let path = profile
+        .as_str()
+        .ok_or("profile: it is the path of a file")?;
+    let profile = record::Profile::read(Path::new(path)).map_err(|error| error.to_string())?;
+    measured::fill(&mut table, &profile)?;
+    // What was filled in has no line, so that an error names the key instead.
+    let config = table.try_into();
+    config.map_err(|error: toml::de::Error| error.to_string().trim_end().replace('\n', " "))
 }
 
 /// An error with its line, but without the line's text: somebody may have written a password there.

@@ -16,6 +16,7 @@ pub mod explain;
 pub mod journal;
 pub mod knees;
 mod learn;
+mod measured;
 pub mod mover;
 pub mod prometheus;
 pub mod recording;

@@ -8,6 +8,7 @@ pub mod campaign;
 pub mod decision;
 pub mod file;
 pub mod name;
+pub mod precopy;
 pub mod profile;
 pub mod raw;
 pub mod report;

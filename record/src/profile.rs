@@ -5,7 +5,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::precopy::Precopy;
 use crate::{SCHEMA, Utilization};
+
+/// Of 100 moves as many standard deviations over what is expected as 95 do not pass.
+const P95_SD: f64 = 1.645;
 
 /// What was measured on one machine for one service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -130,6 +134,97 @@ pub struct StoppedLaw {
     pub round_trips: f64,
     /// Standard deviation of a move about it.
     pub sd_ms: f64,
+}
+
+/// A virtual machine, and the path that it is to be moved over, as [`MigrationLaw::predict`] has to know them.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Moved {
+    /// Memory that is not zero: what the engine's process has resident.
+    pub used_mib: f64,
+    /// Memory that is written anew each second.
+    pub dirty_mib_s: f64,
+    /// What copying may use of the path.
+    pub bandwidth_mib_s: f64,
+    /// Longest stop that the engine may plan.
+    pub downtime_limit_ms: f64,
+    /// Round trip of the path.
+    pub rtt_ms: f64,
+}
+
+/// What a move takes, each so that 95 of 100 take no longer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prediction {
+    /// The engine's total migration time.
+    pub total_ms: f64,
+    /// Longest time without a new frame on the screen.
+    pub gap_ms: f64,
+}
+
+impl Moved {
+    /// Whether a move can be reckoned from it.
+    ///
+    /// # Errors
+    /// The first figure that is none.
+    pub fn check(&self) -> Result<(), String> {
+        for (name, value, least) in [
+            ("used_mib", self.used_mib, f64::MIN_POSITIVE),
+            ("bandwidth_mib_s", self.bandwidth_mib_s, f64::MIN_POSITIVE),
+            ("dirty_mib_s", self.dirty_mib_s, 0.0),
+            ("downtime_limit_ms", self.downtime_limit_ms, 0.0),
+            ("rtt_ms", self.rtt_ms, 0.0),
+        ] {
+            if !(value >= least && value.is_finite()) {
+                return Err(format!("moved: {name} is {value}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl MigrationTimes {
+    /// Longest downtime of the moves: how long viewers see nothing new at the switch.
+    #[must_use]
+    pub fn longest_downtime_ms(&self) -> f64 {
+        let moves = self.moves.iter();
+        moves.map(|one| one.downtime_ms).fold(0.0, f64::max)
+    }
+
+    /// Longest time of the moves before and after the engine's.
+    #[must_use]
+    pub fn around_ms(&self) -> f64 {
+        let moves = self.moves.iter();
+        moves
+            .map(|one| one.complete_ms - one.total_ms)
+            .fold(0.0, f64::max)
+    }
+}
+
+impl MigrationLaw {
+    /// How long a move takes. `None` when it never ends: memory is written faster than it is sent.
+    #[must_use]
+    pub fn predict(&self, moved: &Moved) -> Option<Prediction> {
+        let through = self.window_mib.filter(|_| moved.rtt_ms > 0.0);
+        let through = through.map_or(f64::INFINITY, |mib| mib / (moved.rtt_ms / 1e3));
+        let bandwidth_mib_s = moved.bandwidth_mib_s.min(through);
+        let copied = Precopy {
+            first_mib: moved.used_mib,
+            written_mib: moved.used_mib,
+            dirty_mib_s: moved.dirty_mib_s,
+            bandwidth_mib_s,
+            downtime_limit_ms: moved.downtime_limit_ms,
+        };
+        let passes = copied.passes()?;
+        let (total, gap) = (&self.total, &self.gap);
+        let copying_ms = moved.used_mib / bandwidth_mib_s * passes.over_first * 1e3;
+        let total_ms = total.fixed_ms + total.times * copying_ms + total.round_trips * moved.rtt_ms;
+        let gap_ms =
+            gap.fixed_ms + gap.ms_per_mib * passes.rest_mib + gap.round_trips * moved.rtt_ms;
+        Some(Prediction {
+            total_ms: total_ms * (1.0 + P95_SD * total.sd_share),
+            gap_ms: gap_ms + P95_SD * gap.sd_ms,
+        })
+    }
 }
 
 /// One move of the calibration.

@@ -35,31 +35,17 @@ impl TryFrom<&Profile> for Figures {
     /// # Errors
     /// When the sweep of the profile gives no curve.
     fn try_from(profile: &Profile) -> Result<Self, Self::Error> {
-        let moves = profile.migration.moves.iter();
         Ok(Self {
             knee: profile.knee.utilization,
-            picture_age: picture_age(profile)?,
+            picture_age: profile.try_into()?,
             copying_extra: profile.function.copying_extra,
             measured: Some(MeasuredFunction {
                 load: profile.function.idle,
                 migration_ms: profile.migration.p95_ms,
-                gap_ms: moves.map(|m| m.downtime_ms).fold(0.0, f64::max),
+                gap_ms: profile.migration.longest_downtime_ms(),
             }),
         })
     }
-}
-
-/// The sweep of a profile as a curve. Two levels of offered load may have come to the same use of the processor: the later is
-/// the fuller one.
-fn picture_age(profile: &Profile) -> Result<PictureAge, control::PictureAgeError> {
-    let mut points: Vec<(Utilization, f64)> = Vec::new();
-    for cell in &profile.knee.sweep {
-        while points.last().is_some_and(|last| last.0 >= cell.utilization) {
-            points.pop();
-        }
-        points.push((cell.utilization, cell.age_p95_ms));
-    }
-    points.try_into()
 }
 
 impl Scenario {
@@ -69,7 +55,7 @@ impl Scenario {
     /// # Errors
     /// When the sweep of the profile gives no curve.
     pub fn measured(mut self, profile: &Profile) -> Result<Self, control::PictureAgeError> {
-        self.model.picture_age = picture_age(profile)?;
+        self.model.picture_age = profile.try_into()?;
         self.model.knee = profile.knee.utilization;
         self.model.copying_extra = profile.function.copying_extra;
         let migration = &self.migration;

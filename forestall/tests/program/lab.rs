@@ -347,24 +347,29 @@ fn samples_age_from_0_to_5_s(lab: &Lab) {
     }
 }
 
-/// Sends a signal to the agent of the loaded edge server, and looks that nothing is decided on what it said before.
-fn nothing_is_decided_after(name: &str) {
+/// The agent of the loaded edge server freezes, and is killed then.
+#[test]
+fn a_frozen_or_killed_agent_decides_nothing() {
+    if !enabled() {
+        return;
+    }
     let lab = Lab::new(15);
     let mut child = lab.start();
     lab.wait_for("the first sample", &mut child, || {
         lab.decision(|d| d["host"] == "edge-user" && d["reason"] == "below_threshold")
     });
-    signal(name, &processes("edge-user/agent"));
+    signal("STOP", &processes("edge-user/agent"));
     lab.wait_for("stale_sample", &mut child, || {
         lab.decision(|d| d["host"] == "edge-user" && d["reason"] == "stale_sample")
     });
+    let mut treated = processes("edge-user/agent");
+    signal("KILL", &treated);
     // A lab on a busy machine makes a run again: the agents of that one are treated alike, once they have been heard of. Before, the lab
     // would see that one does not even start.
     let heard_of = || {
         let first = |d: &Value| d["host"] == "edge-user" && d["reason"] == "below_threshold";
         lab.decision(first).is_some()
     };
-    let mut treated = processes("edge-user/agent");
     lab.wait_for("the end", &mut child, || {
         let new: Vec<String> = processes("edge-user/agent")
             .into_iter()
@@ -372,10 +377,7 @@ fn nothing_is_decided_after(name: &str) {
             .collect();
         if !new.is_empty() && heard_of() {
             // One that ends by itself meanwhile need not be treated.
-            let _ = Command::new("kill")
-                .arg(format!("-{name}"))
-                .args(&new)
-                .status();
+            let _ = Command::new("kill").arg("-STOP").args(&new).status();
             treated.extend(new);
         }
         lab.out().join("results.json").exists().then_some(())
@@ -421,20 +423,6 @@ fn ffplay_is_the_viewer_and_its_screen_tells_the_delay() {
         "{begun} of {}",
         frames.len()
     );
-}
-
-#[test]
-fn a_frozen_agent_decides_nothing() {
-    if enabled() {
-        nothing_is_decided_after("STOP");
-    }
-}
-
-#[test]
-fn a_killed_agent_decides_nothing() {
-    if enabled() {
-        nothing_is_decided_after("KILL");
-    }
 }
 
 #[test]
@@ -513,50 +501,42 @@ fn a_killed_run_is_cleared_by_the_next_and_ctrl_c_leaves_nothing() {
     if !enabled() {
         return;
     }
-    for engine in ["qemu", "libvirt"] {
-        let killed = Lab::on(engine, 2);
-        let mut child = killed.start();
-        killed.wait_for("the virtual machine", &mut child, || {
-            (!processes("edge-user/vm").is_empty()).then_some(())
-        });
-        child.kill().unwrap();
-        child.wait().unwrap();
-        if engine == "libvirt" {
-            // By the kernel, and without a next run.
-            wait_for("libvirtd ends, and what it started with it", || {
-                ["engine", "vm"].iter().all(|part| {
-                    let part = format!("edge-user/{part}");
-                    processes(&part).is_empty()
-                })
+    // One that was killed before is cleared, whatever its engine.
+    let started = |engine: &'static str, after_a_killed_one: bool| {
+        let lab = Lab::on(engine, 2);
+        let mut child = lab.start();
+        if after_a_killed_one {
+            lab.wait_for("clearing", &mut child, || {
+                lab.log().contains("earlier lab run left").then_some(())
             });
-            assert!(Path::new("/run/forestall/lab").exists());
-        } else {
-            assert!(
-                !processes("edge-user/vm").is_empty(),
-                "kill -9 leaves things, or this test shows nothing"
-            );
         }
-
-        let interrupted = Lab::on(engine, 2);
-        let mut child = interrupted.start();
-        interrupted.wait_for("clearing", &mut child, || {
-            interrupted
-                .log()
-                .contains("earlier lab run left")
-                .then_some(())
-        });
-        interrupted.wait_for("the virtual machine", &mut child, || {
+        lab.wait_for("the virtual machine", &mut child, || {
             (!processes("edge-user/vm").is_empty()).then_some(())
         });
-        signal("INT", &[child.id().to_string()]);
-        assert_eq!(
-            interrupted.finish(child),
-            Some(130),
-            "{}",
-            interrupted.log()
-        );
-        assert_nothing_left();
-    }
+        (lab, child)
+    };
+    let (_qemu, mut child) = started("qemu", false);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(
+        !processes("edge-user/vm").is_empty(),
+        "kill -9 leaves things, or this test shows nothing"
+    );
+    let (_libvirt, mut child) = started("libvirt", true);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // By the kernel, and without a next run.
+    wait_for("libvirtd ends, and what it started with it", || {
+        ["engine", "vm"]
+            .iter()
+            .all(|part| processes(&format!("edge-user/{part}")).is_empty())
+    });
+    assert!(Path::new("/run/forestall/lab").exists());
+    let (interrupted, child) = started("libvirt", true);
+    signal("INT", &[child.id().to_string()]);
+    let code = interrupted.finish(child);
+    assert_eq!(code, Some(130), "{}", interrupted.log());
+    assert_nothing_left();
 }
 
 /// A campaign of seconds: every part of the thesis' section 3 and 4.2 once, and every kind of placement.

@@ -246,6 +246,7 @@ fn config(journal: PathBuf, control: Settings) -> Config {
         journal_mib_max: None,
         recording: None,
         budget_ms: None,
+        profile: None,
         api: None,
         alarms: None,
         snmp: None,
