@@ -11,6 +11,8 @@ use record::raw::PacketRow;
 use crate::error::{LabError, file};
 use crate::process::{Place, Process, tail};
 
+/// Name of the capture at a player's link.
+pub const ARRIVALS: &str = "arrivals";
 /// A capture that began has written its header within this, and ends within this.
 const WITHIN: Duration = Duration::from_secs(10);
 /// A pcap file's header, and that of each packet in it.
@@ -25,12 +27,13 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Begins to write `arrivals.pcap` into `folder`: whole packets at an interface.
+    /// Begins to write `NAME.pcap` into `folder`: whole packets at an interface.
     ///
     /// # Errors
     /// When `tcpdump` does not start.
-    pub fn start(at: &Place, interface: &str, folder: &Path) -> Result<Self, LabError> {
-        let (path, log) = (folder.join("arrivals.pcap"), folder.join("tcpdump.log"));
+    pub fn start(at: &Place, interface: &str, folder: &Path, name: &str) -> Result<Self, LabError> {
+        let path = folder.join(format!("{name}.pcap"));
+        let log = folder.join(format!("{name}-tcpdump.log"));
         let line = "tcpdump -n -U -s 0 -B 4096 --time-stamp-precision=micro -Z root -i";
         let mut argv: Vec<String> = line.split(' ').map(String::from).collect();
         argv.extend([interface, "-w"].map(String::from));
@@ -74,6 +77,12 @@ impl Capture {
             frame_starts: row.frame_starts,
         };
         Ok(measured.rows().into_iter().map(packet).collect())
+    }
+
+    /// Its file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Ends it; its file is whole then.

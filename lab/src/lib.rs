@@ -30,6 +30,7 @@ pub mod relocate;
 pub mod run;
 pub mod site;
 pub mod stage;
+pub mod taps;
 pub mod vm;
 pub mod world;
 

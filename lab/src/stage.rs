@@ -8,7 +8,7 @@ use record::raw::{FrameRow, PacketRow};
 use record::{HostName, Timestamp};
 use scenario::{LabScenario, Role, Viewer};
 
-use crate::capture::Capture;
+use crate::capture::{ARRIVALS, Capture};
 use crate::cgroup::ROOT;
 use crate::error::{LabError, file, unless_interrupted};
 use crate::network::{DATA, netns};
@@ -22,9 +22,9 @@ const FIRST_PICTURE_WITHIN: Duration = Duration::from_secs(60);
 /// Enough of the end of `frames.csv` to hold a whole row.
 const ROW_BYTES_MAX: u64 = 512;
 
-/// Place of camera and player: they have precedence over what else is on their cores, so that what is measured is the edge
+/// Place of camera and player, and of what looks on: they have precedence over what else is on their cores, so that what is measured is the edge
 /// server's load.
-fn place(host: &HostName) -> Place {
+pub(crate) fn place(host: &HostName) -> Place {
     Place {
         netns: netns(host),
         cgroup: format!("{ROOT}/ends"),
@@ -70,7 +70,7 @@ impl Player {
             let play = Process::start(&at, &argv, &folder.join("play.log"))?;
             (vec![play], Arrivals::Player)
         } else {
-            let capture = Capture::start(&at, DATA, folder)?;
+            let capture = Capture::start(&at, DATA, folder, ARRIVALS)?;
             let processes = ffplay::start(&at, &scenario.video, &frames, folder)?;
             (processes, Arrivals::Link(capture))
         };

@@ -16,13 +16,23 @@ use std::path::Path;
 
 use bolero::{TypeGenerator, check};
 use forestall_measure::arrivals::Measured;
-use forestall_measure::capture::Endpoints;
 use forestall_measure::capture::http::Body;
+use forestall_measure::capture::{Endpoints, pictures};
 use forestall_measure::knee::{self, Point};
 use made::*;
 
 /// Measures, and looks that the figures agree with each other.
 fn measure(file: Vec<u8>) {
+    let mut last = std::collections::BTreeMap::new();
+    // A capture that is broken in its middle has given what is before that.
+    let _ = pictures(
+        Path::new("fuzz"),
+        &mut Cursor::new(&file),
+        |flow, _, unit| {
+            let before = last.insert(*flow, unit.number);
+            assert!(before.is_none_or(|before| before < unit.number));
+        },
+    );
     let Ok(measured) = Measured::of_capture(Path::new("fuzz"), &mut Cursor::new(file), None) else {
         return;
     };

@@ -71,6 +71,15 @@ pub enum Subject {
         /// What `stress-ng` computes, `STRESSOR:METHOD`; `None` for all methods of its stressor `cpu` in turn.
         method: Option<String>,
     },
+    /// Where the delay is spent, stage by stage: Figure 7.
+    Breakdown {
+        /// Name of the placement, or of the scenario under load.
+        way: String,
+        /// Programs that carry the video.
+        chain: String,
+        /// Share of the CPU that was asked of the load; `None` for a placement, which has none.
+        level: Option<f64>,
+    },
     /// Live migrations between loaded hosts: Table 7.
     Migration {
         /// Share of the CPU of the source that was asked of the load, `0..=1`.
@@ -134,6 +143,8 @@ pub enum Part {
     Jitter,
     /// Tables 5 and 6, Figures 8 to 14.
     Load,
+    /// Figure 7, and again under load.
+    Breakdown,
     /// Table 7, Figures 15 and 16.
     Migration,
     /// Migrations by memory, dirty rate, bandwidth, round trip and loss.
@@ -142,10 +153,11 @@ pub enum Part {
 
 impl Part {
     /// All of them, in the thesis' order.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Placement,
         Self::Jitter,
         Self::Load,
+        Self::Breakdown,
         Self::Migration,
         Self::Paths,
     ];
@@ -157,6 +169,7 @@ impl Part {
             Self::Placement => "placement",
             Self::Jitter => "jitter",
             Self::Load => "load",
+            Self::Breakdown => "breakdown",
             Self::Migration => "migration",
             Self::Paths => "paths",
         }
@@ -177,6 +190,7 @@ impl Subject {
             Self::Placement { .. } => Part::Placement,
             Self::Jitter { .. } => Part::Jitter,
             Self::Load { .. } => Part::Load,
+            Self::Breakdown { .. } => Part::Breakdown,
             Self::Migration { .. } => Part::Migration,
             Self::Paths(_) => Part::Paths,
         }
@@ -192,6 +206,10 @@ impl Subject {
             } => format!("{placement}-{repeat}"),
             Self::Jitter { sd_ms, repeat } => format!("sd-{sd_ms:04.1}-{repeat}"),
             Self::Load { sweep, level, .. } => format!("{sweep}-{}", percent(level)),
+            Self::Breakdown { way, chain, level } => {
+                let level = level.as_ref().map(|level| format!("-{}", percent(level)));
+                format!("{way}-{chain}{}", level.unwrap_or_default())
+            }
             Self::Migration { source, target } => {
                 format!("source-{}-target-{}", percent(source), percent(target))
             }

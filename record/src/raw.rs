@@ -10,9 +10,12 @@
 //! | `phases.csv` | [`PhaseRow`] | the lab |
 //! | `shots.csv` | [`ShotRow`] | `forestall measure screenshots` |
 //! | `unread.csv` | [`UnreadRow`] | the same, and a person |
+//! | `passages.csv` | [`PointRow`] | the lab, of captures on the way |
 //! | `ping.csv` | [`PingRow`] | the lab, of a placement |
 //! | `age.csv` | [`AgeRow`] | `measure`, from `frames.csv` |
 //! | `intervals.csv` | [`IntervalRow`] | `measure`, from `packets.csv` and `frames.csv` |
+
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +75,34 @@ pub struct PacketRow {
     pub bytes: u32,
     /// How many coded frames begin in it (MPEG-TS payload unit starts on the video PID).
     pub frame_starts: u32,
+}
+
+/// A frame of the clock picture that passed a place in the network, whole: a row of what `forestall measure passages` reads of a capture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PassageRow {
+    /// Address and port of the sender.
+    pub source: SocketAddr,
+    /// Address and port of the receiver.
+    pub destination: SocketAddr,
+    /// Frame number from the code strip.
+    pub frame: u32,
+    /// Capture time from the code strip.
+    pub captured_us: Timestamp,
+    /// When its last byte passed.
+    pub passed_us: Timestamp,
+}
+
+/// The same at a place of a chain that has a name; those of a place follow each other, and places are in the order of the way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PointRow {
+    /// The place.
+    pub point: String,
+    /// Frame number.
+    pub frame: u32,
+    /// Capture time.
+    pub captured_us: Timestamp,
+    /// When its last byte passed.
+    pub passed_us: Timestamp,
 }
 
 /// Load of a host at one instant. The true figure and SNMP's come in rows of their own.

@@ -35,6 +35,8 @@ pub struct Campaign {
     pub jitter: Option<JitterSweep>,
     /// Tables 5 and 6.
     pub load: Option<Loads>,
+    /// Figure 7, and again under load.
+    pub breakdown: Option<Breakdown>,
     /// Table 7.
     pub migration: Option<Migrations>,
     /// Migrations by memory, dirty rate, bandwidth, round trip and loss.
@@ -106,6 +108,24 @@ pub struct LoadSweep {
     pub method: Option<Spanned<String>>,
     /// Shares of the CPU that are asked of the load.
     pub levels: Spanned<Vec<f64>>,
+}
+
+/// Where the delay is spent, stage by stage.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Breakdown {
+    /// Folder of the placement whose stages are measured; each of its functions has a virtual machine.
+    pub placement: PathBuf,
+    /// Folder of the scenario whose stages are measured under load.
+    pub scenario: PathBuf,
+    /// Programs that carry the video: all of it with one after the other.
+    pub chains: Vec<Chain>,
+    /// Shares of the CPU that are asked of the load.
+    pub levels: Spanned<Vec<f64>>,
+    /// The load stands for this long before anything counts.
+    pub settle_s: Spanned<f64>,
+    /// For how long each is measured.
+    pub duration_s: Spanned<f64>,
 }
 
 /// Live migrations between loaded hosts.
@@ -206,6 +226,11 @@ impl Campaign {
                 .or_else(|| seconds(&part.settle_s, 0.0, "settle_s"))
                 .or_else(|| part.sweeps.iter().find_map(sweep))
         });
+        let breakdown = self.breakdown.iter().filter_map(|part| {
+            within(&part.levels, 1.0, "levels")
+                .or_else(|| seconds(&part.settle_s, 0.0, "settle_s"))
+                .or_else(|| seconds(&part.duration_s, 1.0, "duration_s"))
+        });
         let migration = self.migration.iter().filter_map(|part| {
             within(&part.source, 1.0, "source")
                 .or_else(|| within(&part.target, 1.0, "target"))
@@ -216,6 +241,7 @@ impl Campaign {
         placement
             .chain(jitter)
             .chain(load)
+            .chain(breakdown)
             .chain(migration)
             .chain(paths)
             .next()
@@ -273,6 +299,22 @@ impl Campaign {
                     }));
                 }
             }
+            Part::Breakdown => {
+                for own in self.breakdown.iter() {
+                    let placement = Placement::read(&self.folder.join(&own.placement))?;
+                    let scenario = crate::Scenario::read(&self.folder.join(&own.scenario))?;
+                    for chain in &own.chains {
+                        let cell = |way: &str, level| Subject::Breakdown {
+                            way: way.to_owned(),
+                            chain: chain.as_str().to_owned(),
+                            level,
+                        };
+                        cells.push(cell(&placement.name, None));
+                        let levels = own.levels.get_ref().iter();
+                        cells.extend(levels.map(|level| cell(&scenario.name, Some(*level))));
+                    }
+                }
+            }
             Part::Migration => {
                 for own in self.migration.iter() {
                     for target in own.target.get_ref() {
@@ -326,11 +368,15 @@ mod tests {
             "seven placements and four variants of one, twice"
         );
         assert_eq!(
-            counts[3], 21,
+            counts[3], 12,
+            "three chains through a placement, and beside three loads"
+        );
+        assert_eq!(
+            counts[4], 21,
             "seven loads of the source, three of the target"
         );
         assert_eq!(
-            counts[4], 46,
+            counts[5], 46,
             "a base and 16 along five axes, by pre-copy and by post-copy, and 12 more of a grid of 18"
         );
         let links = campaign

@@ -129,6 +129,9 @@ enum Only {
     /// Levels of load: Tables 5 and 6, Figures 8 to 14
     #[value(aliases = ["table5", "table6"])]
     Load,
+    /// Where the delay is spent, stage by stage, and again under load: Figure 7
+    #[value(alias = "figure7")]
+    Breakdown,
     /// Live migrations between loaded hosts: Table 7, Figures 15 and 16
     #[value(alias = "table7")]
     Migration,
@@ -142,6 +145,7 @@ impl Only {
             Self::Placement => Part::Placement,
             Self::Jitter => Part::Jitter,
             Self::Load => Part::Load,
+            Self::Breakdown => Part::Breakdown,
             Self::Migration => Part::Migration,
             Self::Paths => Part::Paths,
         }

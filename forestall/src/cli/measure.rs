@@ -48,6 +48,8 @@ enum Command {
         json: bool,
     },
     #[cfg(feature = "media")]
+    Passages(super::passages::Arguments),
+    #[cfg(feature = "media")]
     Screen(super::screen::Arguments),
     #[cfg(feature = "media")]
     Screenshots(super::screenshots::Arguments),
@@ -73,6 +75,8 @@ impl Arguments {
         match self.command {
             Command::Intervals(arguments) => intervals(&arguments),
             Command::Knee { sweep, json } => find_knee(&sweep, json),
+            #[cfg(feature = "media")]
+            Command::Passages(arguments) => arguments.run(),
             #[cfg(feature = "media")]
             Command::Screen(arguments) => arguments.run(),
             #[cfg(feature = "media")]
@@ -108,7 +112,7 @@ fn intervals(arguments: &IntervalsArguments) -> Result<Outcome, Failure> {
 }
 
 /// A capture is the work, not the configuration; but which one, and which flow in it, is said on the command line.
-fn capture_failure(error: CaptureError) -> Failure {
+pub(super) fn capture_failure(error: CaptureError) -> Failure {
     let kind = match &error {
         CaptureError::Io { .. }
         | CaptureError::NoSuchFlow { .. }

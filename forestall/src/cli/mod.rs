@@ -13,8 +13,10 @@ mod operate;
 mod orchestrate;
 #[cfg(feature = "media")]
 mod overlay;
-mod place;
 #[cfg(feature = "media")]
+#[cfg(feature = "media")]
+mod passages;
+mod place;
 mod play;
 mod relay;
 mod report;

@@ -585,6 +585,13 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
         chain = "ffmpeg-plain"
         scenario = "{here}/reallocation-ffmpeg"
         levels = [0.0]
+        [breakdown]
+        placement = "{here}/thesis/edge-user-side"
+        scenario = "{here}/reallocation"
+        chains = ["forestall"]
+        levels = [0.0]
+        settle_s = 1
+        duration_s = 3
         [migration]
         scenario = "{here}/reallocation"
         source = [0.5]
@@ -626,7 +633,7 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
     let broken = Path::new(out).join("placement/direct-1");
     fs::remove_file(broken.join("cell.json")).unwrap();
     let second = run(&["--resume"]);
-    assert!(second.contains("1 of 7: placement/direct-1"), "{second}");
+    assert!(second.contains("1 of 9: placement/direct-1"), "{second}");
     let results: Value =
         serde_json::from_str(&fs::read_to_string(Path::new(out).join("results.json")).unwrap())
             .unwrap();
@@ -656,6 +663,8 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
         ("load", "table5", "mean"),
         ("load", "table6-pi", "median"),
         ("load", "table6-plain", "median"),
+        ("breakdown", "figure7", "relay"),
+        ("breakdown", "figure7-load", "text-insertion"),
         ("migration", "table7", "target at 0 %"),
         ("paths", "paths-rtt", "pre-copy: viewer's gap (ms)"),
     ] {
@@ -665,6 +674,11 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
     let delay = |name| figure("placement", "table2", name);
     if let (Some(three), Some(none)) = (delay("edge-user-side"), delay("direct")) {
         assert!(three > none, "{results}");
+    }
+    // A frame is not on the screen before it has been through all stages, and does not wait elsewhere.
+    let sum = |name| figure("breakdown", "figure7", name);
+    if let (Some(stages), Some(shown)) = (sum("all stages"), sum("delay when a frame is shown")) {
+        assert!((stages - shown).abs() < 0.05 * shown, "{results}");
     }
     let verify = |code| {
         let output = forestall(&["lab", "verify", out]).output().unwrap();

@@ -206,5 +206,15 @@ fn figures_are_those_of_tshark() {
         let kinds = &ours["frame_kinds"];
         assert!(kinds["I"]["frames"].as_u64().unwrap() > 0, "{kinds}");
         assert!(kinds["P"]["frames"].as_u64().unwrap() > 0, "{kinds}");
+
+        // Every frame is read, and none passed before it was captured, or long after. A capture on a loopback sees each packet going out
+        // and coming in, or once.
+        let passages = forestall(&["measure", "passages", "--json"], &file);
+        for flow in passages.as_array().unwrap() {
+            assert_eq!(flow["frames"], frames.len(), "{passages}");
+            let age = flow["age_mean_ms"].as_f64().unwrap();
+            assert!((0.0..1_000.0).contains(&age), "{passages}");
+        }
+        assert!(!passages.as_array().unwrap().is_empty(), "{passages}");
     }
 }

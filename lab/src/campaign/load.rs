@@ -9,6 +9,7 @@ use record::raw::PhaseRow;
 use crate::error::LabError;
 use crate::progress::Progress;
 use crate::run::write_rows;
+use crate::taps::{Tap, Taps};
 use crate::world::World;
 
 /// Time for the chain to reach its steady state.
@@ -26,6 +27,8 @@ pub struct Plan<'a> {
     pub settle: Duration,
     /// For how long is measured.
     pub duration: Duration,
+    /// Where it is looked at on the way of the video.
+    pub taps: &'a [Tap],
 }
 
 /// Measures, and says how fast the CPUs' clock was at the end of it, where the machine says so; leaves `sent.csv`, `frames.csv`, `packets.csv`, `load.csv` and `phases.csv`.
@@ -58,11 +61,13 @@ fn watched(
     let mut load = world.load_of(host, plan.method);
     load.set(plan.level)?;
     world.wait(plan.settle)?;
+    let mut taps = Taps::start(plan.taps, folder)?;
     let from = Timestamp::now();
     let end = from + plan.duration;
     while Timestamp::now() < end {
         player.check()?;
         camera.check()?;
+        taps.check()?;
         // Says when stress-ng has ended by itself.
         load.set(plan.level)?;
         let left = (end - Duration::ZERO).seconds_after(Timestamp::now());
@@ -76,6 +81,7 @@ fn watched(
     drop(camera);
     player.end()?;
     load.set(0.0)?;
+    taps.end(folder)?;
     write_rows(&folder.join("load.csv"), &monitor.rows())?;
     let phase = PhaseRow {
         phase: "load".into(),

@@ -2,6 +2,7 @@
 //!
 //! [`load`] and [`migration`] measure a cell each, [`paths`] has migrations over paths; placements are measured by [`crate::placement`].
 
+pub mod breakdown;
 pub mod load;
 pub mod migration;
 pub mod paths;
@@ -29,7 +30,13 @@ use crate::world::World;
 const ENGINE: EngineName = EngineName::Qemu;
 
 /// Files of a cell that are packed once it is complete.
-const LARGE: [&str; 4] = ["frames.csv", "packets.csv", "sent.csv", "load.csv"];
+const LARGE: [&str; 5] = [
+    "frames.csv",
+    "packets.csv",
+    "sent.csv",
+    "load.csv",
+    "passages.csv",
+];
 
 /// What a person asked for.
 #[derive(Clone, Debug)]
@@ -114,6 +121,7 @@ pub fn run(
                 }
             }
             Some(Subject::Load { sweep, .. }) => bench.loads(sweep, group)?,
+            Some(Subject::Breakdown { chain, .. }) => bench.breakdown(chain, group)?,
             Some(Subject::Migration { .. }) => bench.migrations(group)?,
             Some(Subject::Paths(_)) => bench.paths(group)?,
             None => {}
@@ -125,6 +133,14 @@ pub fn run(
 fn shares_world(a: &Subject, b: &Subject) -> bool {
     match (a, b) {
         (Subject::Load { sweep: one, .. }, Subject::Load { sweep: other, .. }) => one == other,
+        (
+            Subject::Breakdown { way, chain, .. },
+            Subject::Breakdown {
+                way: other_way,
+                chain: other_chain,
+                ..
+            },
+        ) => (way, chain) == (other_way, other_chain),
         (a, b) => a.part() == b.part(),
     }
 }
@@ -154,6 +170,7 @@ impl Bench<'_> {
             (Subject::Load { sweep, .. }, ..) => sweep_of(self.campaign, sweep)
                 .and_then(|sweep| self.of_sweep(sweep))
                 .map(drop),
+            (Subject::Breakdown { chain, level, .. }, ..) => self.check_breakdown(chain, *level),
             (Subject::Migration { .. }, _, Some(own)) => self.scenario(&own.scenario).map(drop),
             (Subject::Paths(_), ..) => match &self.campaign.paths {
                 Some(own) => self.scenario(&own.scenario).map(drop),
@@ -176,7 +193,7 @@ impl Bench<'_> {
             }
             _ => return Err(LabError::Missing(format!("the part {}", subject.part()))),
         };
-        let how = (Duration::from_secs_f64(duration_s), pings);
+        let how = (Duration::from_secs_f64(duration_s), pings, &[][..]);
         self.cell(subject, |bench, folder| {
             let links = crate::placement::measure(
                 &placement,
@@ -248,6 +265,7 @@ impl Bench<'_> {
                     .map(|method| method.get_ref().as_str()),
                 settle,
                 duration,
+                taps: &[],
             };
             self.cell(subject, |bench, folder| {
                 Ok(Seen {

@@ -44,6 +44,11 @@ pub struct Machine {
     console: PathBuf,
 }
 
+/// The port of the machine with this address on its host's bridge.
+pub fn tap(address: Ipv4Addr) -> String {
+    format!("tap{}", address.octets()[3])
+}
+
 impl Machines {
     /// Starts a machine with this address on a host, which runs `command` once it is up. `number` tells those of a host apart.
     ///
@@ -56,7 +61,7 @@ impl Machines {
         command: &str,
     ) -> Result<Machine, LabError> {
         let number = address.octets()[3];
-        let (namespace, tap) = (netns(host), format!("tap{number}"));
+        let (namespace, tap) = (netns(host), tap(address));
         let ip = |line: &str| run("ip", &line.split_whitespace().collect::<Vec<_>>()).map(drop);
         // One that an earlier measurement of this placement used stands still.
         if ip(&format!("-n {namespace} link show {tap}")).is_err() {

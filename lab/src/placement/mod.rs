@@ -21,6 +21,7 @@ use crate::check::Offer;
 use crate::engine::EngineName;
 use crate::error::{LabError, file};
 use crate::progress::Progress;
+use crate::taps::Tap;
 
 /// The thesis takes 100 shots, one a second (3.1.1).
 const DURATION: Duration = Duration::from_secs(100);
@@ -29,17 +30,17 @@ const PINGS: u32 = 20;
 
 /// How the placement is measured when it is measured by itself.
 #[must_use]
-pub const fn as_the_thesis() -> (Duration, u32) {
-    (DURATION, PINGS)
+pub const fn as_the_thesis() -> (Duration, u32, &'static [Tap]) {
+    (DURATION, PINGS, &[])
 }
 
-/// Measures a placement once into a new folder: for how long, after how many pings.
+/// Measures a placement once into a new folder: for how long, after how many pings, and what passes where on the way.
 ///
 /// # Errors
 /// When something is missing, fails, or the person interrupts.
 pub fn measure(
     placement: &Placement,
-    (duration, pings): (Duration, u32),
+    (duration, pings, taps): (Duration, u32, &[Tap]),
     offer: &Offer,
     folder: &Path,
     interrupted: &AtomicBool,
@@ -51,6 +52,7 @@ pub fn measure(
         placement,
         duration,
         pings,
+        taps,
         folder,
     };
     run(&plan, accelerator, offer.into(), interrupted, progress)

@@ -12,7 +12,7 @@ use scenario::placement::PlacedFunction;
 use super::machine::Machines;
 use super::service::{Service, place};
 use super::wiring::{DATA, Kernel, LinkEmulation, Wiring};
-use crate::capture::Capture;
+use crate::capture::{ARRIVALS, Capture};
 use crate::cgroup::{PRECEDENCE, ROOT};
 use crate::check::Accelerator;
 use crate::error::LabError;
@@ -22,6 +22,7 @@ use crate::process::{Place, run as program};
 use crate::progress::Progress;
 use crate::run::write_rows;
 use crate::site::Site;
+use crate::taps::{Tap, Taps};
 
 /// Time for the chain to reach its steady state.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -37,6 +38,8 @@ pub struct Plan<'a> {
     pub duration: Duration,
     /// How many pings.
     pub pings: u32,
+    /// Where it is looked at on the way of the video.
+    pub taps: &'a [Tap],
     /// Where the raw data goes; it exists and is empty.
     pub folder: &'a Path,
 }
@@ -81,13 +84,16 @@ pub fn run(
     progress.now("starting the service");
     let mut service = Service::start(placement, start, plan.folder, interrupted)?;
     wait(SETTLE, interrupted)?;
-    let mut capture = Capture::start(&place(placement.user.as_ref()), DATA, plan.folder)?;
+    let user = place(placement.user.as_ref());
+    let mut capture = Capture::start(&user, DATA, plan.folder, ARRIVALS)?;
+    let mut taps = Taps::start(plan.taps, plan.folder)?;
     let monitor = Monitor::start(Vec::new(), site.groups())?;
     let from = Timestamp::now();
     let end = from + plan.duration;
     while Timestamp::now() < end {
         service.check()?;
         capture.check()?;
+        taps.check()?;
         let left = (end - Duration::ZERO).seconds_after(Timestamp::now());
         progress.now(&format!("measuring, {left:.0} s to go"));
         wait(Duration::from_millis(250), interrupted)?;
@@ -96,6 +102,7 @@ pub fn run(
     write_rows(&plan.folder.join("load.csv"), &monitor.rows())?;
     capture.end();
     drop(service);
+    taps.end(plan.folder)?;
     let phase = PhaseRow {
         phase: "idle".into(),
         start_us: from,

@@ -10,6 +10,7 @@ use record::raw::{FrameRow, LoadRow, PacketRow, PhaseRow};
 use record::{SCHEMA, Timestamp, read_csv};
 
 use super::PartMade;
+use super::breakdown::BreakdownCell;
 use crate::arrivals::{ArrivalRow, Measured};
 use crate::folder::MeasureError;
 use crate::placement::SHOT_EVERY;
@@ -31,6 +32,8 @@ pub struct Cells {
     pub jitter: Vec<Of<PlacementCell>>,
     /// Tables 5 and 6.
     pub loads: Vec<Of<LoadCell>>,
+    /// Figure 7.
+    pub breakdowns: Vec<Of<BreakdownCell>>,
     /// Table 7.
     pub migrations: Vec<Of<MigrationCell>>,
     /// Migrations by memory, dirty rate, bandwidth, round trip and loss.
@@ -137,6 +140,7 @@ impl Cells {
                 Part::Placement => cells.placements.push(Of::placement(path, cell)?),
                 Part::Jitter => cells.jitter.push(Of::placement(path, cell)?),
                 Part::Load => cells.loads.push(Of::load(path, cell)?),
+                Part::Breakdown => cells.breakdowns.push(Of::breakdown(path, cell)?),
                 Part::Migration => cells.migrations.push(Of::migration(path, cell)?),
                 Part::Paths => cells.paths.push(Of::migration(path, cell)?),
             }
@@ -149,11 +153,13 @@ impl Cells {
         let placements = self.placements.iter().map(|of| &of.cell);
         let jitter = self.jitter.iter().map(|of| &of.cell);
         let loads = self.loads.iter().map(|of| &of.cell);
+        let breakdowns = self.breakdowns.iter().map(|of| &of.cell);
         let migrations = self.migrations.iter().map(|of| &of.cell);
         let paths = self.paths.iter().map(|of| &of.cell);
         placements
             .chain(jitter)
             .chain(loads)
+            .chain(breakdowns)
             .chain(migrations)
             .chain(paths)
             .chain(&self.spoilt)
@@ -221,7 +227,7 @@ fn find(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), MeasureError> {
     Ok(())
 }
 
-fn nonsense(path: &Path, text: String) -> MeasureError {
+pub(super) fn nonsense(path: &Path, text: String) -> MeasureError {
     MeasureError::Nonsense {
         path: path.to_owned(),
         text,
@@ -249,7 +255,7 @@ pub(crate) fn span(folder: &Path) -> Result<Span, MeasureError> {
 }
 
 /// Age of the picture at a shot a second.
-fn shots(shown: &[FrameRow], span: Span) -> Vec<f64> {
+pub(super) fn shots(shown: &[FrameRow], span: Span) -> Vec<f64> {
     let ages = picture_age::sample(shown, span);
     let shots = ages.iter().step_by(SHOT_EVERY);
     shots.map(|row| row.picture_age_ms).collect()

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, PreEscaped, html};
 
+use super::breakdown;
 use super::cells::{Cells, LoadCell, PlacementCell};
 use super::estimate::{Estimate, Line};
 use super::paths;
@@ -19,10 +20,10 @@ use crate::statistics::Values;
 const PANEL: f64 = 150.0;
 const BETWEEN: f64 = 46.0;
 const TOP: f64 = 52.0;
-const UNDER: f64 = 50.0;
+pub(super) const UNDER: f64 = 50.0;
 /// Colours of series; they differ in lightness, too.
-const HUES: [&str; 5] = ["#2667a8", "#b3361e", "#0a7268", "#a36a00", "#7a4fc0"];
-const STYLE: &str = "text{font:12px system-ui,sans-serif;fill:#1c2126}.tick,.limit{fill:#606a73}.title{font-weight:600}\
+pub(super) const HUES: [&str; 5] = ["#2667a8", "#b3361e", "#0a7268", "#a36a00", "#7a4fc0"];
+pub(super) const STYLE: &str = "text{font:12px system-ui,sans-serif;fill:#1c2126}.tick,.limit{fill:#606a73}.title{font-weight:600}\
                      path{fill:none;stroke-width:1.6}.grid{stroke:#e9ecee;stroke-width:1}.axis{stroke:#606a73;stroke-width:1}\
                      .dots{stroke-width:2.4;stroke-linecap:round;opacity:.55}.thesis{stroke-dasharray:6 3;opacity:.7}\
                      .box{fill:#fff;fill-opacity:.8}";
@@ -130,6 +131,9 @@ pub fn all(cells: &Cells) -> BTreeMap<String, String> {
     );
     for axis in &paths::AXES {
         put(axis.name, over_paths(cells, axis), axis.words);
+    }
+    if let Some(drawing) = breakdown::figure7(cells) {
+        drawings.insert("figure7.svg".to_owned(), drawing);
     }
     let boxes = figure12(cells);
     if !boxes.is_empty() {

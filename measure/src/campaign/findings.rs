@@ -110,7 +110,7 @@ fn judge(id: &str, cells: &Cells) -> Judged {
             "ms",
             "the stages of ffplay were not measured",
         ),
-        "breakdown-sums" => unmeasured(None, "ms", "time stamps at every stage were not measured"),
+        "breakdown-sums" => breakdown_sums(cells),
         "eight-seconds" => unmeasured(
             Some(THESIS.method.total_migration_time_at_knee_s),
             "s",
@@ -474,6 +474,43 @@ fn at_level(cells: &Cells, wanted: f64) -> Option<&LoadCell> {
 
 /// What is called about ten times.
 const ABOUT_TEN: [f64; 2] = [5.0, 20.0];
+
+/// Stages add up where what is left over is no more than this share of the delay.
+const LEFT_OVER_MAX: f64 = 0.05;
+
+fn breakdown_sums(cells: &Cells) -> Judged {
+    let mut worst: Option<(f64, Estimate)> = None;
+    for cell in cells.breakdowns.iter().map(|of| &of.figures) {
+        let Some((left, shown)) = cell.left_over().zip(cell.shown) else {
+            return unmeasured(None, "ms", "a stage was seen by no frame");
+        };
+        let share = (left.value / shown.value).abs();
+        if worst.is_none_or(|(most, _)| share > most) {
+            worst = Some((share, left));
+        }
+    }
+    let Some((share, left)) = worst else {
+        return no_part("breakdown", None, "ms");
+    };
+    Judged {
+        interval: None,
+        verdict: if share <= LEFT_OVER_MAX {
+            Verdict::Holds
+        } else {
+            Verdict::DoesNotHold
+        },
+        estimate: Some(left),
+        printed: None,
+        unit: "ms",
+        why: format!(
+            "delay on the screen less all stages, where most is left over in proportion: {:.1} % of the delay, in {} measurements; \
+             up to {:.0} % is taken to add up",
+            share * 100.0,
+            cells.breakdowns.len(),
+            LEFT_OVER_MAX * 100.0
+        ),
+    }
+}
 
 fn explosion(cells: &Cells) -> Judged {
     let delays = &THESIS.table6_delay_by_cpu_load.mean_ms;

@@ -1,8 +1,9 @@
 //! A campaign's cells to tables, figures and findings beside what the thesis prints.
 //!
 //! [`cells`] reads what the lab left and measures each cell; [`estimate`] says what several together say, with 95 % intervals;
-//! [`predictor`] fits how long a move takes; [`tables`], [`figures`] and [`findings`] are in the thesis' order and with its numbers; [`page`] puts them on one page.
+//! [`breakdown`] says where a delay is spent; [`predictor`] fits how long a move takes; [`tables`], [`figures`] and [`findings`] are in the thesis' order and with its numbers; [`page`] puts them on one page.
 
+pub mod breakdown;
 pub mod cells;
 pub mod estimate;
 pub mod figures;

@@ -22,6 +22,7 @@ const SECTIONS: [(&str, &[&str]); 4] = [
         "3.2 Where the delay comes from",
         &[
             "table2", "table3", "table4", "figure4", "figure5", "figure6", "jitter", "variants",
+            "figure7",
         ],
     ),
     (

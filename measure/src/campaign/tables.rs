@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use record::campaign::Subject;
 use serde::{Deserialize, Serialize};
 
+use super::breakdown::{self, BreakdownCell};
 use super::cells::{Cells, LoadCell, MigrationCell, Of, PlacementCell};
 use super::estimate::Estimate;
 use super::paths;
@@ -131,6 +132,9 @@ pub fn all(cells: &Cells) -> BTreeMap<String, Table> {
         tables.insert(format!("table5{suffix}"), table5(&own, &sweep));
         tables.insert(format!("table6{suffix}"), table6(&own, &sweep));
     }
+    for (name, title, own) in breakdown::tables(cells) {
+        tables.insert(name.to_owned(), figure7(title, &own));
+    }
     if !cells.migrations.is_empty() {
         tables.insert("table7".to_owned(), table7(cells));
     }
@@ -140,6 +144,52 @@ pub fn all(cells: &Cells) -> BTreeMap<String, Table> {
     }
     tables
 }
+
+/// Where the delay is spent, a column for each measurement.
+fn figure7(title: &str, own: &[(String, &BreakdownCell)]) -> Table {
+    let columns = own.iter().map(|(name, _)| name.clone()).collect();
+    let mut table = Table::new(title, "ms", columns);
+    let mut row = |name: &str, of: &dyn Fn(&BreakdownCell) -> Entry| {
+        let entries: Vec<Entry> = own.iter().map(|(_, cell)| of(cell)).collect();
+        table.row(name, &entries);
+    };
+    let mut stages: Vec<&str> = Vec::new();
+    for stage in own.iter().flat_map(|(_, cell)| &cell.stages) {
+        if !stages.contains(&stage.name.as_str()) {
+            stages.push(&stage.name);
+        }
+    }
+    for name in stages {
+        let printed = breakdown::printed(name);
+        row(name, &|cell| {
+            let stage = cell.stages.iter().find(|stage| stage.name == name);
+            Entry::of(stage.and_then(|stage| stage.ms), printed)
+        });
+    }
+    row("all stages", &|cell| Entry::of(cell.sum(), None));
+    row("delay when a frame is shown", &|cell| {
+        Entry::of(cell.shown, None)
+    });
+    row("left over", &|cell| Entry::of(cell.left_over(), None));
+    row("picture age, mean: a frame stays until the next", &|cell| {
+        Entry::of(cell.picture_age, None)
+    });
+    row("frames shown that were seen everywhere (of all)", &|cell| {
+        Entry::plain(cell.traced_share, None)
+    });
+    row(
+        "a camera's exposure: half a frame (computed, in none of these)",
+        &|cell| Entry::plain(cell.period_ms.map(|ms| ms / 2.0), None),
+    );
+    row(
+        "a display of 60 Hz: half a refresh (computed, in none of these)",
+        &|_| Entry::plain(Some(HALF_REFRESH_MS), None),
+    );
+    table
+}
+
+/// Half of what a display of 60 Hz waits from one picture to the next.
+const HALF_REFRESH_MS: f64 = 500.0 / 60.0;
 
 /// Migrations along an axis.
 fn over_paths(cells: &Cells, axis: &paths::Axis) -> Table {

@@ -2,13 +2,14 @@
 //!
 //! Data flow: [`file`] reads packets with their times -> [`packet`] finds address, port and payload in them -> [`tcp`] puts
 //! a byte stream in order, [`http`] takes off what carries it -> [`content`] finds the transport stream in datagrams ->
-//! [`flows`] looks through all flows and chooses one -> [`timeline`] follows that one.
+//! [`flows`] looks through all flows and chooses one -> [`timeline`] follows that one. [`pictures`] takes the coded pictures of all.
 
 pub mod content;
 pub mod file;
 pub mod flows;
 pub mod http;
 pub mod packet;
+pub mod pictures;
 pub mod tcp;
 pub mod timeline;
 
@@ -18,6 +19,7 @@ use record::RecordError;
 
 pub use flows::Survey;
 pub use packet::Endpoints;
+pub use pictures::pictures;
 pub use timeline::Timeline;
 
 /// Why a capture could not be measured.

@@ -1,0 +1,411 @@
+//! Where the delay is spent: Figure 7, and the same beside a load.
+//!
+//! Each frame was seen at every point of its way (`passages.csv`) and on the screen (`frames.csv`). What a stage takes is the mean over
+//! the frames that were seen at both of its ends; a frame that was lost on the way counts as far as it came.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use maud::{PreEscaped, html};
+use record::campaign::{Cell, Subject};
+use record::raw::{FrameRow, PointRow};
+use record::{Timestamp, read_csv};
+
+use super::cells::{Cells, Of, nonsense, shots, span};
+use super::estimate::Estimate;
+use super::figures::{HUES, STYLE, UNDER};
+use crate::drawing::axes::{Axes, Frame, LEFT, RIGHT, WIDTH};
+use crate::drawing::svg::{Scale, Spacing, px, round_up};
+use crate::folder::MeasureError;
+use crate::frames;
+use crate::reference::THESIS;
+use crate::statistics::Values;
+
+/// Where a video's frames were seen.
+const IN: &str = " in";
+const OUT: &str = " out";
+
+/// A way of the video, measured.
+#[derive(Debug)]
+pub struct BreakdownCell {
+    /// Its stages, from the camera to the screen.
+    pub stages: Vec<Stage>,
+    /// Delay of all frames when they came onto the screen.
+    pub shown: Option<Estimate>,
+    /// Age of the picture on the screen.
+    pub picture_age: Option<Estimate>,
+    /// From frame to frame at the camera: the median.
+    pub period_ms: Option<f64>,
+    /// Of the frames that came onto the screen, the share that was seen at every point.
+    pub traced_share: Option<f64>,
+}
+
+/// A stage.
+#[derive(Debug)]
+pub struct Stage {
+    /// A function, or the link between two.
+    pub name: String,
+    /// What it takes, in ms.
+    pub ms: Option<Estimate>,
+}
+
+impl BreakdownCell {
+    /// All stages together.
+    #[must_use]
+    pub fn sum(&self) -> Option<Estimate> {
+        let mut stages = self.stages.iter().map(|stage| stage.ms);
+        let first = stages.next()??;
+        stages.try_fold(first, |sum, stage| Some(sum.plus(&stage?)))
+    }
+
+    /// The delay on the screen that is in no stage.
+    #[must_use]
+    pub fn left_over(&self) -> Option<Estimate> {
+        Some(self.shown?.minus(&self.sum()?))
+    }
+}
+
+/// When frames were somewhere, by their numbers.
+type Seen = BTreeMap<u32, Timestamp>;
+
+impl Of<BreakdownCell> {
+    pub(super) fn breakdown(folder: &Path, cell: Cell) -> Result<Self, MeasureError> {
+        let span = span(folder)?;
+        let shown: Vec<FrameRow> = read_csv(&folder.join("frames.csv"))?;
+        let path = folder.join("passages.csv");
+        let rows: Vec<PointRow> = read_csv(&path)?;
+        let mut ways: Vec<(&str, Seen)> = Vec::new();
+        let mut captured = Seen::new();
+        for row in rows.iter().filter(|row| span.contains(row.captured_us)) {
+            if ways.last().is_none_or(|(name, _)| *name != row.point) {
+                ways.push((&row.point, Seen::new()));
+            }
+            if let Some((_, seen)) = ways.last_mut() {
+                // What is sent twice passed when it first did.
+                seen.entry(row.frame).or_insert(row.passed_us);
+            }
+            captured.entry(row.frame).or_insert(row.captured_us);
+        }
+        if ways.len() < 2 {
+            return Err(nonsense(
+                &path,
+                "frames were seen at less than two points of their way".into(),
+            ));
+        }
+        let on_screen = shown.iter().filter(|row| frames::is_new(row));
+        let on_screen: Seen = on_screen
+            .filter(|row| row.captured_us.is_some_and(|at| span.contains(at)))
+            .filter_map(|row| Some((row.frame?, row.shown_us)))
+            .collect();
+        let mut points: Vec<(&str, &Seen)> = vec![("camera in", &captured)];
+        points.extend(ways.iter().map(|(name, seen)| (*name, seen)));
+        points.push(("screen", &on_screen));
+        let stages = points.windows(2).filter_map(|two| match two {
+            [from, to] => Some(Stage {
+                name: name(from.0, to.0),
+                ms: took(from.1, to.1),
+            }),
+            _ => None,
+        });
+        let everywhere = |frame: &&u32| points.iter().all(|(_, seen)| seen.contains_key(frame));
+        let traced = on_screen.keys().filter(everywhere).count();
+        let shots = shots(&shown, span);
+        let taken: Vec<Timestamp> = captured.values().copied().collect();
+        let periods: Values = taken
+            .windows(2)
+            .map(|two| two[1].seconds_after(two[0]) * 1e3)
+            .collect();
+        Ok(Self {
+            figures: BreakdownCell {
+                stages: stages.collect(),
+                shown: took(&captured, &on_screen),
+                picture_age: Estimate::mean_of(&[&shots]),
+                period_ms: periods.median(),
+                traced_share: (!on_screen.is_empty())
+                    .then(|| traced as f64 / on_screen.len() as f64),
+            },
+            cell,
+        })
+    }
+
+    /// What it is of, in words.
+    fn title(&self) -> String {
+        let (_, chain, level) = self.subject();
+        let level = level.map(|level| format!(", load {:.0} %", level * 100.0));
+        format!("{chain}{}", level.unwrap_or_default())
+    }
+
+    /// The way, the chain, and the load beside it.
+    fn subject(&self) -> (&str, &str, Option<f64>) {
+        match &self.cell.subject {
+            Subject::Breakdown { way, chain, level } => (way, chain, *level),
+            _ => ("", "", None),
+        }
+    }
+}
+
+/// Tables of what there is, by name and title, with a name for each cell.
+pub(super) fn tables(
+    cells: &Cells,
+) -> Vec<(&'static str, &'static str, Vec<(String, &BreakdownCell)>)> {
+    let of = |loaded: bool| -> Vec<(String, &BreakdownCell)> {
+        let own = cells.breakdowns.iter();
+        let own = own.filter(|of| of.subject().2.is_some() == loaded);
+        own.map(|of| (of.title(), &of.figures)).collect()
+    };
+    let all = [
+        (
+            "figure7",
+            "Figure 7: where the delay is spent, edge-user-side",
+            of(false),
+        ),
+        (
+            "figure7-load",
+            "The same beside a background load, one function on the way",
+            of(true),
+        ),
+    ];
+    all.into_iter()
+        .filter(|(.., own)| !own.is_empty())
+        .collect()
+}
+
+/// What the thesis prints of a stage.
+pub(super) fn printed(stage: &str) -> Option<f64> {
+    match stage {
+        "camera" => Some(THESIS.figure7_breakdown.robot_encode_ms),
+        "player" => Some(THESIS.figure7_breakdown.ffplay_tcp_ms),
+        _ => None,
+    }
+}
+
+const BAR: f64 = 16.0;
+const ROW: f64 = 40.0;
+const TOP: f64 = 66.0;
+/// Links between stages.
+const LINK: &str = "#a9b2ba";
+
+/// A bar for each measurement, its stages from the camera to the screen.
+pub(super) fn figure7(cells: &Cells) -> Option<String> {
+    let tables = tables(cells);
+    let bars: Vec<&(String, &BreakdownCell)> = tables.iter().flat_map(|(.., own)| own).collect();
+    let ends = bars.iter().filter_map(|(_, cell)| Some(cell.sum()?.value));
+    let end = ends.fold(0.0, f64::max);
+    if end <= 0.0 {
+        return None;
+    }
+    let x = Scale {
+        domain: (0.0, round_up(end)),
+        place: (LEFT, RIGHT),
+        spacing: Spacing::Linear,
+    };
+    let frame = Frame {
+        top: TOP,
+        height: ROW * bars.len() as f64,
+    };
+    let axes = Axes { x: &x, frame };
+    let mut functions: Vec<&str> = Vec::new();
+    for stage in bars.iter().flat_map(|(_, cell)| &cell.stages) {
+        if !stage.is_link() && !functions.contains(&stage.name.as_str()) {
+            functions.push(&stage.name);
+        }
+    }
+    let hue = |stage: &Stage| {
+        let at = functions.iter().position(|name| *name == stage.name);
+        at.map_or(LINK, |at| HUES[at % HUES.len()])
+    };
+    let keys = functions
+        .iter()
+        .enumerate()
+        .map(|(at, name)| (*name, HUES[at % HUES.len()]))
+        .chain([("links", LINK)]);
+    let height = TOP + frame.height + UNDER;
+    let drawing = html! {
+        svg.figure xmlns="http://www.w3.org/2000/svg" viewBox={ "0 0 " (WIDTH) " " (height) } role="img" aria-label="figure7" {
+            style { (PreEscaped(STYLE)) }
+            rect width="100%" height="100%" fill="#fff" {}
+            text.title x=(LEFT) y="22" { "time from the camera to the screen, by stage, ms" }
+            @for (at, (name, hue)) in keys.enumerate() {
+                @let left = LEFT + 140.0 * at as f64;
+                rect x=(left) y="34" width="12" height="12" fill=(hue) {}
+                text x=(left + 18.0) y="45" { (name) }
+            }
+            @for tick in x.ticks(10.0) {
+                path.grid d={ "M" (x.at(tick).round()) " " (TOP) "v" (frame.height) } {}
+            }
+            @for (row, (name, cell)) in bars.iter().enumerate() {
+                @let top = TOP + ROW * row as f64;
+                text x=(LEFT) y=(top + 14.0) { (name) }
+                @for (from, to, stage) in ends_of(cell) {
+                    rect x=(px(x.at(from))) y=(top + 19.0) width=(px(x.at(to) - x.at(from))) height=(BAR) fill=(hue(stage)) {}
+                }
+            }
+            (axes.under("ms", &x.ticks(10.0), |tick| format!("{tick:.0}")))
+        }
+    };
+    Some(drawing.into_string())
+}
+
+/// Where each stage begins and ends in a bar.
+fn ends_of(cell: &BreakdownCell) -> Vec<(f64, f64, &Stage)> {
+    let mut at = 0.0;
+    let own = cell.stages.iter();
+    own.filter_map(|stage| {
+        let (from, took) = (at, stage.ms?.value.max(0.0));
+        at += took;
+        Some((from, at, stage))
+    })
+    .collect()
+}
+
+impl Stage {
+    fn is_link(&self) -> bool {
+        self.name.starts_with(LINK_FROM)
+    }
+}
+
+const LINK_FROM: &str = "link from ";
+
+/// What is between two points.
+fn name(from: &str, to: &str) -> String {
+    match (from.strip_suffix(IN), to.strip_suffix(OUT)) {
+        (Some(from), Some(to)) if from == to => from.to_owned(),
+        _ if to == "screen" => from.strip_suffix(IN).unwrap_or(from).to_owned(),
+        _ => {
+            let bare = |point: &str| point.trim_end_matches(OUT).trim_end_matches(IN).to_owned();
+            format!("{LINK_FROM}{} to {}", bare(from), bare(to))
+        }
+    }
+}
+
+/// Mean time from one point to another.
+fn took(from: &Seen, to: &Seen) -> Option<Estimate> {
+    let both = from
+        .iter()
+        .filter_map(|(frame, at)| Some((*at, *to.get(frame)?)));
+    let times: Vec<f64> = both
+        .map(|(from, to)| to.seconds_after(from) * 1e3)
+        .collect();
+    Estimate::mean_of(&[&times])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use record::file::write_csv;
+    use record::raw::{FrameStatus, PhaseRow};
+    use record::results::Environment;
+
+    const SECOND: u64 = 1_000_000;
+
+    /// A chain in which the camera takes 2 ms, links 1 ms, the function 5 ms and the player 3 ms, and each third frame stays in the function.
+    fn measured(
+        rows: impl Fn(Vec<PointRow>) -> Vec<PointRow>,
+    ) -> Result<BreakdownCell, MeasureError> {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |ms: u64| Timestamp(1_000 * SECOND + ms * 1_000);
+        let phase = PhaseRow {
+            phase: "load".into(),
+            start_us: at(0),
+            end_us: at(10_000),
+        };
+        write_csv(&folder.path().join("phases.csv"), &[phase]).unwrap();
+        let frames: Vec<u32> = (0..300).collect();
+        let comes = |frame: &&u32| !frame.is_multiple_of(3);
+        let captured = |frame: u32| at(u64::from(frame) * 33);
+        let (mut points, mut shown) = (Vec::new(), Vec::new());
+        for (point, ms) in [
+            ("camera out", 2),
+            ("text-insertion in", 3),
+            ("text-insertion out", 8),
+            ("player in", 9),
+        ] {
+            for frame in frames.iter().filter(|frame| ms < 8 || comes(frame)) {
+                let captured_us = captured(*frame);
+                let passed_us = Timestamp(captured_us.0 + ms * 1_000);
+                points.push(PointRow {
+                    point: point.into(),
+                    frame: *frame,
+                    captured_us,
+                    passed_us,
+                });
+            }
+        }
+        for frame in frames.iter().filter(comes) {
+            let captured_us = captured(*frame);
+            shown.push(FrameRow {
+                frame: Some(*frame),
+                captured_us: Some(captured_us),
+                shown_us: Timestamp(captured_us.0 + 12_000),
+                delay_ms: Some(12.0),
+                status: FrameStatus::Ok,
+                boot: None,
+                runner: None,
+            });
+        }
+        write_csv(&folder.path().join("passages.csv"), &rows(points)).unwrap();
+        write_csv(&folder.path().join("frames.csv"), &shown).unwrap();
+        let cell = Cell {
+            schema: record::SCHEMA,
+            subject: Subject::Breakdown {
+                way: "reallocation".into(),
+                chain: "forestall".into(),
+                level: Some(0.5),
+            },
+            measured_at: "2026-11-30T12:00:00Z".into(),
+            command: None,
+            machine: "a machine".into(),
+            environment: Environment::default(),
+            foreign_load: Some(0.0),
+            spoilt: false,
+            tries: 1,
+            cpu_mhz: None,
+        };
+        Ok(Of::breakdown(folder.path(), cell)?.figures)
+    }
+
+    #[test]
+    fn stages_add_up_to_what_is_on_the_screen() {
+        let cell = measured(|rows| rows).unwrap();
+        let stages: Vec<(&str, f64)> = cell
+            .stages
+            .iter()
+            .map(|stage| (stage.name.as_str(), stage.ms.unwrap().value.round()))
+            .collect();
+        let expected = [
+            ("camera", 2.0),
+            ("link from camera to text-insertion", 1.0),
+            ("text-insertion", 5.0),
+            ("link from text-insertion to player", 1.0),
+            ("player", 3.0),
+        ];
+        assert_eq!(stages, expected);
+        assert!((cell.sum().unwrap().value - 12.0).abs() < 1e-6);
+        assert!(cell.left_over().unwrap().value.abs() < 1e-6);
+        assert_eq!(
+            cell.traced_share,
+            Some(1.0),
+            "of those that came onto the screen"
+        );
+    }
+
+    #[test]
+    fn a_point_that_nothing_passed_is_no_stage_of_zero() {
+        let without = measured(|mut rows| {
+            rows.retain(|row| row.point != "text-insertion out");
+            rows
+        });
+        let names: Vec<String> = without
+            .unwrap()
+            .stages
+            .into_iter()
+            .map(|stage| stage.name)
+            .collect();
+        assert_eq!(names[2], "link from text-insertion to player");
+        let nothing = measured(|_| Vec::new()).unwrap_err();
+        assert!(
+            nothing.to_string().contains("less than two points"),
+            "{nothing}"
+        );
+    }
+}
