@@ -103,6 +103,7 @@ fn measure_all(
             },
             moves,
             law: None,
+            slowdown: None,
         },
     })
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use measure::statistics::Values;
-use record::profile::MigrationLaw;
+use record::profile::MigrationTimes;
 use record::results::{Environment, Experiment, ExperimentRun, Hosts, Results, Setting};
 use record::{Profile, SCHEMA};
 use scenario::{Chain, LabScenario, PolicyName, Role, Video};
@@ -209,21 +209,23 @@ fn measure_profile(
     let folder = world.site().state().join("calibration");
     fs::create_dir_all(&folder).map_err(file(&folder))?;
     let mut profile = calibrate(world, &folder, &machine(accelerator), progress)?;
-    profile.migration.law = law_before(path, &profile.machine, progress);
+    if let Some(before) = before(path, &profile.machine, progress) {
+        profile.migration.law = before.law;
+        profile.migration.slowdown = before.slowdown;
+    }
     fs::write(path, profile.to_toml()).map_err(file(path))?;
     Ok(profile)
 }
 
-/// The law of moves that a profile of the same machine has: `forestall report --profile` put it there, and its moves take an hour.
-fn law_before(path: &Path, machine: &str, progress: &mut Progress) -> Option<MigrationLaw> {
-    let before = match path.exists().then(|| Profile::read(path))? {
-        Ok(before) => before,
+/// What a profile of the same machine says of moves: `forestall report --profile` put the laws there, and their moves take an hour.
+fn before(path: &Path, machine: &str, progress: &mut Progress) -> Option<MigrationTimes> {
+    match path.exists().then(|| Profile::read(path))? {
+        Ok(before) => (before.machine == machine).then_some(before.migration),
         Err(error) => {
             progress.note(&format!("{error}. It is replaced."));
-            return None;
+            None
         }
-    };
-    before.migration.law.filter(|_| before.machine == machine)
+    }
 }
 
 /// Every run that was asked for, repeat by repeat, so that an early end leaves whole comparisons.

@@ -27,6 +27,15 @@ pub(crate) fn fill(config: &mut Table, profile: &Profile) -> Result<(), String> 
         put(policy, "knee", profile.knee.utilization.share());
         put(policy, "copying_extra", profile.function.copying_extra);
     }
+    // A move is predicted as the fullest hosts would have it: from a source at the knee to a target that is as full as one may be.
+    let share = |table: Option<&Value>, key: &str| {
+        let value = table.and_then(|table| table.get(key));
+        value.and_then(Value::as_float).unwrap_or(1.0)
+    };
+    let ends = [
+        share(control.get("policy"), "knee"),
+        share(control.get("limits"), "target_load_max"),
+    ];
     let functions = control.get_mut("functions").and_then(Value::as_array_mut);
     for function in functions
         .into_iter()
@@ -44,7 +53,11 @@ pub(crate) fn fill(config: &mut Table, profile: &Profile) -> Result<(), String> 
     Ok(())
 }
 
-fn fill_function(function: &mut Table, profile: &Profile) -> Result<(), String> {
+fn fill_function(
+    function: &mut Table,
+    profile: &Profile,
+    [source, target]: [f64; 2],
+) -> Result<(), String> {
     put(function, "load", profile.function.idle.share());
     let migration = &profile.migration;
     let (migration_ms, gap_ms) = match function.remove("moved") {
@@ -66,7 +79,10 @@ fn fill_function(function: &mut Table, profile: &Profile) -> Result<(), String> 
             let predicted = law.predict(&moved).ok_or(
                 "moved: memory is written faster than it is sent, so that a move never ends",
             )?;
-            (predicted.total_ms + migration.around_ms(), predicted.gap_ms)
+            let slowdown = migration.slowdown.as_ref();
+            let times = slowdown.map_or(1.0, |by| by.source.at(source) * by.target.at(target));
+            let migration_ms = predicted.total_ms * times + migration.around_ms();
+            (migration_ms, predicted.gap_ms)
         }
     };
     put(function, "migration_ms", migration_ms);
@@ -165,6 +181,17 @@ mod tests {
         let gap_ms = function["gap_ms"].as_float().unwrap();
         assert!((gap_ms - (160.0 + 32.9)).abs() < 1e-6, "{gap_ms}");
         assert!(function.get("moved").is_none());
+    }
+
+    #[test]
+    fn load_of_both_ends_makes_it_longer() {
+        // The source at the knee of 90 %, the target as full as nobody limits it.
+        let slowdown = "[migration.slowdown]\nmeasured_at = \"2026-11-30T14:00:00Z\"\n\
+                        source = [[0.8, 1.0], [1.0, 2.0]]\ntarget = [[0.0, 1.0], [1.0, 1.1]]";
+        let control = filled(MOVED, &format!("{LAW}\n{slowdown}")).unwrap();
+        let migration_ms = control["functions"][0]["migration_ms"].as_float().unwrap();
+        let expected = 11_450.0 * 1.0329 * 1.5 * 1.1 + 300.0;
+        assert!((migration_ms - expected).abs() < 1e-6, "{migration_ms}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod report;
 pub mod residency;
 pub mod results;
 pub mod sample;
+pub mod slowdown;
 pub mod time;
 pub mod utilization;
 
@@ -24,6 +25,7 @@ pub use name::{HostName, VmName};
 pub use profile::Profile;
 pub use residency::{Residency, Verdict};
 pub use sample::{Reading, Sample};
+pub use slowdown::Slowdown;
 pub use time::Timestamp;
 pub use utilization::Utilization;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::precopy::Precopy;
-use crate::{SCHEMA, Utilization};
+use crate::{SCHEMA, Slowdown, Utilization};
 
 /// Of 100 moves as many standard deviations over what is expected as 95 do not pass.
 const P95_SD: f64 = 1.645;
@@ -84,6 +84,21 @@ pub struct MigrationTimes {
     /// How long others take, where that was measured: `forestall report FOLDER --profile FILE` writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub law: Option<MigrationLaw>,
+    /// How many times longer they take by the load of either end, where that was measured: written with the law.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slowdown: Option<SlowdownByLoad>,
+}
+
+/// How many times longer a move takes: a factor by the load of its source, times one by that of its target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SlowdownByLoad {
+    /// RFC 3339, when the last of the moves was measured.
+    pub measured_at: String,
+    /// By the load of the source, the function's own in it.
+    pub source: Slowdown,
+    /// By the load of the target before the function is there.
+    pub target: Slowdown,
 }
 
 /// Pre-copy's geometric law as it was fitted to moves over paths. `passes` is the time of all passes over memory over that of the
@@ -302,7 +317,7 @@ impl Profile {
         let body = toml::to_string(self).unwrap_or_default();
         format!(
             "# Measured by `forestall lab calibrate`. Utilizations and `offered` are shares of one edge server's CPU (0 to 1),\n\
-             # times are milliseconds. [migration.law] is there once `forestall report FOLDER --profile FILE` has fitted it.\n\
+             # times are milliseconds. [migration.law] and [migration.slowdown] are there once `forestall report FOLDER --profile FILE` has fitted them.\n\
              # Delete the file to measure again.\n{body}"
         )
     }

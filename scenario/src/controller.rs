@@ -78,6 +78,10 @@ impl Scenario {
                     (profile.migration.mean_ms - copying_s * 1e3).max(0.0);
             }
         }
+        if let Some(slowdown) = &profile.migration.slowdown {
+            self.model.migration.slowdown = slowdown.source.clone();
+            self.model.migration.slowdown_by_target = slowdown.target.clone();
+        }
         Ok(self)
     }
 

@@ -1,5 +1,6 @@
 //! How long a live migration takes.
 
+use record::Slowdown;
 use serde::Deserialize;
 
 use crate::types::Function;
@@ -25,52 +26,6 @@ pub struct MigrationLaw {
     /// The same by the load of the target; left out, it makes no difference.
     #[serde(default)]
     pub slowdown_by_target: Slowdown,
-}
-
-/// Points `[load, factor]`, rising in load; level before the first and after the last.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(try_from = "Vec<(f64, f64)>")]
-pub struct Slowdown(Vec<(f64, f64)>);
-
-impl Default for Slowdown {
-    /// None at any load.
-    fn default() -> Self {
-        Self(vec![(0.0, 1.0)])
-    }
-}
-
-impl TryFrom<Vec<(f64, f64)>> for Slowdown {
-    type Error = String;
-
-    fn try_from(points: Vec<(f64, f64)>) -> Result<Self, String> {
-        let rising = points.windows(2).all(|pair| pair[0].0 < pair[1].0);
-        let good = |(load, factor): &(f64, f64)| {
-            (0.0..=1.0).contains(load) && *factor >= 1.0 && factor.is_finite()
-        };
-        if points.is_empty() || !rising || !points.iter().all(good) {
-            return Err(
-                "slowdown is a list of [load, factor] with loads of 0 to 1 that rise and factors of 1 or more"
-                    .into(),
-            );
-        }
-        Ok(Self(points))
-    }
-}
-
-impl Slowdown {
-    /// The factor at a load.
-    #[must_use]
-    pub fn at(&self, load: f64) -> f64 {
-        let after = self.0.partition_point(|point| point.0 <= load);
-        match (
-            after.checked_sub(1).and_then(|i| self.0.get(i)),
-            self.0.get(after),
-        ) {
-            (Some(a), Some(b)) => a.1 + (b.1 - a.1) * (load - a.0) / (b.0 - a.0),
-            (Some(end), None) | (None, Some(end)) => end.1,
-            (None, None) => 1.0,
-        }
-    }
 }
 
 impl MigrationLaw {
@@ -129,22 +84,6 @@ mod tests {
         assert_eq!(copying(200, 10.0), None);
     }
 
-    #[test]
-    fn load_slows_it_down() {
-        let slowdown = law().slowdown;
-        for (load, factor) in [(0.0, 1.0), (0.9, 1.15), (0.95, 1.3), (1.0, 1.7)] {
-            assert!((slowdown.at(load) - factor).abs() < 1e-9, "{load}");
-        }
-    }
-
-    #[test]
-    fn a_law_without_a_target_does_not_ask_for_its_load() {
-        let slowdown = law().slowdown_by_target;
-        for load in [0.0, 0.5, 1.0] {
-            assert_eq!(slowdown.at(load), 1.0);
-        }
-    }
-
     /// The factors of the doc comment, and how far they are from what the thesis prints.
     #[test]
     #[expect(
@@ -170,18 +109,5 @@ mod tests {
             }
         }
         assert!((squares.sqrt() - 0.026).abs() < 0.001, "{}", squares.sqrt());
-    }
-
-    #[test]
-    fn nonsense_is_refused() {
-        for points in [
-            "[]",
-            "[[0.5, 0.9]]",
-            "[[0.5, 1.0], [0.5, 2.0]]",
-            "[[1.5, 1.0]]",
-        ] {
-            let text = format!("fixed_ms = 0\nmemory_used = 1\nslowdown = {points}");
-            assert!(toml::from_str::<MigrationLaw>(&text).is_err(), "{points}");
-        }
     }
 }

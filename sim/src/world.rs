@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::PictureAge;
+use record::Slowdown;
 use record::decision::{End, MigrationId};
 use record::{Reading, Residency, Timestamp, Utilization};
-use scenario::migration::Slowdown;
 
 use crate::demand::Demand;
 use crate::exposure::Exposure;

@@ -24,7 +24,8 @@ pub(crate) struct Arguments {
     /// Where the report goes [default: the first folder]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// A profile of the machine that `lab calibrate` wrote: the predictor of a move's time goes into it, as [migration.law]
+    /// A profile of the machine that `lab calibrate` wrote: the predictor of a move's time goes into it, as [migration.law], and how
+    /// much longer it takes between loaded hosts, as [migration.slowdown]
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
 }
@@ -48,25 +49,33 @@ fn put_law(report: &campaign::Report, path: &Path) -> Result<(), Failure> {
     };
     let mut profile = record::Profile::read(path).map_err(|error| wrong(error.into()))?;
     let results = &report.results;
-    let part = results.parts.iter().find(|part| part.part == "paths");
-    let law = part
+    let part = |name: &str| results.parts.iter().find(|part| part.part == name);
+    let law = part("paths")
         .zip(results.predictor.as_ref())
         .and_then(|(part, predictor)| Some((part, predictor.profile(&part.measured_at[1])?)));
-    let Some((part, law)) = law else {
+    let slowdown = part("migration").zip(results.slowdown.clone());
+    if law.is_none() && slowdown.is_none() {
         return Err(wrong(anyhow!(
             "no predictor came of these folders: it needs moves by pre-copy with several memories, bandwidths, dirty rates and round \
-             trips (`forestall lab run thesis --only paths` measures them)"
-        )));
-    };
-    if part.machines != [profile.machine.clone()] {
-        return Err(wrong(anyhow!(
-            "{} is of another machine ({}) than the moves ({})",
-            path.display(),
-            profile.machine,
-            part.machines.join("; ")
+             trips (`forestall lab run thesis --only paths` measures them), or moves between several loads (`--only table7`)"
         )));
     }
-    profile.migration.law = Some(law);
+    let measured = law.iter().map(|(part, _)| *part);
+    for part in measured.chain(slowdown.iter().map(|(part, _)| *part)) {
+        if part.machines != [profile.machine.clone()] {
+            return Err(wrong(anyhow!(
+                "{} is of another machine ({}) than the moves of {} ({})",
+                path.display(),
+                profile.machine,
+                part.part,
+                part.machines.join("; ")
+            )));
+        }
+    }
+    let migration = &mut profile.migration;
+    migration.law = law.map(|(_, law)| law).or(migration.law.take());
+    let slowdown = slowdown.map(|(_, slowdown)| slowdown);
+    migration.slowdown = slowdown.or(migration.slowdown.take());
     record::file::write_atomically(path, profile.to_toml().as_bytes()).map_err(|error| {
         Failure {
             kind: FailureKind::Work,

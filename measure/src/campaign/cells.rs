@@ -90,6 +90,8 @@ pub struct MigrationCell {
     pub moves: Vec<MoveRow>,
     /// Longest time without a new frame, ms, around each that was made, by its number.
     gaps: Vec<(u32, f64)>,
+    /// Mean load of source and target during those that were made, `0..=1`; `None` over paths.
+    pub loads: Option<[f64; 2]>,
 }
 
 impl Cells {
@@ -355,8 +357,28 @@ impl Of<MigrationCell> {
             .iter()
             .filter_map(|one| Some((one.number, gap(one)?)))
             .collect();
+        // Over paths neither end has a load.
+        let load: Vec<LoadRow> = match &cell.subject {
+            Subject::Migration { .. } => read_csv(&folder.join("load.csv"))?,
+            _ => Vec::new(),
+        };
+        let mean = |end: fn(&MoveRow) -> &String| {
+            let during = |row: &&LoadRow| {
+                moves.iter().any(|one| {
+                    let over = one.shown_us.is_some_and(|shown| row.time_us <= shown);
+                    row.host == *end(one) && row.time_us >= one.decided_us && over
+                })
+            };
+            let rows = load.iter().filter(during);
+            rows.filter_map(|row| row.actual).collect::<Values>().mean()
+        };
+        let loads = mean(|one| &one.source).zip(mean(|one| &one.target));
         Ok(Self {
-            figures: MigrationCell { moves, gaps },
+            figures: MigrationCell {
+                loads: loads.map(|(source, target)| [source, target]),
+                moves,
+                gaps,
+            },
             cell,
         })
     }

@@ -1,7 +1,7 @@
 //! A campaign's cells to tables, figures and findings beside what the thesis prints.
 //!
 //! [`cells`] reads what the lab left and measures each cell; [`estimate`] says what several together say, with 95 % intervals;
-//! [`breakdown`] says where a delay is spent; [`predictor`] fits how long a move takes; [`tables`], [`figures`] and [`findings`] are in the thesis' order and with its numbers; [`page`] puts them on one page.
+//! [`breakdown`] says where a delay is spent; [`predictor`] fits how long a move takes, [`slowdown`] how much longer between loaded hosts; [`tables`], [`figures`] and [`findings`] are in the thesis' order and with its numbers; [`page`] puts them on one page.
 
 pub mod breakdown;
 pub mod cells;
@@ -11,12 +11,15 @@ pub mod findings;
 pub mod page;
 pub mod paths;
 pub mod predictor;
+pub mod slowdown;
 pub mod tables;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use record::campaign::Part;
 use record::file::{write_atomically, write_json};
+use record::profile::SlowdownByLoad;
 use record::results::Environment;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +54,9 @@ pub struct Results {
     /// How long a move takes by what is known before; `None` where too little was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predictor: Option<Predictor>,
+    /// How much longer it takes by the load of both ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slowdown: Option<SlowdownByLoad>,
     /// All that the thesis concludes, in its order.
     pub findings: Vec<Finding>,
 }
@@ -96,13 +102,18 @@ pub fn report(folders: &[PathBuf]) -> Result<Report, MeasureError> {
         .map(|file| (file.trim_end_matches(".svg").to_owned(), file.clone()))
         .collect();
     let ends = cells.ends();
+    let parts = cells.parts();
+    let of_migrations = |part: &&PartMade| part.part == Part::Migration.as_str();
+    let moved_at = parts.iter().find(of_migrations);
+    let moved_at = moved_at.map(|part| part.measured_at[1].clone());
     let results = Results {
         schema: record::SCHEMA,
         scenario: "thesis".into(),
         started_at: ends.map(|(first, _)| first.measured_at.clone()),
         command: cells.command(),
         environment: ends.map(|(_, newest)| newest.environment.clone()),
-        parts: cells.parts(),
+        slowdown: moved_at.and_then(|at| slowdown::fitted(&cells, &at)),
+        parts,
         tables,
         figures,
         predictor: Predictor::fitted(&predictor::moves(&cells)),
@@ -244,10 +255,25 @@ mod tests {
     }
 
     fn moves(folder: &Path, source: f64, target: f64, total_ms: f64) {
-        moved(folder, Subject::Migration { source, target }, total_ms);
+        let path = moved(folder, Subject::Migration { source, target }, total_ms);
+        let row = |(number, host): (u64, &str)| LoadRow {
+            time_us: Timestamp(START_US + number * 500_000),
+            host: host.into(),
+            snmp: None,
+            actual: Some(if host == "a" {
+                0.2 + 0.8 * source
+            } else {
+                target
+            }),
+            vm: None,
+            background: None,
+        };
+        let times = (0..20).flat_map(|number| [(number, "a"), (number, "b")]);
+        let rows: Vec<LoadRow> = times.map(row).collect();
+        write_csv(&path.join("load.csv"), &rows).unwrap();
     }
 
-    fn moved(folder: &Path, subject: Subject, total_ms: f64) {
+    fn moved(folder: &Path, subject: Subject, total_ms: f64) -> PathBuf {
         let path = cell(folder, subject);
         frames(&path, 30.0);
         let row = |number: u32| MoveRow {
@@ -268,6 +294,7 @@ mod tests {
         };
         let rows: Vec<MoveRow> = (1..=4).map(row).collect();
         write_csv(&path.join("moves.csv"), &rows).unwrap();
+        path
     }
 
     fn finding<'a>(results: &'a Results, id: &str) -> &'a Finding {
@@ -350,6 +377,15 @@ mod tests {
         assert!((ratio.estimate.unwrap() - 0.5).abs() < 0.01, "{ratio:?}");
         let target = finding(&results, "target-load-irrelevant");
         assert_eq!(target.verdict, findings::Verdict::Holds, "{target:?}");
+        let slowdown = results.slowdown.unwrap();
+        assert_eq!(slowdown.measured_at, results.parts[0].measured_at[1]);
+        let at = |load| (slowdown.source.at(load), slowdown.target.at(load));
+        assert_eq!(at(0.0), (1.0, 1.0));
+        let (source, target) = at(1.0);
+        assert!(
+            (source - 1.5).abs() < 0.01 && (target - 1.01).abs() < 0.005,
+            "{source} {target}"
+        );
     }
 
     #[test]

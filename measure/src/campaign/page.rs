@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, PreEscaped, html};
 
+use record::profile::SlowdownByLoad;
+
 use super::findings::{Finding, Verdict};
 use super::predictor::{self, Predictor};
 use super::tables::Table;
@@ -69,10 +71,11 @@ pub fn page(results: &Results, drawings: &BTreeMap<String, String>) -> Markup {
                 @for one in shown { (one) }
             }
         }
-        @if let Some(predictor) = &results.predictor {
+        @if results.predictor.is_some() || results.slowdown.is_some() {
             h2 { "4.2 How long a move will take" }
-            (predicted(predictor))
         }
+        @if let Some(predictor) = &results.predictor { (predicted(predictor)) }
+        @if let Some(slowdown) = &results.slowdown { (slowed(slowdown)) }
     };
     document("Forestall: the thesis measured again", STYLE, &body)
 }
@@ -176,6 +179,22 @@ fn predicted(predictor: &Predictor) -> Markup {
                             td { @if first { (percent(law.unseen_within95)) } }
                         }
                     }
+                }
+            }
+        }
+    }
+}
+
+fn slowed(slowdown: &SlowdownByLoad) -> Markup {
+    let ends = [("source", &slowdown.source), ("target", &slowdown.target)];
+    html! {
+        p { "Between loaded hosts it takes so many times longer, a factor for each end; load as the hosts account for it, at the source the \
+            function's own in it." }
+        table {
+            tr { th { "end" } th { "load" } th { "times" } }
+            @for (end, slowdown) in ends {
+                @for (load, factor) in Vec::from(slowdown.clone()) {
+                    tr { td { (end) } td { (percent(Some(load))) } td { (figure(Some(factor))) } }
                 }
             }
         }

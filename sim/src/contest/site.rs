@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::{HandOver, Limits, Mobility, PictureAge, Placement, Policy, Settings, Trust};
+use record::Slowdown;
 use record::decision::Mode;
 use record::{HostName, Timestamp, Utilization, VmName};
-use scenario::migration::Slowdown;
 
 use crate::chance::{hash, share};
 use crate::demand::Demand;
