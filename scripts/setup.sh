@@ -92,6 +92,8 @@ if [ "$tests" = yes ]; then
     need chromium-driver "drives it"                          program chromedriver
     need prometheus-node-exporter "tells a host's load in its own way" program prometheus-node-exporter
     need iptables        "cuts the lines of networks that tests made"  program iptables
+    need wireguard-go    "a VPN in user space, for round trips"  program wireguard-go
+    need wireguard-tools "its keys and peers"                    program wg
     need libvirt-daemon  "moves virtual machines between two of it"  program libvirtd
     need libvirt-daemon-driver-qemu "its QEMU"                libvirt_qemu
     need libvirt-clients "asks it"                            program virsh

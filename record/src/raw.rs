@@ -11,7 +11,7 @@
 //! | `shots.csv` | [`ShotRow`] | `forestall measure screenshots` |
 //! | `unread.csv` | [`UnreadRow`] | the same, and a person |
 //! | `passages.csv` | [`PointRow`] | the lab, of captures on the way |
-//! | `ping.csv` | [`PingRow`] | the lab, of a placement |
+//! | `ping.csv`, `ping-vpn.csv` | [`PingRow`] | the lab, of a placement |
 //! | `age.csv` | [`AgeRow`] | `measure`, from `frames.csv` |
 //! | `intervals.csv` | [`IntervalRow`] | `measure`, from `packets.csv` and `frames.csv` |
 

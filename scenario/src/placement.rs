@@ -47,6 +47,9 @@ pub struct Placement {
     /// The text that is inserted.
     #[serde(default)]
     pub text: String,
+    /// Round trips are measured through a VPN between the user and the last function, too; video goes without.
+    #[serde(default)]
+    pub vpn: bool,
 }
 
 /// How the player takes the video.

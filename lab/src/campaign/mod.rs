@@ -22,6 +22,7 @@ use crate::check::{Accelerator, Offer};
 use crate::engine::EngineName;
 use crate::error::{LabError, file};
 use crate::experiment::{FOREIGN_LOAD_MAX, SPOILT_TRIES, environment, foreign_load, machine};
+use crate::placement::vpn;
 use crate::placement::wiring::LinkEmulation;
 use crate::progress::Progress;
 use crate::world::World;
@@ -163,7 +164,10 @@ impl Bench<'_> {
     /// Everything that a cell names is there.
     fn check(&self, subject: &Subject) -> Result<(), LabError> {
         match (subject, &self.campaign.jitter, &self.campaign.migration) {
-            (Subject::Placement { placement, .. }, ..) => self.named(placement).map(drop),
+            (Subject::Placement { placement, .. }, ..) => match self.named(placement)? {
+                placed if placed.vpn => vpn::require(),
+                _ => Ok(()),
+            },
             (Subject::Jitter { sd_ms, .. }, Some(own), _) => {
                 self.with_jitter(own, *sd_ms).map(drop)
             }

@@ -1,11 +1,12 @@
 //! A placement for real: hosts on switches, links with delay and jitter, the service's functions where it says, the delay seen.
 //!
 //! Read in this order: [`wiring`] (hosts, switches, links), [`machine`] (a function's virtual machine),
-//! [`service`] (camera, functions, player), [`run`] (one measurement).
+//! [`service`] (camera, functions, player), [`vpn`], [`run`] (one measurement).
 
 pub mod machine;
 pub mod run;
 pub mod service;
+pub mod vpn;
 pub mod wiring;
 
 pub use run::run;

@@ -1,16 +1,18 @@
 //! One placement, measured.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use record::Timestamp;
 use record::raw::{PhaseRow, PingRow};
+use record::{HostName, Timestamp};
 use scenario::Placement;
 use scenario::placement::PlacedFunction;
 
 use super::machine::Machines;
 use super::service::{Service, place};
+use super::vpn::{self, Vpn};
 use super::wiring::{DATA, Kernel, LinkEmulation, Wiring};
 use crate::capture::{ARRIVALS, Capture};
 use crate::cgroup::{PRECEDENCE, ROOT};
@@ -18,7 +20,7 @@ use crate::check::Accelerator;
 use crate::error::LabError;
 use crate::guest::Guest;
 use crate::monitor::Monitor;
-use crate::process::{Place, run as program};
+use crate::process::run as program;
 use crate::progress::Progress;
 use crate::run::write_rows;
 use crate::site::Site;
@@ -27,7 +29,7 @@ use crate::taps::{Tap, Taps};
 /// Time for the chain to reach its steady state.
 const SETTLE: Duration = Duration::from_secs(3);
 /// Between two pings.
-const PING_EVERY_S: f64 = 0.2;
+const PING_EVERY_S: f64 = 0.1;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +47,7 @@ pub struct Plan<'a> {
 }
 
 /// Measures: pings from the user to where the functions are while nothing else is sent, then the service for a while. Leaves
-/// `ping.csv`, `sent.csv`, `frames.csv`, `arrivals.pcap` (at the player's link layer), `load.csv` (of the machine) and `phases.csv`.
+/// `ping.csv`, with a VPN `ping-vpn.csv`, `sent.csv`, `frames.csv`, `arrivals.pcap` (at the player's link layer), `load.csv` (of the machine) and `phases.csv`.
 ///
 /// # Errors
 /// When something fails or the person interrupts.
@@ -57,6 +59,9 @@ pub fn run(
     progress: &mut Progress,
 ) -> Result<LinkEmulation, LabError> {
     let placement = plan.placement;
+    if placement.vpn {
+        vpn::require()?;
+    }
     let guest = Guest::build(placement.video.chain)?;
     let site = Site::claim()?;
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -70,7 +75,7 @@ pub fn run(
     }
     progress.now("hosts and links");
     let wiring = Wiring::stand(placement, kernel, &site.state())?;
-    ping(plan, &place(placement.user.as_ref()), progress)?;
+    pings(plan, &site.state(), progress)?;
     let machines = Machines {
         guest,
         chain: placement.video.chain,
@@ -112,26 +117,41 @@ pub fn run(
     Ok(wiring.emulation)
 }
 
-fn ping(plan: &Plan<'_>, from: &Place, progress: &mut Progress) -> Result<(), LabError> {
+/// Round trips from the user to where the functions are; where the placement says so, through a VPN, too.
+fn pings(plan: &Plan<'_>, state: &Path, progress: &mut Progress) -> Result<(), LabError> {
     let placement = plan.placement;
     let host = placement
         .functions
         .last()
         .map_or(placement.robot.as_ref(), |last| last.host.as_ref());
-    let Some(to) = placement.hosts.get(host) else {
-        return Err(LabError::Missing(format!("no host {host}")));
+    let address = |host: &HostName| {
+        let station = placement.hosts.get(host);
+        let found = station.map(|station| station.address);
+        found.ok_or_else(|| LabError::Missing(format!("no host {host}")))
     };
+    let user = placement.user.as_ref();
     progress.now(&format!("{} pings to {host}", plan.pings));
-    // One more, which is not counted: it waits until the hosts have found each other (ARP).
+    ping(plan, address(host)?, "ping.csv")?;
+    if placement.vpn {
+        let ends = [(user, address(user)?), (host, address(host)?)];
+        let _vpn = Vpn::stand(ends, state)?;
+        progress.now(&format!("{} pings to {host} through the VPN", plan.pings));
+        ping(plan, Vpn::far(), "ping-vpn.csv")?;
+    }
+    Ok(())
+}
+
+fn ping(plan: &Plan<'_>, to: Ipv4Addr, csv: &str) -> Result<(), LabError> {
+    // One more, which is not counted: it waits until the hosts have found each other (ARP, the VPN's keys).
     let count = (plan.pings + 1).to_string();
-    let (every, address) = (PING_EVERY_S.to_string(), to.address.to_string());
+    let (every, address) = (PING_EVERY_S.to_string(), to.to_string());
     let argv = ["ping", "-n", "-c", &count, "-i", &every, &address].map(String::from);
-    let line = from.command(&argv);
+    let line = place(plan.placement.user.as_ref()).command(&argv);
     let arguments: Vec<&str> = line.iter().skip(1).map(String::as_str).collect();
     let answer = program(&line[0], &arguments)?;
     let rows: Vec<PingRow> = answer.lines().filter_map(reply).collect();
     let counted: Vec<PingRow> = rows.into_iter().filter(|row| row.number > 0).collect();
-    write_rows(&plan.folder.join("ping.csv"), &counted)
+    write_rows(&plan.folder.join(csv), &counted)
 }
 
 /// `64 bytes from 10.40.0.51: icmp_seq=2 ttl=64 time=170.4 ms`

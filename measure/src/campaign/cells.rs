@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use record::campaign::{Cell, FILE_NAME, MoveRow, Part, Subject};
 use record::file::read_json;
-use record::raw::{FrameRow, LoadRow, PacketRow, PhaseRow};
+use record::raw::{FrameRow, LoadRow, PacketRow, PhaseRow, PingRow};
 use record::{SCHEMA, Timestamp, read_csv};
 
 use super::PartMade;
@@ -20,6 +20,8 @@ use crate::{frames, intervals, picture_age};
 
 /// Row of `load.csv` that is of the machine and not of a host.
 const MACHINE: &str = "machine";
+/// Round trips through a VPN.
+const VPN_PINGS: &str = "ping-vpn.csv";
 /// After a move the viewer's gap is looked for until this long after the first frame from the target.
 const GAP_AFTER_US: u64 = 1_000_000;
 
@@ -60,6 +62,8 @@ pub struct PlacementCell {
     pub frame_delays_ms: Vec<f64>,
     /// Round trips.
     pub rtt_ms: Values,
+    /// The same through a VPN; none where there was no VPN.
+    pub vpn_rtt_ms: Values,
     /// Arrivals at the player's link layer.
     pub arrivals: Vec<ArrivalRow>,
 }
@@ -282,7 +286,11 @@ impl Of<PlacementCell> {
     fn placement(folder: &Path, cell: Cell) -> Result<Self, MeasureError> {
         let span = span(folder)?;
         let shown: Vec<FrameRow> = read_csv(&folder.join("frames.csv"))?;
-        let pings: Vec<record::raw::PingRow> = read_csv(&folder.join("ping.csv"))?;
+        let rtt = |name: &str| -> Result<Values, MeasureError> {
+            let pings: Vec<PingRow> = read_csv(&folder.join(name))?;
+            Ok(pings.iter().map(|ping| ping.rtt_ms).collect())
+        };
+        let has_vpn = folder.join(VPN_PINGS).exists();
         let arrivals = arrivals(folder)?;
         let fresh = shown
             .iter()
@@ -291,7 +299,12 @@ impl Of<PlacementCell> {
             figures: PlacementCell {
                 shots_ms: shots(&shown, span),
                 frame_delays_ms: fresh.filter_map(|row| row.delay_ms).collect(),
-                rtt_ms: pings.iter().map(|ping| ping.rtt_ms).collect(),
+                rtt_ms: rtt("ping.csv")?,
+                vpn_rtt_ms: if has_vpn {
+                    rtt(VPN_PINGS)?
+                } else {
+                    Values::default()
+                },
                 arrivals,
             },
             cell,
