@@ -1,7 +1,7 @@
 //! `ffplay` as the viewer: on a screen of its own, which a reader looks at, since `ffplay` tells nobody what it shows.
 //!
 //! ```text
-//! function --UDP--> ffplay --> Xvfb <-- forestall measure screen --> frames.csv
+//! function --UDP, HTTP--> ffplay --> Xvfb <-- forestall measure screen --> frames.csv
 //! ```
 
 use std::path::Path;
@@ -13,7 +13,6 @@ use scenario::{Video, Viewer};
 use crate::check;
 use crate::error::{LabError, file};
 use crate::process::{Place, Process, own, tail};
-use crate::vm::PLAYER_PORT;
 
 /// An X server has chosen its number within this.
 const SCREEN_WITHIN: Duration = Duration::from_secs(10);
@@ -60,13 +59,15 @@ pub fn require(viewer: Viewer) -> Result<(), LabError> {
     }
 }
 
-/// Starts screen, `ffplay` and reader, in the order in which they are to be ended; `frames.csv` goes to `frames`, logs into `folder`.
+/// Starts screen, `ffplay` of a `source` and reader, in the order in which they are to be ended; `frames.csv` goes to `frames`, logs into
+/// `folder`.
 ///
 /// # Errors
 /// When one does not start.
 pub(crate) fn start(
     at: &Place,
     video: &Video,
+    source: &str,
     frames: &Path,
     folder: &Path,
 ) -> Result<Vec<Process>, LabError> {
@@ -82,7 +83,7 @@ pub(crate) fn start(
     // The processor draws: no graphics card is there, and an emulated one takes more of it.
     let ffplay: Vec<String> = words(&format!(
         "env DISPLAY={display} SDL_VIDEODRIVER=x11 SDL_RENDER_DRIVER=software \
-         ffplay -nostats -loglevel warning -an {} udp://0.0.0.0:{PLAYER_PORT}",
+         ffplay -nostats -loglevel warning -an {} {source}",
         options(video.viewer).unwrap_or_default()
     ));
     let ffplay = Process::start(at, &ffplay, &folder.join("ffplay.log"))?;

@@ -71,7 +71,8 @@ impl Player {
             (vec![play], Arrivals::Player)
         } else {
             let capture = Capture::start(&at, DATA, folder, ARRIVALS)?;
-            let processes = ffplay::start(&at, &scenario.video, &frames, folder)?;
+            let source = format!("udp://0.0.0.0:{PLAYER_PORT}");
+            let processes = ffplay::start(&at, &scenario.video, &source, &frames, folder)?;
             (processes, Arrivals::Link(capture))
         };
         Ok(Self {

@@ -17,6 +17,9 @@ use crate::process::{Place, own, run};
 use crate::run::write_rows;
 use crate::{placement, stage};
 
+/// Functions of a host that are not seen apart.
+const SERVER: &str = "server";
+
 /// An interface that is looked at.
 #[derive(Clone, Debug)]
 pub struct Tap {
@@ -56,15 +59,15 @@ fn end(at: Place, interface: &str, name: &str) -> Tap {
     }
 }
 
-/// A function in a virtual machine with an address, at the port of that machine.
-fn function(at: Place, interface: String, name: &str, address: Ipv4Addr) -> Tap {
+/// What takes the video at an address and gives it on, at an interface that both pass.
+fn through(at: Place, interface: &str, name: &str, address: Ipv4Addr) -> Tap {
     let point = |way: &str, whose| Point {
         name: format!("{name} {way}"),
         whose,
     };
     Tap {
         at,
-        interface,
+        interface: interface.to_owned(),
         points: vec![
             point("in", Whose::To(address)),
             point("out", Whose::From(address)),
@@ -72,24 +75,38 @@ fn function(at: Place, interface: String, name: &str, address: Ipv4Addr) -> Tap 
     }
 }
 
-/// All of a placement, from the camera to the player.
+/// All of a placement, from the camera to the player: each function in a virtual machine by itself, or, where none has one, the host of all.
 ///
 /// # Errors
-/// When a function has no virtual machine: what it takes and gives is not to be told apart from outside.
+/// When it is neither: then what a function takes and gives is not to be told apart from outside.
 pub fn of_placement(placement: &Placement) -> Result<Vec<Tap>, LabError> {
     let place = placement::service::place;
     let data = placement::wiring::DATA;
     let mut taps = vec![end(place(placement.robot.as_ref()), data, "camera out")];
-    for own in &placement.functions {
-        let name = own.does.as_str();
-        let address = own.machine.ok_or_else(|| {
-            LabError::Measure(format!(
-                "{}: {name} has no virtual machine of its own, so that its stage cannot be seen from outside",
+    let functions = &placement.functions;
+    let machines: Option<Vec<Ipv4Addr>> = functions.iter().map(|own| own.machine).collect();
+    let first = functions.first().map(|own| own.host.as_ref());
+    let one_host = functions
+        .iter()
+        .all(|own| own.machine.is_none() && Some(own.host.as_ref()) == first);
+    let host = first.and_then(|name| Some((name, placement.hosts.get(name)?)));
+    match (machines, host) {
+        (Some(addresses), _) => {
+            for (own, address) in functions.iter().zip(addresses) {
+                let port = placement::machine::tap(address);
+                let at = place(own.host.as_ref());
+                taps.push(through(at, &port, own.does.as_str(), address));
+            }
+        }
+        (None, Some((name, host))) if one_host => {
+            taps.push(through(place(name), data, SERVER, host.address));
+        }
+        _ => {
+            return Err(LabError::Measure(format!(
+                "{}: some functions have a virtual machine and some have none, or are on several hosts: their stages cannot be seen from outside",
                 placement.name
-            ))
-        })?;
-        let interface = placement::machine::tap(address);
-        taps.push(function(place(own.host.as_ref()), interface, name, address));
+            )));
+        }
     }
     taps.push(end(place(placement.user.as_ref()), data, "player in"));
     Ok(taps)
@@ -109,12 +126,7 @@ pub fn of_scenario(scenario: &LabScenario) -> Result<Vec<Tap>, LabError> {
     let own = &scenario.function;
     Ok(vec![
         end(host(Role::Robot, "robot")?, DATA, "camera out"),
-        function(
-            stage::place(&own.host),
-            TAP.to_owned(),
-            "text-insertion",
-            own.data,
-        ),
+        through(stage::place(&own.host), TAP, "text-insertion", own.data),
         end(host(Role::User, "user")?, DATA, "player in"),
     ])
 }

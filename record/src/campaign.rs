@@ -77,6 +77,9 @@ pub enum Subject {
         way: String,
         /// Programs that carry the video.
         chain: String,
+        /// The player, where it is not the chain's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        viewer: Option<String>,
         /// Share of the CPU that was asked of the load; `None` for a placement, which has none.
         level: Option<f64>,
     },
@@ -206,9 +209,16 @@ impl Subject {
             } => format!("{placement}-{repeat}"),
             Self::Jitter { sd_ms, repeat } => format!("sd-{sd_ms:04.1}-{repeat}"),
             Self::Load { sweep, level, .. } => format!("{sweep}-{}", percent(level)),
-            Self::Breakdown { way, chain, level } => {
+            Self::Breakdown {
+                way,
+                chain,
+                viewer,
+                level,
+            } => {
+                let viewer = viewer.as_ref().map(|viewer| format!("-{viewer}"));
                 let level = level.as_ref().map(|level| format!("-{}", percent(level)));
-                format!("{way}-{chain}{}", level.unwrap_or_default())
+                let [viewer, level] = [viewer, level].map(Option::unwrap_or_default);
+                format!("{way}-{chain}{viewer}{level}")
             }
             Self::Migration { source, target } => {
                 format!("source-{}-target-{}", percent(source), percent(target))

@@ -12,7 +12,7 @@ use crate::error::ScenarioError;
 use crate::paths::Paths;
 use crate::placement::{Placement, Transport};
 use crate::read::{parse_toml, text_in};
-use crate::types::Chain;
+use crate::types::{Chain, Viewer};
 
 /// Name of the file in a campaign's folder.
 pub const FILE_NAME: &str = "campaign.toml";
@@ -114,14 +114,20 @@ pub struct LoadSweep {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Breakdown {
-    /// Folder of the placement whose stages are measured; each of its functions has a virtual machine.
-    pub placement: PathBuf,
+    /// Folders of the placements whose stages are measured. Each function has a virtual machine, or none has and all are on one host.
+    pub placements: Vec<PathBuf>,
     /// Folder of the scenario whose stages are measured under load.
     pub scenario: PathBuf,
     /// Programs that carry the video: all of it with one after the other.
     pub chains: Vec<Chain>,
     /// Shares of the CPU that are asked of the load.
     pub levels: Spanned<Vec<f64>>,
+    /// Placements whose player is measured, by UDP and by TCP.
+    #[serde(default)]
+    pub players: Vec<PathBuf>,
+    /// Each with these as the viewer, and Forestall's chain before it.
+    #[serde(default)]
+    pub viewers: Vec<Viewer>,
     /// The load stands for this long before anything counts.
     pub settle_s: Spanned<f64>,
     /// For how long each is measured.
@@ -301,17 +307,34 @@ impl Campaign {
             }
             Part::Breakdown => {
                 for own in self.breakdown.iter() {
-                    let placement = Placement::read(&self.folder.join(&own.placement))?;
-                    let scenario = crate::Scenario::read(&self.folder.join(&own.scenario))?;
-                    for chain in &own.chains {
-                        let cell = |way: &str, level| Subject::Breakdown {
+                    let names = |folders: &[PathBuf]| -> Result<Vec<String>, ScenarioError> {
+                        let read = |folder| Placement::read(&self.folder.join(folder));
+                        let all = folders.iter().map(read);
+                        all.map(|placement| Ok(placement?.name)).collect()
+                    };
+                    let cell = |way: &str, chain: Chain, viewer: Option<Viewer>, level| {
+                        Subject::Breakdown {
                             way: way.to_owned(),
                             chain: chain.as_str().to_owned(),
+                            viewer: viewer.map(|viewer| viewer.as_str().to_owned()),
                             level,
-                        };
-                        cells.push(cell(&placement.name, None));
+                        }
+                    };
+                    let placements = names(&own.placements)?;
+                    let scenario = crate::Scenario::read(&self.folder.join(&own.scenario))?;
+                    for chain in &own.chains {
+                        let all = placements.iter();
+                        cells.extend(all.map(|way| cell(way, *chain, None, None)));
                         let levels = own.levels.get_ref().iter();
-                        cells.extend(levels.map(|level| cell(&scenario.name, Some(*level))));
+                        cells.extend(
+                            levels.map(|level| cell(&scenario.name, *chain, None, Some(*level))),
+                        );
+                    }
+                    for way in names(&own.players)? {
+                        let all = own.viewers.iter();
+                        cells.extend(
+                            all.map(|viewer| cell(&way, Chain::Forestall, Some(*viewer), None)),
+                        );
                     }
                 }
             }
@@ -368,8 +391,8 @@ mod tests {
             "seven placements and four variants of one, twice"
         );
         assert_eq!(
-            counts[3], 12,
-            "three chains through a placement, and beside three loads"
+            counts[3], 19,
+            "three chains through two placements, and beside three loads; two ways to two viewers"
         );
         assert_eq!(
             counts[4], 21,

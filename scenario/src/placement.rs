@@ -12,7 +12,7 @@ use toml::Spanned;
 
 use crate::error::ScenarioError;
 use crate::read::{parse_toml, text_in};
-use crate::types::{Video, Viewer};
+use crate::types::{Chain, Video, Viewer};
 
 /// Name of the file in a placement's folder.
 pub const FILE_NAME: &str = "placement.toml";
@@ -196,8 +196,10 @@ impl Placement {
             let message = format!("schema is {}; this program reads {SCHEMA}", self.schema);
             return Some((0, message));
         }
-        if self.video.viewer != Viewer::Forestall {
-            let message = "video: a placement has no viewer but forestall".to_owned();
+        // `ffmpeg -listen 1` takes one viewer, once: ffplay, which gives up where nobody listens yet, would have to hit that moment.
+        if self.video.viewer != Viewer::Forestall && self.video.chain != Chain::Forestall {
+            let message =
+                "video: in a placement ffplay views the chain forestall and no other".to_owned();
             return Some((0, message));
         }
         self.switch_fault()
@@ -418,7 +420,7 @@ host = "edge"
             (
                 "chain = \"forestall\"",
                 "chain = \"ffmpeg\"\nviewer = \"ffplay\"",
-                "no viewer but forestall",
+                "ffplay views the chain forestall and no other",
             ),
             ("width = 320", "width = \"x\"", "p.toml:10: invalid type"),
             ("title", "tilte", "unknown field"),

@@ -116,6 +116,18 @@ pub enum Viewer {
     FfplayPlain,
 }
 
+impl Viewer {
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Forestall => "forestall",
+            Self::Ffplay => "ffplay",
+            Self::FfplayPlain => "ffplay-plain",
+        }
+    }
+}
+
 /// Picture and coding.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -586,7 +586,7 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
         scenario = "{here}/reallocation-ffmpeg"
         levels = [0.0]
         [breakdown]
-        placement = "{here}/thesis/edge-user-side"
+        placements = ["{here}/thesis/edge-user-side", "{here}/thesis/non-virtualized"]
         scenario = "{here}/reallocation"
         chains = ["forestall"]
         levels = [0.0]
@@ -633,7 +633,7 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
     let broken = Path::new(out).join("placement/direct-1");
     fs::remove_file(broken.join("cell.json")).unwrap();
     let second = run(&["--resume"]);
-    assert!(second.contains("1 of 9: placement/direct-1"), "{second}");
+    assert!(second.contains("1 of 10: placement/direct-1"), "{second}");
     let results: Value =
         serde_json::from_str(&fs::read_to_string(Path::new(out).join("results.json")).unwrap())
             .unwrap();

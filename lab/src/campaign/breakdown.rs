@@ -3,14 +3,23 @@
 use std::time::Duration;
 
 use record::campaign::Subject;
-use scenario::{Breakdown, Chain, LabScenario, Placement};
+use scenario::{Breakdown, Chain, LabScenario, Placement, Viewer};
 
 use super::load;
 use super::{Bench, ENGINE, Seen, wrong};
 use crate::error::LabError;
+use crate::ffplay;
 use crate::placement::wiring::LinkEmulation;
 use crate::taps;
 use crate::world::World;
+
+/// A way of the video, and the programs on it, by their names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way<'a> {
+    pub(super) way: &'a str,
+    pub(super) chain: &'a str,
+    pub(super) viewer: Option<&'a str>,
+}
 
 impl Bench<'_> {
     fn part(&self) -> Result<&Breakdown, LabError> {
@@ -18,21 +27,41 @@ impl Bench<'_> {
         own.ok_or_else(|| LabError::Missing("the part breakdown".into()))
     }
 
-    fn broken_down_placement(&self, chain: Chain) -> Result<Placement, LabError> {
-        let folder = self.campaign.folder.join(&self.part()?.placement);
-        let mut placement = Placement::read(&folder).map_err(wrong)?;
-        placement.video.chain = chain;
-        Ok(placement)
+    fn broken_down_placement(&self, of: &Way<'_>) -> Result<Placement, LabError> {
+        let own = self.part()?;
+        for folder in own.placements.iter().chain(&own.players) {
+            let mut placement =
+                Placement::read(&self.campaign.folder.join(folder)).map_err(wrong)?;
+            if placement.name == of.way {
+                placement.video.chain = self.chain_named(of.chain)?;
+                if let Some(name) = of.viewer {
+                    placement.video.viewer = self.viewer_named(name)?;
+                }
+                // Its round trips are the part placement's.
+                placement.vpn = false;
+                return Ok(placement);
+            }
+        }
+        Err(LabError::Missing(format!("a placement {}", of.way)))
     }
 
-    fn broken_down_scenario(&self, chain: Chain) -> Result<LabScenario, LabError> {
+    fn viewer_named(&self, name: &str) -> Result<Viewer, LabError> {
+        let mut all = self.part()?.viewers.iter();
+        let found = all.find(|viewer| viewer.as_str() == name);
+        found
+            .copied()
+            .ok_or_else(|| LabError::Missing(format!("a viewer {name}")))
+    }
+
+    fn broken_down_scenario(&self, of: &Way<'_>) -> Result<LabScenario, LabError> {
         let mut scenario = self.scenario(&self.part()?.scenario)?;
-        scenario.video.chain = chain;
+        scenario.video.chain = self.chain_named(of.chain)?;
         Ok(scenario)
     }
 
+    /// One of the part's; a player is looked at behind Forestall's chain, whatever else is measured.
     fn chain_named(&self, name: &str) -> Result<Chain, LabError> {
-        let mut all = self.part()?.chains.iter();
+        let mut all = self.part()?.chains.iter().chain([&Chain::Forestall]);
         let found = all.find(|chain| chain.as_str() == name);
         found
             .copied()
@@ -40,17 +69,17 @@ impl Bench<'_> {
     }
 
     /// Everything that a cell names is there.
-    pub(super) fn check_breakdown(&self, chain: &str, level: Option<f64>) -> Result<(), LabError> {
-        let chain = self.chain_named(chain)?;
-        match level {
-            None => taps::of_placement(&self.broken_down_placement(chain)?).map(drop),
-            Some(_) => taps::of_scenario(&self.broken_down_scenario(chain)?).map(drop),
+    pub(super) fn check_breakdown(&self, of: &Way<'_>, level: Option<f64>) -> Result<(), LabError> {
+        if level.is_some() {
+            return taps::of_scenario(&self.broken_down_scenario(of)?).map(drop);
         }
+        let placement = self.broken_down_placement(of)?;
+        ffplay::require(placement.video.viewer)?;
+        taps::of_placement(&placement).map(drop)
     }
 
-    /// Measures cells of one way and one chain.
-    pub(super) fn breakdown(&mut self, chain: &str, cells: &[Subject]) -> Result<(), LabError> {
-        let chain = self.chain_named(chain)?;
+    /// Measures cells of one way.
+    pub(super) fn breakdown(&mut self, of: &Way<'_>, cells: &[Subject]) -> Result<(), LabError> {
         let own = self.part()?;
         let (settle, duration) = (
             Duration::from_secs_f64(*own.settle_s.get_ref()),
@@ -59,7 +88,7 @@ impl Bench<'_> {
         let is_placement =
             |subject: &Subject| matches!(subject, Subject::Breakdown { level: None, .. });
         if cells.iter().all(is_placement) {
-            let placement = self.broken_down_placement(chain)?;
+            let placement = self.broken_down_placement(of)?;
             let taps = taps::of_placement(&placement)?;
             return cells.iter().try_for_each(|subject| {
                 self.cell(subject, |bench, folder| {
@@ -76,10 +105,10 @@ impl Bench<'_> {
                 })
             });
         }
-        let scenario = self.broken_down_scenario(chain)?;
+        let scenario = self.broken_down_scenario(of)?;
         let taps = taps::of_scenario(&scenario)?;
         self.progress
-            .stage(format!("breakdown {}: setting up", chain.as_str()));
+            .stage(format!("breakdown {}: setting up", of.chain));
         let world = World::build(&scenario, ENGINE, self.accelerator, self.interrupted)?;
         for subject in cells {
             let Subject::Breakdown {

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use breakdown::Way;
 use link::{Distribution, Jitter, Shape};
 use record::SCHEMA;
 use record::campaign::{Cell, FILE_NAME, Part, Subject};
@@ -122,7 +123,12 @@ pub fn run(
                 }
             }
             Some(Subject::Load { sweep, .. }) => bench.loads(sweep, group)?,
-            Some(Subject::Breakdown { chain, .. }) => bench.breakdown(chain, group)?,
+            Some(Subject::Breakdown {
+                way, chain, viewer, ..
+            }) => {
+                let viewer = viewer.as_deref();
+                bench.breakdown(&Way { way, chain, viewer }, group)?;
+            }
             Some(Subject::Migration { .. }) => bench.migrations(group)?,
             Some(Subject::Paths(_)) => bench.paths(group)?,
             None => {}
@@ -135,13 +141,16 @@ fn shares_world(a: &Subject, b: &Subject) -> bool {
     match (a, b) {
         (Subject::Load { sweep: one, .. }, Subject::Load { sweep: other, .. }) => one == other,
         (
-            Subject::Breakdown { way, chain, .. },
+            Subject::Breakdown {
+                way, chain, viewer, ..
+            },
             Subject::Breakdown {
                 way: other_way,
                 chain: other_chain,
+                viewer: other_viewer,
                 ..
             },
-        ) => (way, chain) == (other_way, other_chain),
+        ) => (way, chain, viewer) == (other_way, other_chain, other_viewer),
         (a, b) => a.part() == b.part(),
     }
 }
@@ -174,7 +183,18 @@ impl Bench<'_> {
             (Subject::Load { sweep, .. }, ..) => sweep_of(self.campaign, sweep)
                 .and_then(|sweep| self.of_sweep(sweep))
                 .map(drop),
-            (Subject::Breakdown { chain, level, .. }, ..) => self.check_breakdown(chain, *level),
+            (
+                Subject::Breakdown {
+                    way,
+                    chain,
+                    viewer,
+                    level,
+                },
+                ..,
+            ) => {
+                let viewer = viewer.as_deref();
+                self.check_breakdown(&Way { way, chain, viewer }, *level)
+            }
             (Subject::Migration { .. }, _, Some(own)) => self.scenario(&own.scenario).map(drop),
             (Subject::Paths(_), ..) => match &self.campaign.paths {
                 Some(own) => self.scenario(&own.scenario).map(drop),

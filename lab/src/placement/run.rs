@@ -18,6 +18,7 @@ use crate::capture::{ARRIVALS, Capture};
 use crate::cgroup::{PRECEDENCE, ROOT};
 use crate::check::Accelerator;
 use crate::error::LabError;
+use crate::ffplay;
 use crate::guest::Guest;
 use crate::monitor::Monitor;
 use crate::process::run as program;
@@ -59,6 +60,7 @@ pub fn run(
     progress: &mut Progress,
 ) -> Result<LinkEmulation, LabError> {
     let placement = plan.placement;
+    ffplay::require(placement.video.viewer)?;
     if placement.vpn {
         vpn::require()?;
     }

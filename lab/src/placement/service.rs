@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 
 use record::HostName;
 use record::raw::FrameRow;
-use scenario::Placement;
 use scenario::placement::{PlacedFunction, Stage, Transport};
+use scenario::{Placement, Viewer};
 
 use super::machine::Machine;
 use crate::cgroup::ROOT;
 use crate::error::{LabError, unless_interrupted};
-use crate::ffmpeg;
 use crate::network::netns;
 use crate::process::{Place, Process, own, tail};
 use crate::stage::whole_rows;
 use crate::vm::shell_quoted;
+use crate::{ffmpeg, ffplay};
 
 /// Port at which the first function takes video; the next ones have the next ones, since several may be on one host, and the player
 /// over UDP the one after the last.
@@ -39,7 +39,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Service {
     camera: Process,
-    player: Process,
+    /// What the player consists of, in the order in which it is ended.
+    player: Vec<Process>,
     functions: Vec<Process>,
     machines: Vec<Machine>,
     folder: PathBuf,
@@ -120,7 +121,13 @@ impl Service {
             play.extend(words(&size));
             play.push(options.decoder());
         }
-        let start_player = || Process::start(&place(placement.user.as_ref()), &play, &log("play"));
+        let at = place(placement.user.as_ref());
+        let start_player = || {
+            if video.viewer == Viewer::Forestall {
+                return Ok(vec![Process::start(&at, &play, &log("play"))?]);
+            }
+            ffplay::start(&at, video, &source, &frames, folder)
+        };
         let player = start_player()?;
         let first = placement
             .functions
@@ -152,7 +159,7 @@ impl Service {
             machines: guests,
             folder: folder.to_owned(),
         };
-        let again = options.map(|_| &start_player as &dyn Fn() -> Result<Process, LabError>);
+        let again = options.map(|_| &start_player as &dyn Fn() -> Result<Vec<Process>, LabError>);
         service.wait_for_picture(&frames, again, interrupted)?;
         Ok(service)
     }
@@ -161,14 +168,14 @@ impl Service {
     fn wait_for_picture(
         &mut self,
         frames: &Path,
-        again: Option<&dyn Fn() -> Result<Process, LabError>>,
+        again: Option<&dyn Fn() -> Result<Vec<Process>, LabError>>,
         interrupted: &AtomicBool,
     ) -> Result<(), LabError> {
         let begun = Instant::now();
         while begun.elapsed() < FIRST_PICTURE_WITHIN {
             unless_interrupted(interrupted)?;
             if let Some(again) = again
-                && self.player.check().is_err()
+                && self.player.iter_mut().any(|own| own.check().is_err())
             {
                 std::thread::sleep(PLAYER_AGAIN);
                 self.player = again()?;
@@ -195,7 +202,7 @@ impl Service {
     /// With what it said last.
     pub fn check(&mut self) -> Result<(), LabError> {
         self.camera.check()?;
-        self.player.check()?;
+        self.player.iter_mut().try_for_each(Process::check)?;
         self.functions.iter_mut().try_for_each(Process::check)?;
         self.machines.iter_mut().try_for_each(Machine::check)
     }

@@ -21,6 +21,13 @@ use crate::frames;
 use crate::reference::THESIS;
 use crate::statistics::Values;
 
+/// The placement of Figure 7.
+pub(super) const VIRTUAL: &str = "edge-user-side";
+/// The same functions without virtual machines, the player by TCP.
+pub(super) const BARE: &str = "non-virtualized";
+/// And by UDP.
+pub(super) const BARE_UDP: &str = "non-virtualized-udp";
+const FORESTALL: &str = "forestall";
 /// Where a video's frames were seen.
 const IN: &str = " in";
 const OUT: &str = " out";
@@ -30,6 +37,8 @@ const OUT: &str = " out";
 pub struct BreakdownCell {
     /// Its stages, from the camera to the screen.
     pub stages: Vec<Stage>,
+    /// From the first function's input to the last one's output: what the server takes.
+    pub server: Option<Estimate>,
     /// Delay of all frames when they came onto the screen.
     pub shown: Option<Estimate>,
     /// Age of the picture on the screen.
@@ -115,9 +124,14 @@ impl Of<BreakdownCell> {
             .windows(2)
             .map(|two| two[1].seconds_after(two[0]) * 1e3)
             .collect();
+        let server = match ways.as_slice() {
+            [_camera, (_, first), .., (_, last), _player] => took(first, last),
+            _ => None,
+        };
         Ok(Self {
             figures: BreakdownCell {
                 stages: stages.collect(),
+                server,
                 shown: took(&captured, &on_screen),
                 picture_age: Estimate::mean_of(&[&shots]),
                 period_ms: periods.median(),
@@ -128,41 +142,99 @@ impl Of<BreakdownCell> {
         })
     }
 
-    /// What it is of, in words.
-    fn title(&self) -> String {
-        let (_, chain, level) = self.subject();
-        let level = level.map(|level| format!(", load {:.0} %", level * 100.0));
-        format!("{chain}{}", level.unwrap_or_default())
-    }
-
-    /// The way, the chain, and the load beside it.
-    fn subject(&self) -> (&str, &str, Option<f64>) {
+    fn made(&self) -> Made<'_> {
         match &self.cell.subject {
-            Subject::Breakdown { way, chain, level } => (way, chain, *level),
-            _ => ("", "", None),
+            Subject::Breakdown {
+                way,
+                chain,
+                viewer,
+                level,
+            } => Made {
+                way,
+                chain,
+                viewer: viewer.as_deref(),
+                level: *level,
+            },
+            _ => Made::default(),
         }
     }
+}
+
+/// What a measurement was of.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Made<'a> {
+    way: &'a str,
+    chain: &'a str,
+    viewer: Option<&'a str>,
+    level: Option<f64>,
+}
+
+impl Made<'_> {
+    /// In words.
+    fn title(&self) -> String {
+        match (self.viewer, self.level) {
+            (Some(viewer), _) => format!("{viewer}, {}", self.way),
+            (None, Some(level)) => format!("{}, load {:.0} %", self.chain, level * 100.0),
+            (None, None) => self.chain.to_owned(),
+        }
+    }
+}
+
+fn found<'a>(cells: &'a Cells, made: &Made<'_>) -> Option<&'a BreakdownCell> {
+    let mut all = cells.breakdowns.iter();
+    all.find(|of| of.made() == *made).map(|of| &of.figures)
+}
+
+/// What the server of a placement takes with Forestall's chain.
+pub(super) fn server(cells: &Cells, way: &str) -> Option<Estimate> {
+    let made = Made {
+        way,
+        chain: FORESTALL,
+        ..Made::default()
+    };
+    found(cells, &made)?.server
+}
+
+/// What a viewer takes of its own at the end of a way.
+pub(super) fn player(cells: &Cells, way: &str, viewer: &str) -> Option<Estimate> {
+    let made = Made {
+        way,
+        chain: FORESTALL,
+        viewer: Some(viewer),
+        level: None,
+    };
+    found(cells, &made)?.stages.last()?.ms
 }
 
 /// Tables of what there is, by name and title, with a name for each cell.
 pub(super) fn tables(
     cells: &Cells,
 ) -> Vec<(&'static str, &'static str, Vec<(String, &BreakdownCell)>)> {
-    let of = |loaded: bool| -> Vec<(String, &BreakdownCell)> {
-        let own = cells.breakdowns.iter();
-        let own = own.filter(|of| of.subject().2.is_some() == loaded);
-        own.map(|of| (of.title(), &of.figures)).collect()
+    let of = |wanted: &dyn Fn(&Made<'_>) -> bool| -> Vec<(String, &BreakdownCell)> {
+        let own = cells.breakdowns.iter().filter(|of| wanted(&of.made()));
+        own.map(|of| (of.made().title(), &of.figures)).collect()
     };
+    let is_plain = |made: &Made<'_>| made.level.is_none() && made.viewer.is_none();
     let all = [
         (
             "figure7",
             "Figure 7: where the delay is spent, edge-user-side",
-            of(false),
+            of(&|made| is_plain(made) && made.way == VIRTUAL),
+        ),
+        (
+            "figure7-bare",
+            "The same without virtual machines: the functions on their server are one stage",
+            of(&|made| is_plain(made) && made.way != VIRTUAL),
         ),
         (
             "figure7-load",
             "The same beside a background load, one function on the way",
-            of(true),
+            of(&|made| made.level.is_some()),
+        ),
+        (
+            "figure7-players",
+            "ffplay at the end of Forestall's chain, by UDP and by TCP, told what lowers its delay and plain",
+            of(&|made| made.viewer.is_some()),
         ),
     ];
     all.into_iter()
@@ -188,7 +260,17 @@ const LINK: &str = "#a9b2ba";
 /// A bar for each measurement, its stages from the camera to the screen.
 pub(super) fn figure7(cells: &Cells) -> Option<String> {
     let tables = tables(cells);
-    let bars: Vec<&(String, &BreakdownCell)> = tables.iter().flat_map(|(.., own)| own).collect();
+    let named = |(name, _, own): &(&str, &str, Vec<(String, &BreakdownCell)>)| {
+        let bare = if *name == "figure7-bare" {
+            ", without virtual machines"
+        } else {
+            ""
+        };
+        own.iter()
+            .map(|(name, cell)| (format!("{name}{bare}"), *cell))
+            .collect::<Vec<_>>()
+    };
+    let bars: Vec<(String, &BreakdownCell)> = tables.iter().flat_map(named).collect();
     let ends = bars.iter().filter_map(|(_, cell)| Some(cell.sum()?.value));
     let end = ends.fold(0.0, f64::max);
     if end <= 0.0 {
@@ -350,6 +432,7 @@ mod tests {
             subject: Subject::Breakdown {
                 way: "reallocation".into(),
                 chain: "forestall".into(),
+                viewer: None,
                 level: Some(0.5),
             },
             measured_at: "2026-11-30T12:00:00Z".into(),

@@ -1,7 +1,9 @@
 //! What the thesis concludes, tested on what was measured here: each finding by the estimator that `reference/findings.toml` names.
 
+use record::campaign::Cell;
 use serde::{Deserialize, Serialize};
 
+use super::breakdown;
 use super::cells::{Cells, LoadCell};
 use super::estimate::{Estimate, Line};
 use super::tables::{
@@ -96,16 +98,8 @@ fn judge(id: &str, cells: &Cells) -> Judged {
         "target-load-irrelevant" => target_load(cells),
         "freeze-without" => freeze(cells),
         "vpn-free" => vpn(cells),
-        "virtualisation-server" => unmeasured(
-            Some(thesis.virtualization_server_processing_ms),
-            "ms",
-            "first and last packets in and out of the server were not measured",
-        ),
-        "udp-buffering" => unmeasured(
-            Some(THESIS.figure7_breakdown.udp_buffering_ms),
-            "ms",
-            "the stages of ffplay were not measured",
-        ),
+        "virtualisation-server" => virtualisation_server(cells),
+        "udp-buffering" => udp_buffering(cells),
         "breakdown-sums" => breakdown_sums(cells),
         "eight-seconds" => unmeasured(
             Some(THESIS.method.total_migration_time_at_knee_s),
@@ -321,24 +315,31 @@ fn virtualisation(cells: &Cells) -> Judged {
         return no_part("placement", Some(printed), "ms");
     };
     let estimate = far.plus(&near).times(0.5).minus(&bare);
-    let emulated = cells
-        .placements
-        .iter()
-        .any(|of| of.cell.environment.accelerator == "tcg");
     let what = "mean of the two edge placements less non-virtualized";
-    if emulated {
-        return Judged {
-            interval: None,
-            verdict: Verdict::CannotTell,
-            estimate: Some(estimate),
-            printed: Some(printed),
-            unit: "ms",
-            why: format!(
-                "{what}; the CPU of the virtual machines is emulated here, which costs more than virtualisation does"
-            ),
-        };
+    let mut made = cells.placements.iter().map(|of| &of.cell);
+    unless_emulated(
+        made.any(is_emulated),
+        what,
+        effect(estimate, printed, "ms", what),
+    )
+}
+
+fn is_emulated(cell: &Cell) -> bool {
+    cell.environment.accelerator == "tcg"
+}
+
+/// An emulated CPU costs more than virtualisation does: then it says nothing of an effect of that.
+fn unless_emulated(is_emulated: bool, what: &str, judged: Judged) -> Judged {
+    if !is_emulated {
+        return judged;
     }
-    effect(estimate, printed, "ms", what)
+    Judged {
+        verdict: Verdict::CannotTell,
+        why: format!(
+            "{what}; the CPU of the virtual machines is emulated here, which costs more than virtualisation does"
+        ),
+        ..judged
+    }
 }
 
 /// Levels of the sweep that is made as the thesis' is.
@@ -496,6 +497,41 @@ fn vpn(cells: &Cells) -> Judged {
              {VPN_MS_MAX:.0} ms is taken to hardly matter"
         ),
     }
+}
+
+/// The thesis takes the first and the last packet of a stream; here it is every frame.
+fn virtualisation_server(cells: &Cells) -> Judged {
+    let printed = THESIS.analysis.virtualization_server_processing_ms;
+    let server = |way| breakdown::server(cells, way);
+    let Some((virtual_, bare)) = server(breakdown::VIRTUAL).zip(server(breakdown::BARE)) else {
+        return no_part("breakdown", Some(printed), "ms");
+    };
+    let what = "from a frame's last byte at the server to its last byte out of it, in virtual machines less without, Forestall's chain";
+    let mut made = cells.breakdowns.iter().map(|of| &of.cell);
+    let judged = effect(virtual_.minus(&bare), printed, "ms", what);
+    unless_emulated(made.any(is_emulated), what, judged)
+}
+
+fn udp_buffering(cells: &Cells) -> Judged {
+    let printed = THESIS.figure7_breakdown.udp_buffering_ms;
+    let player = |way, viewer| breakdown::player(cells, way, viewer);
+    let (plain, tuned) = ("ffplay-plain", "ffplay");
+    let (Some(udp), Some(tcp), Some(udp_tuned)) = (
+        player(breakdown::BARE_UDP, plain),
+        player(breakdown::BARE, plain),
+        player(breakdown::BARE_UDP, tuned),
+    ) else {
+        return no_part("breakdown", Some(printed), "ms");
+    };
+    let what = format!(
+        "from a frame's last byte at ffplay to its screen, by UDP ({:.0} ms) less by TCP ({:.0} ms), both plain; told what lowers its delay \
+         it takes {:.0} ms by UDP, so that {:.0} ms are removed",
+        udp.value,
+        tcp.value,
+        udp_tuned.value,
+        udp.value - udp_tuned.value
+    );
+    effect(udp.minus(&tcp), printed, "ms", &what)
 }
 
 /// Stages add up where what is left over is no more than this share of the delay.
