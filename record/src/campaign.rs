@@ -59,6 +59,9 @@ pub enum Subject {
         sd_ms: f64,
         /// From 1.
         repeat: u32,
+        /// Programs that carry the video, where they are not Forestall's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        chain: Option<String>,
     },
     /// Background load beside the function: Tables 5 and 6.
     Load {
@@ -207,7 +210,14 @@ impl Subject {
             Self::Placement {
                 placement, repeat, ..
             } => format!("{placement}-{repeat}"),
-            Self::Jitter { sd_ms, repeat } => format!("sd-{sd_ms:04.1}-{repeat}"),
+            Self::Jitter {
+                sd_ms,
+                repeat,
+                chain,
+            } => {
+                let chain = chain.as_ref().map(|chain| format!("{chain}-"));
+                format!("sd-{sd_ms:04.1}-{}{repeat}", chain.unwrap_or_default())
+            }
             Self::Load { sweep, level, .. } => format!("{sweep}-{}", percent(level)),
             Self::Breakdown {
                 way,

@@ -52,12 +52,47 @@ pub struct Campaign {
 pub struct Placements {
     /// Their folders.
     pub folders: Vec<PathBuf>,
+    /// Some of them again with other programs.
+    #[serde(default)]
+    pub again: Vec<Again>,
     /// How often each is measured.
     pub repeat: Spanned<u32>,
     /// For how long.
     pub duration_s: Spanned<f64>,
     /// Pings before.
     pub pings: u32,
+}
+
+/// Placements whose video other programs carry.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Again {
+    /// The programs; the placement's name ends in theirs.
+    pub chain: Chain,
+    /// Folders of the placements.
+    pub folders: Vec<PathBuf>,
+}
+
+impl Placements {
+    /// All that are measured; paths begin at `folder`.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn read(&self, folder: &Path) -> Result<Vec<Placement>, ScenarioError> {
+        let read = |own: &PathBuf| Placement::read(&folder.join(own));
+        let mut all: Vec<Placement> = self.folders.iter().map(read).collect::<Result<_, _>>()?;
+        for again in &self.again {
+            for own in &again.folders {
+                let mut placement = read(own)?;
+                placement.name = format!("{}-{}", placement.name, again.chain.as_str());
+                placement.video.chain = again.chain;
+                // A VPN does not ask who carries the video.
+                placement.vpn = false;
+                all.push(placement);
+            }
+        }
+        Ok(all)
+    }
 }
 
 /// One placement with more and more jitter.
@@ -74,6 +109,9 @@ pub struct JitterSweep {
     pub memory_ms: Spanned<f64>,
     /// Standard deviations.
     pub sd_ms: Spanned<Vec<f64>>,
+    /// Programs that carry the video, all of it with each; the placement's where none is named.
+    #[serde(default)]
+    pub chains: Vec<Chain>,
     /// How often each is measured.
     pub repeat: Spanned<u32>,
     /// For how long.
@@ -264,8 +302,7 @@ impl Campaign {
                 for own in self.placement.iter() {
                     // Repeat by repeat, so that what changes over hours meets all placements.
                     for repeat in 1..=*own.repeat.get_ref() {
-                        for folder in &own.folders {
-                            let placement = Placement::read(&self.folder.join(folder))?;
+                        for placement in own.read(&self.folder)? {
                             cells.push(Subject::Placement {
                                 tcp_links: tcp_links(&placement),
                                 placement: placement.name,
@@ -277,12 +314,23 @@ impl Campaign {
             }
             Part::Jitter => {
                 for own in self.jitter.iter() {
+                    let named = own.chains.iter().copied().map(Some);
+                    let chains: Vec<Option<Chain>> = if own.chains.is_empty() {
+                        vec![None]
+                    } else {
+                        named.collect()
+                    };
                     for repeat in 1..=*own.repeat.get_ref() {
-                        let all = own.sd_ms.get_ref().iter();
-                        cells.extend(all.map(|sd_ms| Subject::Jitter {
-                            sd_ms: *sd_ms,
-                            repeat,
-                        }));
+                        for chain in &chains {
+                            // Forestall's own has no name in a cell.
+                            let chain = chain.filter(|chain| *chain != Chain::Forestall);
+                            let all = own.sd_ms.get_ref().iter();
+                            cells.extend(all.map(|sd_ms| Subject::Jitter {
+                                sd_ms: *sd_ms,
+                                repeat,
+                                chain: chain.map(|chain| chain.as_str().to_owned()),
+                            }));
+                        }
                     }
                 }
             }
@@ -387,8 +435,8 @@ mod tests {
         let campaign = Campaign::parse(&path, &text).unwrap();
         let counts = Part::ALL.map(|part| campaign.cells(part).unwrap().len());
         assert_eq!(
-            counts[0], 22,
-            "seven placements and four variants of one, twice"
+            counts[0], 34,
+            "seven placements, two variants of one, and again with FFmpeg's programs, all twice"
         );
         assert_eq!(
             counts[3], 19,
@@ -416,10 +464,12 @@ mod tests {
             });
         // Section 3.1.2; the data centres are one switch away here and behind the Internet there.
         for (placement, tcp_links) in links.filter(|(name, _)| !name.starts_with("dc-")) {
-            let printed = match placement.as_str() {
+            let printed = match placement
+                .trim_end_matches("-plain")
+                .trim_end_matches("-ffmpeg")
+            {
                 "edge-user-side" => Some(2),
                 "non-virtualized" | "non-virtualized-60fps" => Some(3),
-                name if name.starts_with("non-virtualized-ffmpeg") => Some(3),
                 "edge-robot-side" => Some(4),
                 _ => None,
             };

@@ -107,7 +107,7 @@ impl Read {
         self.frames.push((strip.b, captured, passed));
     }
 
-    fn rows(&self, flow: &Endpoints) -> impl Iterator<Item = PassageRow> + use<'_> {
+    fn rows(&self, flow: &Endpoints) -> impl Iterator<Item = PassageRow> {
         let (source, destination) = (flow.source, flow.destination);
         let row = move |(frame, captured_us, passed_us): &(u32, Timestamp, Timestamp)| PassageRow {
             source,

@@ -555,10 +555,13 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
         name = "short"
         title = "seconds of everything"
         [placement]
-        folders = ["{here}/thesis/direct", "{here}/thesis/non-virtualized", "{here}/thesis/edge-user-side", "{here}/thesis/non-virtualized-ffmpeg"]
+        folders = ["{here}/thesis/direct", "{here}/thesis/non-virtualized", "{here}/thesis/edge-user-side"]
         repeat = 1
         duration_s = 3
         pings = 3
+        [[placement.again]]
+        chain = "ffmpeg"
+        folders = ["{here}/thesis/non-virtualized"]
         [jitter]
         folder = "{here}/thesis/non-virtualized"
         host = "server"
@@ -653,6 +656,7 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
         figure
     };
     for (part, table, row) in [
+        ("placement", "table3", "edge-user-side"),
         ("placement", "table4", "RTT"),
         (
             "placement",

@@ -177,8 +177,8 @@ impl Bench<'_> {
                 placed if placed.vpn => vpn::require(),
                 _ => Ok(()),
             },
-            (Subject::Jitter { sd_ms, .. }, Some(own), _) => {
-                self.with_jitter(own, *sd_ms).map(drop)
+            (Subject::Jitter { sd_ms, chain, .. }, Some(own), _) => {
+                self.with_jitter(own, *sd_ms, chain.as_deref()).map(drop)
             }
             (Subject::Load { sweep, .. }, ..) => sweep_of(self.campaign, sweep)
                 .and_then(|sweep| self.of_sweep(sweep))
@@ -206,8 +206,8 @@ impl Bench<'_> {
 
     fn placement(&mut self, subject: &Subject) -> Result<(), LabError> {
         let (placement, duration_s, pings) = match (subject, &self.campaign.jitter) {
-            (Subject::Jitter { sd_ms, .. }, Some(sweep)) => {
-                let placement = self.with_jitter(sweep, *sd_ms)?;
+            (Subject::Jitter { sd_ms, chain, .. }, Some(sweep)) => {
+                let placement = self.with_jitter(sweep, *sd_ms, chain.as_deref())?;
                 (placement, *sweep.duration_s.get_ref(), 1)
             }
             (Subject::Placement { placement, .. }, _) => {
@@ -233,20 +233,28 @@ impl Bench<'_> {
     }
 
     fn named(&self, name: &str) -> Result<Placement, LabError> {
-        let own = self.campaign.placement.iter();
-        for folder in own.flat_map(|own| &own.folders) {
-            let placement = Placement::read(&self.campaign.folder.join(folder)).map_err(wrong)?;
-            if placement.name == name {
-                return Ok(placement);
-            }
-        }
-        Err(LabError::Missing(format!("a placement {name}")))
+        let own = self.campaign.placement.as_ref();
+        let own = own.ok_or_else(|| LabError::Missing("the part placement".into()))?;
+        let all = own.read(&self.campaign.folder).map_err(wrong)?;
+        let found = all.into_iter().find(|placement| placement.name == name);
+        found.ok_or_else(|| LabError::Missing(format!("a placement {name}")))
     }
 
     /// The placement of the sweep, with jitter on the way from its host to the viewer.
-    fn with_jitter(&self, sweep: &JitterSweep, sd_ms: f64) -> Result<Placement, LabError> {
+    fn with_jitter(
+        &self,
+        sweep: &JitterSweep,
+        sd_ms: f64,
+        chain: Option<&str>,
+    ) -> Result<Placement, LabError> {
         let folder = self.campaign.folder.join(&sweep.folder);
         let mut placement = Placement::read(&folder).map_err(wrong)?;
+        if let Some(chain) = chain {
+            let mut all = sweep.chains.iter();
+            let found = all.find(|own| own.as_str() == chain);
+            let found = found.ok_or_else(|| LabError::Missing(format!("a chain {chain}")))?;
+            placement.video.chain = *found;
+        }
         let name = sweep.host.get_ref();
         let host = placement.hosts.get_mut(name);
         let host =

@@ -28,6 +28,7 @@ pub(super) const BARE: &str = "non-virtualized";
 /// And by UDP.
 pub(super) const BARE_UDP: &str = "non-virtualized-udp";
 const FORESTALL: &str = "forestall";
+const BARE_TABLE: &str = "figure7-bare";
 /// Where a video's frames were seen.
 const IN: &str = " in";
 const OUT: &str = " out";
@@ -222,7 +223,7 @@ pub(super) fn tables(
             of(&|made| is_plain(made) && made.way == VIRTUAL),
         ),
         (
-            "figure7-bare",
+            BARE_TABLE,
             "The same without virtual machines: the functions on their server are one stage",
             of(&|made| is_plain(made) && made.way != VIRTUAL),
         ),
@@ -259,18 +260,18 @@ const LINK: &str = "#a9b2ba";
 
 /// A bar for each measurement, its stages from the camera to the screen.
 pub(super) fn figure7(cells: &Cells) -> Option<String> {
-    let tables = tables(cells);
-    let named = |(name, _, own): &(&str, &str, Vec<(String, &BreakdownCell)>)| {
-        let bare = if *name == "figure7-bare" {
+    let mut bars: Vec<(String, &BreakdownCell)> = Vec::new();
+    for (table, _, own) in tables(cells) {
+        let bare = if table == BARE_TABLE {
             ", without virtual machines"
         } else {
             ""
         };
-        own.iter()
-            .map(|(name, cell)| (format!("{name}{bare}"), *cell))
-            .collect::<Vec<_>>()
-    };
-    let bars: Vec<(String, &BreakdownCell)> = tables.iter().flat_map(named).collect();
+        bars.extend(
+            own.into_iter()
+                .map(|(name, cell)| (format!("{name}{bare}"), cell)),
+        );
+    }
     let ends = bars.iter().filter_map(|(_, cell)| Some(cell.sum()?.value));
     let end = ends.fold(0.0, f64::max);
     if end <= 0.0 {

@@ -154,6 +154,19 @@ impl Cells {
         Ok(cells)
     }
 
+    /// The sweep of jitter with a chain, by what placements' names end in with it: each with its standard deviation.
+    #[must_use]
+    pub fn with_jitter(&self, chain: &str) -> Vec<(f64, &PlacementCell)> {
+        let wanted = chain.strip_prefix('-');
+        let own = self.jitter.iter().filter_map(|of| match &of.cell.subject {
+            Subject::Jitter { sd_ms, chain, .. } if chain.as_deref() == wanted => {
+                Some((*sd_ms, &of.figures))
+            }
+            _ => None,
+        });
+        own.collect()
+    }
+
     /// All of them, spoilt ones, too.
     fn all(&self) -> Vec<&Cell> {
         let placements = self.placements.iter().map(|of| &of.cell);

@@ -9,8 +9,8 @@ use super::cells::{Cells, LoadCell, PlacementCell};
 use super::estimate::{Estimate, Line};
 use super::paths;
 use super::tables::{
-    ALL, excess, frame_intervals, lateness, migrations, of_sweep, packet_intervals, picture_age,
-    placement, sweeps, total_s,
+    ALL, OURS, PLAIN, excess, frame_intervals, lateness, migrations, of_sweep, packet_intervals,
+    picture_age, placement, sweeps, total_s,
 };
 use crate::drawing::axes::{Axes, Frame, LEFT, RIGHT, WIDTH};
 use crate::drawing::svg::{self, Scale, Spacing, px, round_up};
@@ -227,54 +227,72 @@ fn figure6(cells: &Cells) -> Vec<Panel> {
         mark,
         hue,
     };
-    let measured: Vec<(f64, f64)> = FIGURE_4
-        .iter()
-        .filter_map(|name| {
-            let cv = packet_intervals(&placement(cells, name), Values::cv)?;
-            Some((cv.value, excess(cells, name)?.value))
-        })
-        .collect();
+    let measured = |chain: &str| -> Vec<(f64, f64)> {
+        let point = |name: &&str| {
+            let own = format!("{name}{chain}");
+            let cv = packet_intervals(&placement(cells, &own), Values::cv)?;
+            Some((cv.value, excess(cells, name, chain)?.value))
+        };
+        FIGURE_4.iter().filter_map(point).collect()
+    };
     let thesis = THESIS
         .table4_intervals
         .iter()
         .map(|one| (one.cv, one.unexpected_increase_ms))
         .collect();
-    let sweep = |of: &dyn Fn(&PlacementCell) -> Option<f64>| -> Vec<(f64, f64)> {
-        let mut points: Vec<(f64, f64)> = cells
-            .jitter
-            .iter()
-            .filter_map(|cell| {
-                let cv = packet_intervals(&[&cell.figures], Values::cv)?;
-                Some((cv.value, of(&cell.figures)?))
-            })
-            .collect();
+    let sweep = |chain: &str, of: &dyn Fn(&PlacementCell) -> Option<f64>| -> Vec<(f64, f64)> {
+        let own = cells.with_jitter(chain).into_iter();
+        let point = |(_, cell): (f64, &PlacementCell)| {
+            let cv = packet_intervals(&[cell], Values::cv)?;
+            Some((cv.value, of(cell)?))
+        };
+        let mut points: Vec<(f64, f64)> = own.filter_map(point).collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         points
     };
-    let ages = sweep(&|cell| Some(Estimate::mean_of(&[&cell.shots_ms])?.value));
-    let fitted = Line::through(&ages).map_or_else(Vec::new, |fit| {
-        let ends = ages.first().into_iter().chain(ages.last());
-        ends.map(|(x, _)| (*x, fit.at_zero + fit.slope.value * x))
-            .collect()
-    });
+    let ages = |chain| {
+        sweep(chain, &|cell| {
+            Some(Estimate::mean_of(&[&cell.shots_ms])?.value)
+        })
+    };
+    let fitted = |points: &[(f64, f64)]| {
+        Line::through(points).map_or_else(Vec::new, |fit| {
+            let ends = points.first().into_iter().chain(points.last());
+            ends.map(|(x, _)| (*x, fit.at_zero + fit.slope.value * x))
+                .collect()
+        })
+    };
+    let (ours, plain) = (ages(OURS), ages(PLAIN));
+    let (of_ours, of_plain) = (fitted(&ours), fitted(&plain));
     vec![
         panel(
             "unexpected increase of the delay, ms: placements",
             vec![
-                line("measured", measured, Mark::Dots, HUES[0]),
+                line("Forestall", measured(OURS), Mark::Dots, HUES[0]),
+                line("FFmpeg, plain", measured(PLAIN), Mark::Dots, HUES[3]),
                 line("thesis", thesis, Mark::Thesis, HUES[1]),
             ],
         ),
         panel(
             "picture age, mean, ms: one path with more and more jitter",
             vec![
-                line("measured", ages, Mark::Dots, HUES[0]),
-                line("straight line", fitted, Mark::Thesis, HUES[0]),
+                line("Forestall", ours, Mark::Dots, HUES[0]),
+                line("straight line", of_ours, Mark::Thesis, HUES[0]),
+                line("FFmpeg, plain", plain, Mark::Dots, HUES[3]),
+                line("straight line", of_plain, Mark::Thesis, HUES[3]),
             ],
         ),
         panel(
             "lateness of frames, 95th percentile, ms: the same path",
-            vec![line("measured", sweep(&lateness), Mark::Dots, HUES[2])],
+            vec![
+                line("Forestall", sweep(OURS, &lateness), Mark::Dots, HUES[0]),
+                line(
+                    "FFmpeg, plain",
+                    sweep(PLAIN, &lateness),
+                    Mark::Dots,
+                    HUES[3],
+                ),
+            ],
         ),
     ]
 }

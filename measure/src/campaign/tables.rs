@@ -108,9 +108,14 @@ impl Table {
 pub fn all(cells: &Cells) -> BTreeMap<String, Table> {
     let mut tables = BTreeMap::new();
     if !cells.placements.is_empty() {
-        tables.insert("table2".to_owned(), table2(cells));
         tables.insert("table3".to_owned(), table3(cells));
-        tables.insert("table4".to_owned(), table4(cells));
+        for chain in [OURS, PLAIN] {
+            let direct = format!("{}{chain}", THESIS.table2_scenarios[0].name);
+            if !placement(cells, &direct).is_empty() || chain == OURS {
+                tables.insert(format!("table2{chain}"), table2(cells, chain));
+                tables.insert(format!("table4{chain}"), table4(cells, chain));
+            }
+        }
         if VARIANTS
             .iter()
             .any(|(name, _)| !placement(cells, name).is_empty())
@@ -118,8 +123,10 @@ pub fn all(cells: &Cells) -> BTreeMap<String, Table> {
             tables.insert("variants".to_owned(), variants(cells));
         }
     }
-    if !cells.jitter.is_empty() {
-        tables.insert("jitter".to_owned(), jitter(cells));
+    for chain in [OURS, PLAIN] {
+        if !cells.with_jitter(chain).is_empty() {
+            tables.insert(format!("jitter{chain}"), jitter(cells, chain));
+        }
     }
     for sweep in sweeps(cells) {
         let own = of_sweep(cells, &sweep);
@@ -222,6 +229,20 @@ fn over_paths(cells: &Cells, axis: &paths::Axis) -> Table {
 /// Name of the sweep that is made as the thesis' own is.
 pub const ALL: &str = "all";
 
+/// What the name of a placement ends in, by the programs that carry the video: Forestall's own, …
+pub(super) const OURS: &str = "";
+/// … and the thesis' own, told nothing that lowers their delay.
+pub(super) const PLAIN: &str = "-ffmpeg-plain";
+
+/// What a title says of that.
+fn carried(chain: &str) -> &'static str {
+    if chain == PLAIN {
+        ", carried by stock FFmpeg, plain"
+    } else {
+        ""
+    }
+}
+
 /// Measurements of a placement, in the order of repeats.
 pub(super) fn placement<'a>(cells: &'a Cells, name: &str) -> Vec<&'a PlacementCell> {
     let own = cells.placements.iter().filter(|of| of.name() == name);
@@ -248,18 +269,20 @@ pub(super) fn vpn_rtt(cells: &Cells, name: &str) -> Option<Estimate> {
 }
 
 /// The thesis' excess: what of a placement's delay its round trip does not explain.
-pub(super) fn excess(cells: &Cells, name: &str) -> Option<Estimate> {
-    let base = "edge-user-side";
-    let delay = delay(cells, name)?.minus(&delay(cells, base)?);
-    Some(delay.minus(&rtt(cells, name)?.minus(&rtt(cells, base)?)))
+pub(super) fn excess(cells: &Cells, name: &str, chain: &str) -> Option<Estimate> {
+    let [name, base] = [name, "edge-user-side"].map(|name| format!("{name}{chain}"));
+    let delay = delay(cells, &name)?.minus(&delay(cells, &base)?);
+    Some(delay.minus(&rtt(cells, &name)?.minus(&rtt(cells, &base)?)))
 }
 
-fn table2(cells: &Cells) -> Table {
+fn table2(cells: &Cells, chain: &str) -> Table {
     let title = "Table 2: application-level delay of video live streaming in each scenario";
-    let mut table = Table::new(title, "ms", by_repeat(cells));
+    let title = format!("{title}{}", carried(chain));
+    let mut table = Table::new(&title, "ms", by_repeat(cells));
     for printed in &THESIS.table2_scenarios {
         let known = [printed.first_ms, printed.second_ms, printed.mean_ms];
-        table.row(&printed.name, &delays(cells, &printed.name, Some(known)));
+        let name = format!("{}{chain}", printed.name);
+        table.row(&printed.name, &delays(cells, &name, Some(known)));
     }
     table
 }
@@ -344,34 +367,36 @@ fn table3(cells: &Cells) -> Table {
     table
 }
 
-fn table4(cells: &Cells) -> Table {
+fn table4(cells: &Cells, chain: &str) -> Table {
     let all = &THESIS.table4_intervals;
     let columns = all.iter().map(|one| one.scenario.clone()).collect();
     let title = "Table 4: packet arriving intervals and the unexpected increase of the delay";
-    let mut table = Table::new(title, "ms", columns);
+    let title = format!("{title}{}", carried(chain));
+    let named = |one: &crate::reference::ScenarioIntervals| format!("{}{chain}", one.scenario);
+    let mut table = Table::new(&title, "ms", columns);
     let row = |of: &dyn Fn(&crate::reference::ScenarioIntervals) -> Entry| -> Vec<Entry> {
         all.iter().map(of).collect()
     };
     table.row(
         "delay",
-        &row(&|one| Entry::of(delay(cells, &one.scenario), Some(one.delay_ms))),
+        &row(&|one| Entry::of(delay(cells, &named(one)), Some(one.delay_ms))),
     );
     table.row(
         "RTT",
-        &row(&|one| Entry::of(rtt(cells, &one.scenario), Some(one.rtt_ms))),
+        &row(&|one| Entry::of(rtt(cells, &named(one)), Some(one.rtt_ms))),
     );
     table.row(
         "unexpected increase",
         &row(&|one| {
             Entry::of(
-                excess(cells, &one.scenario),
+                excess(cells, &one.scenario, chain),
                 Some(one.unexpected_increase_ms),
             )
         }),
     );
     for (name, figure, printed) in INTERVALS {
         let entry = |one: &crate::reference::ScenarioIntervals| {
-            let own = placement(cells, &one.scenario);
+            let own = placement(cells, &named(one));
             Entry::of(packet_intervals(&own, figure), Some(printed(one)))
         };
         table.row(name, &row(&entry));
@@ -410,26 +435,18 @@ pub(super) fn lateness(cell: &PlacementCell) -> Option<f64> {
     Some(delays.quantile(0.95)? - delays.min()?)
 }
 
-fn jitter(cells: &Cells) -> Table {
-    let mut levels: Vec<f64> = cells
-        .jitter
-        .iter()
-        .filter_map(|of| match of.cell.subject {
-            Subject::Jitter { sd_ms, .. } => Some(sd_ms),
-            _ => None,
-        })
-        .collect();
+fn jitter(cells: &Cells, chain: &str) -> Table {
+    let all = cells.with_jitter(chain);
+    let mut levels: Vec<f64> = all.iter().map(|(sd_ms, _)| *sd_ms).collect();
     levels.sort_by(f64::total_cmp);
     levels.dedup();
     let columns = levels.iter().map(|sd| format!("{sd} ms")).collect();
     let title = "Figure 6 as a sweep: one path with more and more jitter (by S.D. of its delay)";
-    let mut table = Table::new(title, "ms", columns);
+    let title = format!("{title}{}", carried(chain));
+    let mut table = Table::new(&title, "ms", columns);
     let at = |sd: f64| -> Vec<&PlacementCell> {
-        let own = cells
-            .jitter
-            .iter()
-            .filter(|of| matches!(of.cell.subject, Subject::Jitter { sd_ms, .. } if sd_ms == sd));
-        own.map(|of| &of.figures).collect()
+        let own = all.iter().filter(|(sd_ms, _)| *sd_ms == sd);
+        own.map(|(_, cell)| *cell).collect()
     };
     let row = |of: &dyn Fn(&[&PlacementCell]) -> Option<Estimate>| -> Vec<Entry> {
         let all = levels.iter().map(|sd| of(&at(*sd)));
