@@ -23,8 +23,16 @@ const SECTIONS: [(&str, &[&str]); 4] = [
     (
         "3.2 Where the delay comes from",
         &[
-            "table2", "table3", "table4", "figure4", "figure5", "figure6", "jitter", "variants",
+            "table2",
+            "table3",
+            "table4",
+            "figure4",
+            "figure5",
+            "figure6",
+            "jitter",
+            "variants",
             "figure7",
+            "end-devices",
         ],
     ),
     (

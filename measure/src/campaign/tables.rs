@@ -122,6 +122,7 @@ pub fn all(cells: &Cells) -> BTreeMap<String, Table> {
         {
             tables.insert("variants".to_owned(), variants(cells));
         }
+        tables.insert("end-devices".to_owned(), end_devices(cells));
     }
     for chain in [OURS, PLAIN] {
         if !cells.with_jitter(chain).is_empty() {
@@ -307,6 +308,35 @@ fn variants(cells: &Cells) -> Table {
     let as_it_is = ("non-virtualized", "by TCP, 30 frames a second");
     for (name, words) in std::iter::once(&as_it_is).chain(&VARIANTS) {
         table.row(words, &delays(cells, name, None));
+    }
+    table
+}
+
+/// Section 3.3: what faster end devices save. A picture waits for half a period of each in the mean.
+fn end_devices(cells: &Cells) -> Table {
+    let title = "What faster end devices save (3.3): the camera measured, displays computed from their rates, at most and in the mean";
+    let columns = ["at most", "in the mean"].map(String::from).to_vec();
+    let mut table = Table::new(title, "ms", columns);
+    let [slow, fast] = ["non-virtualized", "non-virtualized-60fps"].map(|name| delay(cells, name));
+    let saved = slow.zip(fast).map(|(slow, fast)| slow.minus(&fast));
+    let printed = &THESIS.end_devices;
+    table.row(
+        "camera, 60 frames a second in place of 30",
+        &[
+            Entry::plain(None, Some(printed.camera_30_to_60_fps_saves_ms)),
+            Entry::of(saved, None),
+        ],
+    );
+    for hz in [120.0, 144.0, 240.0] {
+        let saved = 1e3 / 60.0 - 1e3 / hz;
+        let known = (hz == 240.0).then_some(printed.display_60_to_240_hz_saves_ms);
+        table.row(
+            &format!("display, {hz} Hz in place of 60 (computed)"),
+            &[
+                Entry::plain(Some(saved), known),
+                Entry::plain(Some(saved / 2.0), None),
+            ],
+        );
     }
     table
 }
