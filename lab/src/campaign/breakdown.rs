@@ -6,12 +6,11 @@ use record::campaign::Subject;
 use scenario::{Breakdown, Chain, LabScenario, Placement, Viewer};
 
 use super::load;
-use super::{Bench, ENGINE, Seen, wrong};
+use super::{Bench, Seen, wrong};
 use crate::error::LabError;
 use crate::ffplay;
 use crate::placement::wiring::LinkEmulation;
 use crate::taps;
-use crate::world::World;
 
 /// A way of the video, and the programs on it, by their names.
 #[derive(Clone, Copy, Debug)]
@@ -107,9 +106,7 @@ impl Bench<'_> {
         }
         let scenario = self.broken_down_scenario(of)?;
         let taps = taps::of_scenario(&scenario)?;
-        self.progress
-            .stage(format!("breakdown {}: setting up", of.chain));
-        let world = World::build(&scenario, ENGINE, self.accelerator, self.interrupted)?;
+        let world = self.world(&scenario, &format!("breakdown {}", of.chain))?;
         for subject in cells {
             let Subject::Breakdown {
                 level: Some(level), ..

@@ -169,6 +169,17 @@ fn wrong(error: scenario::ScenarioError) -> LabError {
     LabError::Measure(error.to_string())
 }
 
+impl<'b> Bench<'b> {
+    /// The environment that the cells of a group share.
+    fn world<'w>(&mut self, scenario: &'w LabScenario, group: &str) -> Result<World<'w>, LabError>
+    where
+        'b: 'w,
+    {
+        self.progress.stage(format!("{group}: setting up"));
+        World::build(scenario, ENGINE, self.accelerator, self.interrupted)
+    }
+}
+
 impl Bench<'_> {
     /// Everything that a cell names is there.
     fn check(&self, subject: &Subject) -> Result<(), LabError> {
@@ -279,8 +290,7 @@ impl Bench<'_> {
         let own = own.ok_or_else(|| LabError::Missing("the part load".into()))?;
         let sweep = sweep_of(self.campaign, name)?;
         let scenario = self.of_sweep(sweep)?;
-        self.progress.stage(format!("load {name}: setting up"));
-        let world = World::build(&scenario, ENGINE, self.accelerator, self.interrupted)?;
+        let world = self.world(&scenario, &format!("load {name}"))?;
         let (settle, duration) = (
             Duration::from_secs_f64(*own.settle_s.get_ref()),
             Duration::from_secs_f64(*own.duration_s.get_ref()),
@@ -329,8 +339,7 @@ impl Bench<'_> {
         let own = self.campaign.migration.as_ref();
         let own = own.ok_or_else(|| LabError::Missing("the part migration".into()))?;
         let scenario = self.scenario(&own.scenario)?;
-        self.progress.stage("migration: setting up");
-        let world = World::build(&scenario, ENGINE, self.accelerator, self.interrupted)?;
+        let world = self.world(&scenario, "migration")?;
         for subject in cells {
             let Subject::Migration { source, target } = subject else {
                 continue;
