@@ -16,7 +16,7 @@ use crate::process::{Place, Process, own, tail};
 
 /// An X server has chosen its number within this.
 const SCREEN_WITHIN: Duration = Duration::from_secs(10);
-/// Pixels that the screen is larger than the picture, so that a window of this size lies wholly on it.
+/// Pixels that the screen is larger than two pictures, so that windows of this size lie wholly on it: the player's, and a clock beside it.
 const MARGIN: u32 = 64;
 
 /// What `ffplay` is told; `None` where something else is the viewer.
@@ -60,7 +60,7 @@ pub fn require(viewer: Viewer) -> Result<(), LabError> {
 }
 
 /// Starts screen, `ffplay` of a `source` and reader, in the order in which they are to be ended; `frames.csv` goes to `frames`, logs into
-/// `folder`.
+/// `folder`. With them comes the screen's name.
 ///
 /// # Errors
 /// When one does not start.
@@ -70,9 +70,9 @@ pub(crate) fn start(
     source: &str,
     frames: &Path,
     folder: &Path,
-) -> Result<Vec<Process>, LabError> {
+) -> Result<(Vec<Process>, String), LabError> {
     let words = |line: &str| line.split_whitespace().map(String::from).collect();
-    let (width, height) = (video.width + MARGIN, video.height + MARGIN);
+    let (width, height) = (2 * video.width + MARGIN, video.height + MARGIN);
     // Whatever kills the lab, takes the screen along, and with it what is on it.
     let screen: Vec<String> = words(&format!(
         "setpriv --pdeathsig TERM Xvfb -displayfd 1 -nolisten tcp -screen 0 {width}x{height}x24"
@@ -83,7 +83,7 @@ pub(crate) fn start(
     // The processor draws: no graphics card is there, and an emulated one takes more of it.
     let ffplay: Vec<String> = words(&format!(
         "env DISPLAY={display} SDL_VIDEODRIVER=x11 SDL_RENDER_DRIVER=software \
-         ffplay -nostats -loglevel warning -an {} {source}",
+         ffplay -nostats -loglevel warning -an -left 0 -top 0 {} {source}",
         options(video.viewer).unwrap_or_default()
     ));
     let ffplay = Process::start(at, &ffplay, &folder.join("ffplay.log"))?;
@@ -93,7 +93,7 @@ pub(crate) fn start(
     )));
     reader.push(frames.to_string_lossy().into_owned());
     let reader = Process::start(at, &reader, &folder.join("screen.log"))?;
-    Ok(vec![reader, ffplay, screen])
+    Ok((vec![reader, ffplay, screen], display))
 }
 
 /// The name of the X server that has chosen its number.

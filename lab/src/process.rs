@@ -146,6 +146,17 @@ impl Process {
         }
     }
 
+    /// Whether it has ended by itself, and as it should.
+    ///
+    /// # Errors
+    /// With what it said last, when it has ended otherwise.
+    pub fn has_succeeded(&mut self) -> Result<bool, LabError> {
+        match self.child.try_wait() {
+            Ok(Some(status)) if status.success() => Ok(true),
+            _ => self.check().map(|()| false),
+        }
+    }
+
     /// Tells it to end and waits; kills it when it does not within `limit`.
     pub fn end_within(&mut self, limit: Duration) {
         let group = Pid::from_raw(-(self.child.id() as i32));

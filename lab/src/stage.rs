@@ -72,7 +72,7 @@ impl Player {
         } else {
             let capture = Capture::start(&at, DATA, folder, ARRIVALS)?;
             let source = format!("udp://0.0.0.0:{PLAYER_PORT}");
-            let processes = ffplay::start(&at, &scenario.video, &source, &frames, folder)?;
+            let (processes, _) = ffplay::start(&at, &scenario.video, &source, &frames, folder)?;
             (processes, Arrivals::Link(capture))
         };
         Ok(Self {

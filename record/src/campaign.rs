@@ -63,6 +63,13 @@ pub enum Subject {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         chain: Option<String>,
     },
+    /// Delay the thesis' way (3.1.1): screenshots of a clock beside the player's window, read by Tesseract.
+    Screenshots {
+        /// Name of the placement.
+        placement: String,
+        /// The player.
+        viewer: String,
+    },
     /// Background load beside the function: Tables 5 and 6.
     Load {
         /// Name of the sweep.
@@ -147,6 +154,8 @@ pub enum Part {
     Placement,
     /// Figure 6 as a sweep.
     Jitter,
+    /// Delay the thesis' way.
+    Screenshots,
     /// Tables 5 and 6, Figures 8 to 14.
     Load,
     /// Figure 7, and again under load.
@@ -159,9 +168,10 @@ pub enum Part {
 
 impl Part {
     /// All of them, in the thesis' order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Placement,
         Self::Jitter,
+        Self::Screenshots,
         Self::Load,
         Self::Breakdown,
         Self::Migration,
@@ -174,6 +184,7 @@ impl Part {
         match self {
             Self::Placement => "placement",
             Self::Jitter => "jitter",
+            Self::Screenshots => "screenshots",
             Self::Load => "load",
             Self::Breakdown => "breakdown",
             Self::Migration => "migration",
@@ -195,6 +206,7 @@ impl Subject {
         match self {
             Self::Placement { .. } => Part::Placement,
             Self::Jitter { .. } => Part::Jitter,
+            Self::Screenshots { .. } => Part::Screenshots,
             Self::Load { .. } => Part::Load,
             Self::Breakdown { .. } => Part::Breakdown,
             Self::Migration { .. } => Part::Migration,
@@ -218,6 +230,7 @@ impl Subject {
                 let chain = chain.as_ref().map(|chain| format!("{chain}-"));
                 format!("sd-{sd_ms:04.1}-{}{repeat}", chain.unwrap_or_default())
             }
+            Self::Screenshots { placement, viewer } => format!("{placement}-{viewer}"),
             Self::Load { sweep, level, .. } => format!("{sweep}-{}", percent(level)),
             Self::Breakdown {
                 way,

@@ -33,6 +33,8 @@ pub struct Campaign {
     pub placement: Option<Placements>,
     /// Figure 6 as a sweep.
     pub jitter: Option<JitterSweep>,
+    /// Delay the thesis' way.
+    pub screenshots: Option<Shots>,
     /// Tables 5 and 6.
     pub load: Option<Loads>,
     /// Figure 7, and again under load.
@@ -116,6 +118,24 @@ pub struct JitterSweep {
     pub repeat: Spanned<u32>,
     /// For how long.
     pub duration_s: Spanned<f64>,
+}
+
+/// Placements whose delay is measured the thesis' way: screenshots, read by Tesseract.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shots {
+    /// Their folders.
+    pub placements: Vec<PathBuf>,
+    /// The player, each placement with each.
+    pub viewers: Vec<Viewer>,
+    /// How many, one each 1.01 s.
+    pub shots: Spanned<u32>,
+    /// The picture in place of the placement's: its digits have to be read.
+    pub width: u32,
+    /// Its height.
+    pub height: u32,
+    /// Its bit rate.
+    pub bitrate_kbps: u32,
 }
 
 /// Sweeps of load.
@@ -253,6 +273,8 @@ impl Campaign {
                 .or_else(|| count(&part.repeat, "repeat"))
                 .or_else(|| seconds(&part.duration_s, 1.0, "duration_s"))
         });
+        let screenshots = self.screenshots.iter();
+        let screenshots = screenshots.filter_map(|part| count(&part.shots, "shots"));
         let load = self.load.iter().filter_map(|part| {
             let sweep = |sweep: &LoadSweep| {
                 let method = sweep.method.iter().find_map(|method| {
@@ -284,6 +306,7 @@ impl Campaign {
         let paths = self.paths.iter().filter_map(Paths::fault);
         placement
             .chain(jitter)
+            .chain(screenshots)
             .chain(load)
             .chain(breakdown)
             .chain(migration)
@@ -331,6 +354,17 @@ impl Campaign {
                                 chain: chain.map(|chain| chain.as_str().to_owned()),
                             }));
                         }
+                    }
+                }
+            }
+            Part::Screenshots => {
+                for own in self.screenshots.iter() {
+                    for folder in &own.placements {
+                        let placement = Placement::read(&self.folder.join(folder))?;
+                        cells.extend(own.viewers.iter().map(|viewer| Subject::Screenshots {
+                            placement: placement.name.clone(),
+                            viewer: viewer.as_str().to_owned(),
+                        }));
                     }
                 }
             }
@@ -439,15 +473,15 @@ mod tests {
             "seven placements, two variants of one, and again with FFmpeg's programs, all twice"
         );
         assert_eq!(
-            counts[3], 19,
+            counts[4], 19,
             "three chains through two placements, and beside three loads; two ways to two viewers"
         );
         assert_eq!(
-            counts[4], 21,
+            counts[5], 21,
             "seven loads of the source, three of the target"
         );
         assert_eq!(
-            counts[5], 46,
+            counts[6], 46,
             "a base and 16 along five axes, by pre-copy and by post-copy, and 12 more of a grid of 18"
         );
         let links = campaign

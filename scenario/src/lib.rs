@@ -16,7 +16,7 @@ pub mod placement;
 pub mod read;
 pub mod types;
 
-pub use campaign::{Breakdown, Campaign};
+pub use campaign::{Breakdown, Campaign, Shots};
 pub use error::ScenarioError;
 pub use lab::{LabScenario, NotForLab};
 pub use load::LoadProfile;

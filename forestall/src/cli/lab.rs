@@ -126,6 +126,8 @@ enum Only {
     /// Figure 6 as a sweep of jitter
     #[value(alias = "figure6")]
     Jitter,
+    /// Delay the thesis' way: screenshots, read by Tesseract
+    Screenshots,
     /// Levels of load: Tables 5 and 6, Figures 8 to 14
     #[value(aliases = ["table5", "table6"])]
     Load,
@@ -144,6 +146,7 @@ impl Only {
         match self {
             Self::Placement => Part::Placement,
             Self::Jitter => Part::Jitter,
+            Self::Screenshots => Part::Screenshots,
             Self::Load => Part::Load,
             Self::Breakdown => Part::Breakdown,
             Self::Migration => Part::Migration,

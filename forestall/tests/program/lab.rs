@@ -570,6 +570,13 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
         sd_ms = [8]
         repeat = 1
         duration_s = 3
+        [screenshots]
+        placements = ["{here}/thesis/direct"]
+        viewers = ["ffplay"]
+        shots = 3
+        width = 640
+        height = 480
+        bitrate_kbps = 2000
         [load]
         settle_s = 1
         duration_s = 3
@@ -636,7 +643,7 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
     let broken = Path::new(out).join("placement/direct-1");
     fs::remove_file(broken.join("cell.json")).unwrap();
     let second = run(&["--resume"]);
-    assert!(second.contains("1 of 10: placement/direct-1"), "{second}");
+    assert!(second.contains("1 of 11: placement/direct-1"), "{second}");
     let results: Value =
         serde_json::from_str(&fs::read_to_string(Path::new(out).join("results.json")).unwrap())
             .unwrap();
@@ -664,6 +671,11 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
             "FFmpeg in every role, with what lowers its delay",
         ),
         ("jitter", "jitter", "picture age, mean"),
+        (
+            "screenshots",
+            "screenshots",
+            "by the codes in the same shots",
+        ),
         ("load", "table5", "mean"),
         ("load", "table6-pi", "median"),
         ("load", "table6-plain", "median"),

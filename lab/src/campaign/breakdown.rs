@@ -9,6 +9,7 @@ use super::load;
 use super::{Bench, Seen, wrong};
 use crate::error::LabError;
 use crate::ffplay;
+use crate::placement::How;
 use crate::placement::wiring::LinkEmulation;
 use crate::taps;
 
@@ -90,18 +91,13 @@ impl Bench<'_> {
             let placement = self.broken_down_placement(of)?;
             let taps = taps::of_placement(&placement)?;
             return cells.iter().try_for_each(|subject| {
-                self.cell(subject, |bench, folder| {
-                    let links = crate::placement::measure(
-                        &placement,
-                        (duration, 1, &taps),
-                        bench.offer,
-                        folder,
-                        bench.interrupted,
-                        &mut bench.progress,
-                    )?;
-                    let cpu_mhz = None;
-                    Ok(Seen { links, cpu_mhz })
-                })
+                let how = How {
+                    duration,
+                    pings: 1,
+                    taps: &taps,
+                    shots: None,
+                };
+                self.placed(subject, &placement, how)
             });
         }
         let scenario = self.broken_down_scenario(of)?;

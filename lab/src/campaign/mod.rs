@@ -19,17 +19,23 @@ use record::campaign::{Cell, FILE_NAME, Part, Subject};
 use scenario::campaign::{JitterSweep, LoadSweep};
 use scenario::{Campaign, LabScenario, Placement, Scenario};
 
-use crate::check::{Accelerator, Offer};
+use crate::check::{self, Accelerator, Offer};
 use crate::engine::EngineName;
 use crate::error::{LabError, file};
 use crate::experiment::{FOREIGN_LOAD_MAX, SPOILT_TRIES, environment, foreign_load, machine};
-use crate::placement::vpn;
+use crate::ffplay;
 use crate::placement::wiring::LinkEmulation;
+use crate::placement::{How, vpn};
 use crate::progress::Progress;
 use crate::world::World;
 
 /// The thesis' figures are of QEMU itself.
 const ENGINE: EngineName = EngineName::Qemu;
+
+/// From screenshot to screenshot at most.
+const SHOT_TAKES: Duration = Duration::from_secs(2);
+/// Tesseract has read all of them within this.
+const SHOTS_READ_WITHIN: Duration = Duration::from_secs(300);
 
 /// Files of a cell that are packed once it is complete.
 const LARGE: [&str; 5] = [
@@ -122,6 +128,11 @@ pub fn run(
                     bench.placement(subject)?;
                 }
             }
+            Some(Subject::Screenshots { .. }) => {
+                for subject in group {
+                    bench.screenshots(subject)?;
+                }
+            }
             Some(Subject::Load { sweep, .. }) => bench.loads(sweep, group)?,
             Some(Subject::Breakdown {
                 way, chain, viewer, ..
@@ -191,6 +202,11 @@ impl Bench<'_> {
             (Subject::Jitter { sd_ms, chain, .. }, Some(own), _) => {
                 self.with_jitter(own, *sd_ms, chain.as_deref()).map(drop)
             }
+            (Subject::Screenshots { .. }, ..) => {
+                let (placement, _) = self.on_screen(subject)?;
+                ffplay::require(placement.video.viewer)?;
+                check::require(&[("tesseract", "tesseract-ocr")])
+            }
             (Subject::Load { sweep, .. }, ..) => sweep_of(self.campaign, sweep)
                 .and_then(|sweep| self.of_sweep(sweep))
                 .map(drop),
@@ -228,10 +244,24 @@ impl Bench<'_> {
             }
             _ => return Err(LabError::Missing(format!("the part {}", subject.part()))),
         };
-        let how = (Duration::from_secs_f64(duration_s), pings, &[][..]);
+        let how = How {
+            duration: Duration::from_secs_f64(duration_s),
+            pings,
+            taps: &[],
+            shots: None,
+        };
+        self.placed(subject, &placement, how)
+    }
+
+    fn placed(
+        &mut self,
+        subject: &Subject,
+        placement: &Placement,
+        how: How<'_>,
+    ) -> Result<(), LabError> {
         self.cell(subject, |bench, folder| {
             let links = crate::placement::measure(
-                &placement,
+                placement,
                 how,
                 bench.offer,
                 folder,
@@ -282,6 +312,41 @@ impl Bench<'_> {
         let shape = host.link.up.check();
         shape.map_err(|error| LabError::Measure(format!("campaign.toml, jitter: {error}")))?;
         Ok(placement)
+    }
+
+    /// The placement that is shown on a screen, and how many shots are taken of it.
+    fn on_screen(&self, subject: &Subject) -> Result<(Placement, u32), LabError> {
+        let (Subject::Screenshots { placement, viewer }, Some(own)) =
+            (subject, &self.campaign.screenshots)
+        else {
+            return Err(LabError::Missing("the part screenshots".into()));
+        };
+        let mut all = own.viewers.iter();
+        let viewer = all.find(|own| own.as_str() == viewer);
+        for folder in &own.placements {
+            let mut found = Placement::read(&self.campaign.folder.join(folder)).map_err(wrong)?;
+            if let (true, Some(viewer)) = (found.name == *placement, viewer) {
+                found.video.viewer = *viewer;
+                found.video.width = own.width;
+                found.video.height = own.height;
+                found.video.bitrate_kbps = own.bitrate_kbps;
+                found.vpn = false;
+                return Ok((found, *own.shots.get_ref()));
+            }
+        }
+        Err(LabError::Missing(format!("the placement {placement}")))
+    }
+
+    fn screenshots(&mut self, subject: &Subject) -> Result<(), LabError> {
+        let (placement, shots) = self.on_screen(subject)?;
+        let how = How {
+            // Each takes 1.01 s, then Tesseract reads them all.
+            duration: SHOT_TAKES * shots + SHOTS_READ_WITHIN,
+            pings: 1,
+            taps: &[],
+            shots: Some(shots),
+        };
+        self.placed(subject, &placement, how)
     }
 
     fn loads(&mut self, name: &str, cells: &[Subject]) -> Result<(), LabError> {

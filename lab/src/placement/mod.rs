@@ -31,17 +31,35 @@ const PINGS: u32 = 20;
 
 /// How the placement is measured when it is measured by itself.
 #[must_use]
-pub const fn as_the_thesis() -> (Duration, u32, &'static [Tap]) {
-    (DURATION, PINGS, &[])
+pub const fn as_the_thesis() -> How<'static> {
+    How {
+        duration: DURATION,
+        pings: PINGS,
+        taps: &[],
+        shots: None,
+    }
 }
 
-/// Measures a placement once into a new folder: for how long, after how many pings, and what passes where on the way.
+/// How a placement is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct How<'a> {
+    /// For how long; with screenshots, for as long as they take.
+    pub duration: Duration,
+    /// Pings before.
+    pub pings: u32,
+    /// Where it is looked at on the way of the video.
+    pub taps: &'a [Tap],
+    /// How many screenshots are taken of the player's screen.
+    pub shots: Option<u32>,
+}
+
+/// Measures a placement once into a new folder.
 ///
 /// # Errors
 /// When something is missing, fails, or the person interrupts.
 pub fn measure(
     placement: &Placement,
-    (duration, pings, taps): (Duration, u32, &[Tap]),
+    how: How<'_>,
     offer: &Offer,
     folder: &Path,
     interrupted: &AtomicBool,
@@ -51,9 +69,7 @@ pub fn measure(
     std::fs::create_dir_all(folder).map_err(file(folder))?;
     let plan = run::Plan {
         placement,
-        duration,
-        pings,
-        taps,
+        how,
         folder,
     };
     run(&plan, accelerator, offer.into(), interrupted, progress)

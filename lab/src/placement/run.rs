@@ -10,6 +10,7 @@ use record::{HostName, Timestamp};
 use scenario::Placement;
 use scenario::placement::PlacedFunction;
 
+use super::How;
 use super::machine::Machines;
 use super::service::{Service, place};
 use super::vpn::{self, Vpn};
@@ -21,11 +22,11 @@ use crate::error::LabError;
 use crate::ffplay;
 use crate::guest::Guest;
 use crate::monitor::Monitor;
-use crate::process::run as program;
+use crate::process::{Process, own, run as program, tail};
 use crate::progress::Progress;
 use crate::run::write_rows;
 use crate::site::Site;
-use crate::taps::{Tap, Taps};
+use crate::taps::Taps;
 
 /// Time for the chain to reach its steady state.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -37,12 +38,8 @@ const PING_EVERY_S: f64 = 0.1;
 pub struct Plan<'a> {
     /// The placement.
     pub placement: &'a Placement,
-    /// For how long.
-    pub duration: Duration,
-    /// How many pings.
-    pub pings: u32,
-    /// Where it is looked at on the way of the video.
-    pub taps: &'a [Tap],
+    /// How.
+    pub how: How<'a>,
     /// Where the raw data goes; it exists and is empty.
     pub folder: &'a Path,
 }
@@ -93,11 +90,21 @@ pub fn run(
     wait(SETTLE, interrupted)?;
     let user = place(placement.user.as_ref());
     let mut capture = Capture::start(&user, DATA, plan.folder, ARRIVALS)?;
-    let mut taps = Taps::start(plan.taps, plan.folder)?;
+    let mut taps = Taps::start(plan.how.taps, plan.folder)?;
+    let mut shots = plan
+        .how
+        .shots
+        .map(|shots| take_shots(plan, &service, shots))
+        .transpose()?;
     let monitor = Monitor::start(Vec::new(), site.groups())?;
     let from = Timestamp::now();
-    let end = from + plan.duration;
+    let end = from + plan.how.duration;
     while Timestamp::now() < end {
+        if let Some(shots) = &mut shots
+            && shots.has_succeeded()?
+        {
+            break;
+        }
         service.check()?;
         capture.check()?;
         taps.check()?;
@@ -106,6 +113,15 @@ pub fn run(
         wait(Duration::from_millis(250), interrupted)?;
     }
     let to = Timestamp::now();
+    if let Some(shots) = &mut shots
+        && !shots.has_succeeded()?
+    {
+        return Err(LabError::Late {
+            what: "the screenshots".into(),
+            seconds: plan.how.duration.as_secs_f64(),
+            hint: tail(&plan.folder.join("screenshots.log")),
+        });
+    }
     write_rows(&plan.folder.join("load.csv"), &monitor.rows())?;
     capture.end();
     drop(service);
@@ -117,6 +133,28 @@ pub fn run(
     };
     write_rows(&plan.folder.join("phases.csv"), &[phase])?;
     Ok(wiring.emulation)
+}
+
+/// Starts to take screenshots; it ends by itself.
+fn take_shots(plan: &Plan<'_>, service: &Service, shots: u32) -> Result<Process, LabError> {
+    let screen = service
+        .screen()
+        .ok_or_else(|| LabError::Missing("a player with a window".into()))?;
+    let mut argv = vec![own()];
+    let shots = shots.to_string();
+    let words = [
+        "measure",
+        "screenshots",
+        "--display",
+        screen,
+        "--shots",
+        &shots,
+        "--out",
+    ];
+    argv.extend(words.map(String::from));
+    argv.push(plan.folder.join("shots").to_string_lossy().into_owned());
+    let user = place(plan.placement.user.as_ref());
+    Process::start(&user, &argv, &plan.folder.join("screenshots.log"))
 }
 
 /// Round trips from the user to where the functions are; where the placement says so, through a VPN, too.
@@ -132,12 +170,15 @@ fn pings(plan: &Plan<'_>, state: &Path, progress: &mut Progress) -> Result<(), L
         found.ok_or_else(|| LabError::Missing(format!("no host {host}")))
     };
     let user = placement.user.as_ref();
-    progress.now(&format!("{} pings to {host}", plan.pings));
+    progress.now(&format!("{} pings to {host}", plan.how.pings));
     ping(plan, address(host)?, "ping.csv")?;
     if placement.vpn {
         let ends = [(user, address(user)?), (host, address(host)?)];
         let _vpn = Vpn::stand(ends, state)?;
-        progress.now(&format!("{} pings to {host} through the VPN", plan.pings));
+        progress.now(&format!(
+            "{} pings to {host} through the VPN",
+            plan.how.pings
+        ));
         ping(plan, Vpn::far(), "ping-vpn.csv")?;
     }
     Ok(())
@@ -145,7 +186,7 @@ fn pings(plan: &Plan<'_>, state: &Path, progress: &mut Progress) -> Result<(), L
 
 fn ping(plan: &Plan<'_>, to: Ipv4Addr, csv: &str) -> Result<(), LabError> {
     // One more, which is not counted: it waits until the hosts have found each other (ARP, the VPN's keys).
-    let count = (plan.pings + 1).to_string();
+    let count = (plan.how.pings + 1).to_string();
     let (every, address) = (PING_EVERY_S.to_string(), to.to_string());
     let argv = ["ping", "-n", "-c", &count, "-i", &every, &address].map(String::from);
     let line = place(plan.placement.user.as_ref()).command(&argv);

@@ -35,12 +35,17 @@ const SERVER_WITHIN: Duration = Duration::from_secs(30);
 /// One try to connect to it.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 
+/// Starts the player; its processes, and the name of its screen if it has one.
+type StartPlayer<'a> = dyn Fn() -> Result<(Vec<Process>, Option<String>), LabError> + 'a;
+
 /// A service that runs; ended when it is dropped, the camera first.
 #[derive(Debug)]
 pub struct Service {
     camera: Process,
     /// What the player consists of, in the order in which it is ended.
     player: Vec<Process>,
+    /// Name of the screen that the player shows on, where it has one.
+    screen: Option<String>,
     functions: Vec<Process>,
     machines: Vec<Machine>,
     folder: PathBuf,
@@ -124,11 +129,13 @@ impl Service {
         let at = place(placement.user.as_ref());
         let start_player = || {
             if video.viewer == Viewer::Forestall {
-                return Ok(vec![Process::start(&at, &play, &log("play"))?]);
+                let play = Process::start(&at, &play, &log("play"))?;
+                return Ok((vec![play], None));
             }
-            ffplay::start(&at, video, &source, &frames, folder)
+            let (player, screen) = ffplay::start(&at, video, &source, &frames, folder)?;
+            Ok((player, Some(screen)))
         };
-        let player = start_player()?;
+        let (player, screen) = start_player()?;
         let first = placement
             .functions
             .first()
@@ -155,11 +162,12 @@ impl Service {
         let mut service = Self {
             camera,
             player,
+            screen,
             functions: processes,
             machines: guests,
             folder: folder.to_owned(),
         };
-        let again = options.map(|_| &start_player as &dyn Fn() -> Result<Vec<Process>, LabError>);
+        let again = options.map(|_| &start_player as &StartPlayer<'_>);
         service.wait_for_picture(&frames, again, interrupted)?;
         Ok(service)
     }
@@ -168,7 +176,7 @@ impl Service {
     fn wait_for_picture(
         &mut self,
         frames: &Path,
-        again: Option<&dyn Fn() -> Result<Vec<Process>, LabError>>,
+        again: Option<&StartPlayer<'_>>,
         interrupted: &AtomicBool,
     ) -> Result<(), LabError> {
         let begun = Instant::now();
@@ -178,7 +186,7 @@ impl Service {
                 && self.player.iter_mut().any(|own| own.check().is_err())
             {
                 std::thread::sleep(PLAYER_AGAIN);
-                self.player = again()?;
+                (self.player, self.screen) = again()?;
             }
             self.check()?;
             if frames.exists() {
@@ -194,6 +202,11 @@ impl Service {
             seconds: FIRST_PICTURE_WITHIN.as_secs_f64(),
             hint: format!("the player says: {}", tail(&self.folder.join("play.log"))),
         })
+    }
+
+    /// Name of the screen that the player shows on; `None` where it needs none.
+    pub fn screen(&self) -> Option<&str> {
+        self.screen.as_deref()
     }
 
     /// An error when a part of it has ended by itself.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use record::campaign::{Cell, FILE_NAME, MoveRow, Part, Subject};
 use record::file::read_json;
-use record::raw::{FrameRow, LoadRow, PacketRow, PhaseRow, PingRow};
+use record::raw::{FrameRow, LoadRow, PacketRow, PhaseRow, PingRow, ShotRow, UnreadRow};
 use record::{SCHEMA, Timestamp, read_csv};
 
 use super::PartMade;
@@ -14,6 +14,7 @@ use super::breakdown::BreakdownCell;
 use crate::arrivals::{ArrivalRow, Measured};
 use crate::folder::MeasureError;
 use crate::placement::SHOT_EVERY;
+use crate::screenshots::Screenshots;
 use crate::span::{Span, ms_between};
 use crate::statistics::Values;
 use crate::{frames, intervals, picture_age};
@@ -32,6 +33,8 @@ pub struct Cells {
     pub placements: Vec<Of<PlacementCell>>,
     /// Figure 6 as a sweep.
     pub jitter: Vec<Of<PlacementCell>>,
+    /// Delay the thesis' way.
+    pub screenshots: Vec<Of<ScreenshotsCell>>,
     /// Tables 5 and 6.
     pub loads: Vec<Of<LoadCell>>,
     /// Figure 7.
@@ -66,6 +69,15 @@ pub struct PlacementCell {
     pub vpn_rtt_ms: Values,
     /// Arrivals at the player's link layer.
     pub arrivals: Vec<ArrivalRow>,
+}
+
+/// Screenshots of a placement's player.
+#[derive(Debug)]
+pub struct ScreenshotsCell {
+    /// What they say.
+    pub shots: Screenshots,
+    /// Age of the picture at an instant each 1.01 s, by the codes in all pictures that came onto the screen.
+    pub picture_ages_ms: Vec<f64>,
 }
 
 /// A level of load.
@@ -145,6 +157,7 @@ impl Cells {
             match cell.subject.part() {
                 Part::Placement => cells.placements.push(Of::placement(path, cell)?),
                 Part::Jitter => cells.jitter.push(Of::placement(path, cell)?),
+                Part::Screenshots => cells.screenshots.push(Of::screenshots(path, cell)?),
                 Part::Load => cells.loads.push(Of::load(path, cell)?),
                 Part::Breakdown => cells.breakdowns.push(Of::breakdown(path, cell)?),
                 Part::Migration => cells.migrations.push(Of::migration(path, cell)?),
@@ -171,12 +184,14 @@ impl Cells {
     fn all(&self) -> Vec<&Cell> {
         let placements = self.placements.iter().map(|of| &of.cell);
         let jitter = self.jitter.iter().map(|of| &of.cell);
+        let screenshots = self.screenshots.iter().map(|of| &of.cell);
         let loads = self.loads.iter().map(|of| &of.cell);
         let breakdowns = self.breakdowns.iter().map(|of| &of.cell);
         let migrations = self.migrations.iter().map(|of| &of.cell);
         let paths = self.paths.iter().map(|of| &of.cell);
         placements
             .chain(jitter)
+            .chain(screenshots)
             .chain(loads)
             .chain(breakdowns)
             .chain(migrations)
@@ -322,6 +337,33 @@ impl Of<PlacementCell> {
             },
             cell,
         })
+    }
+}
+
+impl Of<ScreenshotsCell> {
+    fn screenshots(folder: &Path, cell: Cell) -> Result<Self, MeasureError> {
+        let span = span(folder)?;
+        let own = folder.join("shots");
+        let taken: Vec<ShotRow> = read_csv(&own.join("shots.csv"))?;
+        // As a person has filled it in since.
+        let filled: Vec<UnreadRow> = read_csv(&own.join("unread.csv"))?;
+        let shown: Vec<FrameRow> = read_csv(&folder.join("frames.csv"))?;
+        Ok(Self {
+            figures: ScreenshotsCell {
+                shots: Screenshots::of(&taken, &filled),
+                picture_ages_ms: shots(&shown, span),
+            },
+            cell,
+        })
+    }
+
+    /// Placement and player.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match &self.cell.subject {
+            Subject::Screenshots { placement, viewer } => format!("{placement}, {viewer}"),
+            _ => String::new(),
+        }
     }
 }
 

@@ -7,10 +7,11 @@ use record::campaign::Subject;
 use serde::{Deserialize, Serialize};
 
 use super::breakdown::{self, BreakdownCell};
-use super::cells::{Cells, LoadCell, MigrationCell, Of, PlacementCell};
+use super::cells::{Cells, LoadCell, MigrationCell, Of, PlacementCell, ScreenshotsCell};
 use super::estimate::Estimate;
 use super::paths;
 use crate::reference::{ByLoad, THESIS};
+use crate::screenshots::Delay;
 use crate::statistics::Values;
 
 /// A table: rows of values by column.
@@ -129,6 +130,9 @@ pub fn all(cells: &Cells) -> BTreeMap<String, Table> {
             tables.insert(format!("jitter{chain}"), jitter(cells, chain));
         }
     }
+    if !cells.screenshots.is_empty() {
+        tables.insert("screenshots".to_owned(), screenshots(cells));
+    }
     for sweep in sweeps(cells) {
         let own = of_sweep(cells, &sweep);
         // The thesis' own way is that of the sweep `all`.
@@ -151,6 +155,43 @@ pub fn all(cells: &Cells) -> BTreeMap<String, Table> {
         tables.extend(own.map(|axis| (axis.name.to_owned(), over_paths(cells, axis))));
     }
     tables
+}
+
+/// Delay the thesis' way beside that by the code in the picture.
+fn screenshots(cells: &Cells) -> Table {
+    let title = "Delay the thesis' way (3.1.1): screenshots of a clock beside ffplay's window, read by Tesseract, and what the codes in the pictures say";
+    let own = &cells.screenshots;
+    let mut table = Table::new(title, "ms", own.iter().map(Of::title).collect());
+    let mut row = |name: &str, of: &dyn Fn(&ScreenshotsCell) -> Entry| {
+        let entries: Vec<Entry> = own.iter().map(|cell| of(&cell.figures)).collect();
+        table.row(name, &entries);
+    };
+    let by = |delay: Delay| Entry {
+        measured: delay.mean_ms,
+        interval: delay.interval95_ms,
+        printed: None,
+    };
+    row("by digits, Tesseract", &|cell| by(cell.shots.by_digits));
+    row("by the codes in the same shots", &|cell| {
+        by(cell.shots.by_strips)
+    });
+    row("by digits less by codes, of the same shots", &|cell| {
+        by(cell.shots.difference)
+    });
+    row(
+        "picture age, by the codes of all pictures on the screen",
+        &|cell| Entry::of(Estimate::mean_of(&[&cell.picture_ages_ms]), None),
+    );
+    row("shots that were not read (of all)", &|cell| {
+        Entry::plain(cell.shots.unread_share, None)
+    });
+    row("shots that were misread (shots)", &|cell| {
+        Entry::plain(Some(cell.shots.misread as f64), None)
+    });
+    row("what a shot takes", &|cell| {
+        Entry::plain(cell.shots.shot_ms, None)
+    });
+    table
 }
 
 /// Where the delay is spent, a column for each measurement.
