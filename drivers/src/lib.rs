@@ -8,6 +8,7 @@ pub mod driver;
 pub mod libvirt;
 pub mod nova;
 pub mod qemu;
+pub mod tagged;
 
 pub use driver::{Driver, DriverError, Figures, Plan};
 pub use libvirt::Libvirt;

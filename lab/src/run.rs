@@ -157,6 +157,7 @@ fn start_orchestrator(world: &World<'_>, plan: &Plan<'_>) -> Result<Process, Lab
         journal: plan.folder.join("journal.db"),
         journal_mib_max: None,
         profile: None,
+        discover: None,
         recording: Some(plan.folder.clone()),
         budget_ms: Some(scenario.budget_ms),
         api: Some(Api::at(Listen::Unix(crate::site::API.into()))),

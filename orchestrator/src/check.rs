@@ -16,6 +16,7 @@ use tokio::time::sleep;
 
 use crate::alarm::Alarms;
 use crate::config::{Config, Engine};
+use crate::discover::{Discovered, discovered};
 use crate::run::OrchestratorError;
 use crate::sources::Sources;
 
@@ -53,6 +54,8 @@ impl Finding {
 /// # Errors
 /// When a secret cannot be read, the settings contradict each other, or no sockets are to be had.
 pub async fn check(config: &Config) -> Result<Vec<Finding>, OrchestratorError> {
+    let Discovered { config, notes } = discovered(config.clone()).await?;
+    let config = &config;
     control::Controller::new(config.control.clone())?;
     Alarms::new(record::Timestamp::now(), config.alarms.as_ref())?;
     let sources = Sources::new(config)?;
@@ -66,6 +69,10 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, OrchestratorError> {
     let (loads, functions) = tokio::join!(loads(sources, &config.control.hosts), functions);
     let mut findings = vec![journal(config)];
     findings.extend(config.profile.as_deref().map(profile));
+    let told = notes
+        .into_iter()
+        .map(|note| Finding::new("discovered".into(), Ok(note)));
+    findings.extend(told);
     findings.extend(loads);
     findings.extend(functions.map_err(OrchestratorError::Credentials)?);
     Ok(findings)

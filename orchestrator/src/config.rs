@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alarm::AlarmSettings;
 use crate::api::Api;
+use crate::discover::Discover;
 use crate::measured;
 use crate::prometheus::Prometheus;
 use crate::snmp::Snmp;
@@ -53,6 +54,9 @@ pub struct Config {
     /// Hosts whose load an exporter of Prometheus tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<Prometheus>,
+    /// Functions come from the engine, too: those whose metadata says that they are one, and what they have of which it says no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discover: Option<Discover>,
     /// When and where to move.
     pub control: Settings,
     /// How to move.
@@ -140,6 +144,9 @@ impl Config {
     /// Whether what is said of the engine goes together, and with the hosts.
     fn check_engine(&self) -> Result<(), String> {
         match &self.engine {
+            Engine::Qemu(_) if self.discover.is_some() => Err(
+                "[discover] needs an engine that knows its machines, libvirt or Nova: name those of QEMU in control.functions".into(),
+            ),
             Engine::Qemu(qemu) => qemu
                 .check()
                 .map_err(|error| format!("engine.qemu: {error}")),

@@ -12,6 +12,11 @@ use toml::{Table, Value};
 /// # Errors
 /// What the profile does not say either, or what is said twice.
 pub(crate) fn fill(config: &mut Table, profile: &Profile) -> Result<(), String> {
+    if let Some(discover) = config.get_mut("discover").and_then(Value::as_table_mut) {
+        put(discover, "load", profile.function.idle.share());
+        put(discover, "migration_ms", profile.migration.p95_ms);
+        put(discover, "gap_ms", profile.migration.longest_downtime_ms());
+    }
     let Some(control) = config.get_mut("control").and_then(Value::as_table_mut) else {
         return Ok(());
     };

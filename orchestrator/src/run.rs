@@ -19,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use crate::alarm::{AlarmError, Alarms};
 use crate::api::{self, Access, AccessError, ApiError};
 use crate::config::{Config, Engine};
+use crate::discover::{Discovered, discovered};
 use crate::explain;
 use crate::journal::{Journal, JournalError, Turn};
 use crate::knees::{KneeStatuses, Knees, Lesson};
@@ -123,6 +124,10 @@ pub struct Site {
 /// # Errors
 /// When the settings are wrong, a secret cannot be read, another orchestrator has the journal, or it cannot be written.
 pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), OrchestratorError> {
+    let Discovered { config, notes } = discovered(config).await?;
+    for note in notes {
+        eprintln!("{note}");
+    }
     match config.engine.clone() {
         Engine::Qemu(engine) => run_with(Qemu::new(engine), config, stop).await,
         Engine::Libvirt(engine) => run_with(Libvirt::new(engine), config, stop).await,

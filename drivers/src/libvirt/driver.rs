@@ -190,7 +190,7 @@ impl Libvirt {
 }
 
 /// `virsh` looks for an id first, then for a UUID, then for a name: such a name would be somebody else's domain.
-fn is_taken_for_another(name: &str) -> bool {
+pub(super) fn is_taken_for_another(name: &str) -> bool {
     let digits = name.bytes().filter(|byte| *byte != b'-');
     let is_uuid =
         digits.clone().count() == 32 && digits.clone().all(|byte| byte.is_ascii_hexdigit());

@@ -11,6 +11,7 @@
 
 pub mod config;
 mod driver;
+pub mod tagged;
 mod virsh;
 
 pub use config::{LibvirtConfig, LibvirtHost};

@@ -57,6 +57,7 @@ pub(super) struct ServicesAnswer {
 /// `GET /os-services`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Service {
+    pub(super) host: String,
     pub(super) state: String,
     pub(super) status: String,
 }

@@ -33,4 +33,17 @@ impl NovaConfig {
     pub fn host<'a>(&'a self, host: &'a HostName) -> &'a str {
         self.hosts.get(host).map_or(host.as_str(), String::as_str)
     }
+    /// The host that Nova calls so.
+    ///
+    /// # Errors
+    /// When it has no name here, and Nova's cannot be one.
+    pub(super) fn host_named(&self, name: &str) -> Result<HostName, String> {
+        let named = self.hosts.iter().find(|(_, own)| *own == name);
+        match named {
+            Some((host, _)) => Ok(host.clone()),
+            None => HostName::new(name).map_err(|error| {
+                format!("Nova has a host {name:?} ({error}): give it a name in engine.nova.hosts")
+            }),
+        }
+    }
 }

@@ -12,6 +12,7 @@ mod cloud;
 pub mod config;
 pub mod credentials;
 mod driver;
+pub mod tagged;
 
 pub use config::NovaConfig;
 pub use credentials::CredentialsError;

@@ -8,7 +8,8 @@ use crate::common::libvirtd::{FAST, Libvirts, SLOW};
 use crate::common::site::{FUNCTION, HOSTS, Site};
 use crate::common::{COPY_WITHIN, POLL, end_of, plan, wait_or};
 use control::Trust;
-use drivers::libvirt::LibvirtConfig;
+use drivers::libvirt::{self, LibvirtConfig};
+use drivers::tagged::Found;
 use drivers::{Driver, DriverError, Libvirt};
 use record::Residency;
 use record::decision::End;
@@ -212,6 +213,37 @@ async fn of_a_libvirtd_that_does_not_answer_nothing_is_claimed() {
     site.hosts[1].thaw();
     end_of(driver.copy(&plan(0, 1), || ())).await.unwrap();
     assert_eq!(driver.inspect(&plan(0, 1)).await, AT_TARGET);
+}
+
+#[test]
+fn a_domain_that_is_tagged_is_found_and_moved() {
+    if !enabled() {
+        return;
+    }
+    let libvirts = Arc::new(Libvirts::new(FAST));
+    let mut site = Site::of(Box::new(Arc::clone(&libvirts)), HOSTS[0], Trust::Automatic);
+    site.discover();
+    let tag = ["metadata", FUNCTION, libvirt::tagged::NAMESPACE, "--live"];
+    let set = ["--key", "forestall", "--set", "<function viewers=\"3\"/>"];
+    let config = libvirts.config();
+    let found =
+        |runtime: &tokio::runtime::Runtime| runtime.block_on(libvirt::tagged::tagged(&config));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    assert_eq!(found(&runtime), Found::default(), "it has no tag yet");
+    libvirts.hosts[0].say(&[&tag[..], &set].concat());
+    assert_eq!(found(&runtime).problems, Vec::<String>::new());
+
+    site.start_and_hear();
+    let functions = site.ask("functions");
+    assert_eq!(functions[0]["viewers"], 3, "{functions}");
+    site.words(&format!("move {FUNCTION} {}", HOSTS[1]));
+    site.wait_for("the move", |site| site.where_is() == HOSTS[1]);
+    // Its tag goes with it. A host that says nothing hides what runs there, and nobody else's.
+    libvirts.hosts[0].freeze();
+    let found = found(&runtime);
+    libvirts.hosts[0].thaw();
+    assert_eq!(found.functions[0].host.as_str(), HOSTS[1], "{found:?}");
+    assert!(found.problems[0].contains(HOSTS[0]), "{found:?}");
 }
 
 #[test]

@@ -247,6 +247,7 @@ fn config(journal: PathBuf, control: Settings) -> Config {
         recording: None,
         budget_ms: None,
         profile: None,
+        discover: None,
         api: None,
         alarms: None,
         snmp: None,

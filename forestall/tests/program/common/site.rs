@@ -122,6 +122,15 @@ impl Site {
         fs::write(self.config(), config.to_string()).unwrap();
     }
 
+    /// Has the next orchestrator ask its engine for functions, and names none.
+    pub(crate) fn discover(&self) {
+        let mut config: toml::Table = fs::read_to_string(self.config()).unwrap().parse().unwrap();
+        config["control"]["functions"] = toml::Value::Array(Vec::new());
+        let defaults = json!({ "load": 0.1, "migration_ms": 5000.0, "gap_ms": 100.0 });
+        config.insert("discover".into(), toml::Value::try_from(defaults).unwrap());
+        fs::write(self.config(), config.to_string()).unwrap();
+    }
+
     /// Changes how long moves of the function are said to take, for the next orchestrator.
     pub(crate) fn set_prediction(&self, ms: f64) {
         let mut config: toml::Table = fs::read_to_string(self.config()).unwrap().parse().unwrap();
