@@ -31,6 +31,8 @@ const STATUS_EVERY: Duration = Duration::from_millis(250);
 const SWITCHING_EVERY: Duration = Duration::from_millis(5);
 /// A guest that was stopped for the last pages runs at the target within this, or goes on at the source.
 const SWITCH_WITHIN: Duration = Duration::from_secs(2);
+/// A source at full load may answer nobody for some seconds, and copies all the same. One that says nothing for so long is not waited for.
+const SILENT_WITHIN: Duration = Duration::from_secs(15);
 /// How often is looked whether a source has come to rest: the guest is stopped meanwhile.
 const UNSETTLED_RETRY: Duration = Duration::from_millis(2);
 
@@ -57,6 +59,8 @@ pub(super) struct CopyJob<'a> {
     /// that says nothing as long as TCP does, which is minutes, and its main loop answers nobody meanwhile.
     stopped_at: Option<Instant>,
     yanked: bool,
+    /// When the source last answered.
+    answered_at: Instant,
 }
 
 impl<'a> CopyJob<'a> {
@@ -76,6 +80,7 @@ impl<'a> CopyJob<'a> {
             stage: Stage::PreCopy,
             stopped_at: None,
             yanked: false,
+            answered_at: Instant::now(),
         }
     }
 
@@ -134,14 +139,19 @@ impl<'a> CopyJob<'a> {
         Ok(())
     }
 
-    /// What the source says of the copy; `None` when it is busy with the last pages.
+    /// What the source says of the copy; `None` when it is busy, with the last pages or with what else its host has to do.
     async fn look(&mut self) -> Result<Option<Value>, MonitorError> {
         let held = self
             .stopped_at
             .filter(|_| !self.yanked && self.may_turn_back());
         let Some(at) = held else {
-            let asked = self.source.execute("query-migrate", json!({}));
-            return asked.await.map(Some);
+            let asked = self.source.execute("query-migrate", json!({})).await;
+            let is_silent = matches!(asked, Err(MonitorError::Unreachable { .. }));
+            if is_silent && self.may_turn_back() && self.answered_at.elapsed() < SILENT_WITHIN {
+                return Ok(None);
+            }
+            self.answered_at = Instant::now();
+            return asked.map(Some);
         };
         if at.elapsed() >= SWITCH_WITHIN {
             self.yanked = true;
