@@ -86,6 +86,15 @@ impl Cgroups {
         }
     }
 
+    /// The one folder of a group in version 2's hierarchy; version 1 has one for each controller.
+    #[must_use]
+    pub fn unified(&self, group: &str) -> Option<PathBuf> {
+        match self {
+            Self::V1 { .. } => None,
+            Self::V2 { mount } => Some(mount.join(group)),
+        }
+    }
+
     /// Folder of the controller of CPU time.
     fn cpu(&self, group: &str) -> PathBuf {
         match self {

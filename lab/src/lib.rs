@@ -18,6 +18,7 @@ pub mod experiment;
 mod ffmpeg;
 pub mod ffplay;
 pub mod guest;
+pub mod ipc;
 pub mod links;
 pub mod load;
 pub mod monitor;

@@ -13,6 +13,7 @@ use crate::check::Accelerator;
 use crate::engine::{self, Engine, EngineName};
 use crate::error::{LabError, unless_interrupted};
 use crate::guest::{Ballast, Guest};
+use crate::ipc::Counting;
 use crate::load::Load;
 use crate::monitor::Monitor;
 use crate::path::{LongPath, PathShape};
@@ -201,6 +202,17 @@ impl<'a> World<'a> {
             (burst_ms, method),
             &self.site.state(),
         )
+    }
+
+    /// Begins to count what an edge server's background load does in a cycle.
+    ///
+    /// # Errors
+    /// In words, why this machine does not count.
+    pub fn count_load(&self, host: &HostName) -> Result<Counting, String> {
+        let group = self.site.groups().unified(&format!("{ROOT}/{host}/load"));
+        let group = group.ok_or("control groups of version 1 are not counted apart")?;
+        let core = self.cores.iter().find(|(own, _)| own == host);
+        Counting::start(&group, core.map_or(0, |(_, core)| *core))
     }
 
     /// Starts the function's machine on `host`, the player and the camera, and waits until a picture is on the screen.

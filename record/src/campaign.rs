@@ -38,6 +38,12 @@ pub struct Cell {
     pub tries: u32,
     /// Clock of the CPUs at the end of a level of load, mean of all; `None` elsewhere and where the machine does not say.
     pub cpu_mhz: Option<f64>,
+    /// Instructions a cycle of a level's load; `None` elsewhere, and where the machine does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipc: Option<f64>,
+    /// Why they are not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipc_unknown: Option<String>,
 }
 
 /// What a cell measures.

@@ -229,6 +229,8 @@ fn moves_over_paths(folder: &Path, machine: &str) {
             spoilt: false,
             tries: 1,
             cpu_mhz: None,
+            ipc: None,
+            ipc_unknown: None,
         };
         let path = folder.join(cell.subject.folder());
         std::fs::create_dir_all(&path).unwrap();

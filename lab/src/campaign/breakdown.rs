@@ -120,7 +120,7 @@ impl Bench<'_> {
             self.cell(subject, |bench, folder| {
                 Ok(Seen {
                     links: LinkEmulation::None,
-                    cpu_mhz: load::measure(&world, &plan, folder, &mut bench.progress)?,
+                    processor: load::measure(&world, &plan, folder, &mut bench.progress)?,
                 })
             })?;
         }

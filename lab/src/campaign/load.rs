@@ -31,7 +31,16 @@ pub struct Plan<'a> {
     pub taps: &'a [Tap],
 }
 
-/// Measures, and says how fast the CPUs' clock was at the end of it, where the machine says so; leaves `sent.csv`, `frames.csv`, `packets.csv`, `load.csv` and `phases.csv`.
+/// What the processor says of a level.
+#[derive(Clone, Debug, Default)]
+pub struct Processor {
+    /// Clock of the CPUs at the end of it, where the machine says so.
+    pub mhz: Option<f64>,
+    /// Instructions a cycle of the load, or why they are not known; `None` without load.
+    pub ipc: Option<Result<f64, String>>,
+}
+
+/// Measures, and says what the processor said; leaves `sent.csv`, `frames.csv`, `packets.csv`, `load.csv` and `phases.csv`.
 ///
 /// # Errors
 /// When something fails or the person interrupts.
@@ -40,7 +49,7 @@ pub fn measure(
     plan: &Plan<'_>,
     folder: &Path,
     progress: &mut Progress,
-) -> Result<Option<f64>, LabError> {
+) -> Result<Processor, LabError> {
     let result = watched(world, plan, folder, progress);
     world.keep_consoles(folder);
     world.end_machines()?;
@@ -52,7 +61,7 @@ fn watched(
     plan: &Plan<'_>,
     folder: &Path,
     progress: &mut Progress,
-) -> Result<Option<f64>, LabError> {
+) -> Result<Processor, LabError> {
     let host = &world.scenario.function.host;
     progress.now("starting the guest");
     let (mut player, mut camera) = world.start_service(host, folder)?;
@@ -62,6 +71,7 @@ fn watched(
     load.set(plan.level)?;
     world.wait(plan.settle)?;
     let mut taps = Taps::start(plan.taps, folder)?;
+    let counting = (plan.level > 0.0).then(|| world.count_load(host));
     let from = Timestamp::now();
     let end = from + plan.duration;
     while Timestamp::now() < end {
@@ -77,7 +87,10 @@ fn watched(
         world.wait(LOOK_EVERY)?;
     }
     let to = Timestamp::now();
-    let cpu_mhz = cpu_mhz();
+    let processor = Processor {
+        mhz: cpu_mhz(),
+        ipc: counting.map(|counting| counting?.per_cycle()),
+    };
     drop(camera);
     player.end()?;
     load.set(0.0)?;
@@ -89,7 +102,7 @@ fn watched(
         end_us: to,
     };
     write_rows(&folder.join("phases.csv"), &[phase])?;
-    Ok(cpu_mhz)
+    Ok(processor)
 }
 
 /// Clock of the CPUs now, the mean of all that say it.

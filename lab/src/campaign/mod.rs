@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use breakdown::Way;
 use link::{Distribution, Jitter, Shape};
+use load::Processor;
 use record::SCHEMA;
 use record::campaign::{Cell, FILE_NAME, Part, Subject};
 use scenario::campaign::{JitterSweep, LoadSweep};
@@ -77,7 +78,17 @@ struct Bench<'a> {
 /// What a measurement tells beside its files.
 struct Seen {
     links: LinkEmulation,
-    cpu_mhz: Option<f64>,
+    processor: Processor,
+}
+
+impl Seen {
+    /// Of what is no level of load.
+    fn over(links: LinkEmulation) -> Self {
+        Self {
+            links,
+            processor: Processor::default(),
+        }
+    }
 }
 
 /// Measures every cell that is not there yet.
@@ -268,8 +279,7 @@ impl Bench<'_> {
                 bench.interrupted,
                 &mut bench.progress,
             )?;
-            let cpu_mhz = None;
-            Ok(Seen { links, cpu_mhz })
+            Ok(Seen::over(links))
         })
     }
 
@@ -377,7 +387,7 @@ impl Bench<'_> {
             self.cell(subject, |bench, folder| {
                 Ok(Seen {
                     links: LinkEmulation::None,
-                    cpu_mhz: load::measure(&world, &plan, folder, &mut bench.progress)?,
+                    processor: load::measure(&world, &plan, folder, &mut bench.progress)?,
                 })
             })?;
         }
@@ -419,10 +429,7 @@ impl Bench<'_> {
             };
             self.cell(subject, |bench, folder| {
                 migration::measure(&world, &plan, folder, &mut bench.progress)?;
-                Ok(Seen {
-                    links: LinkEmulation::None,
-                    cpu_mhz: None,
-                })
+                Ok(Seen::over(LinkEmulation::None))
             })?;
         }
         Ok(())
@@ -445,8 +452,7 @@ impl Bench<'_> {
                     bench.interrupted,
                     &mut bench.progress,
                 )?;
-                let cpu_mhz = None;
-                Ok(Seen { links, cpu_mhz })
+                Ok(Seen::over(links))
             })?;
         }
         Ok(())
@@ -469,7 +475,7 @@ impl Bench<'_> {
                 fs::remove_dir_all(&folder).map_err(file(&folder))?;
             }
             fs::create_dir_all(&folder).map_err(file(&folder))?;
-            let Seen { links, cpu_mhz } = measure(self, &folder)?;
+            let Seen { links, processor } = measure(self, &folder)?;
             let foreign = foreign_load(&folder)?;
             let spoilt = foreign > FOREIGN_LOAD_MAX;
             if spoilt && tries < SPOILT_TRIES {
@@ -491,7 +497,12 @@ impl Bench<'_> {
                 foreign_load: Some(foreign),
                 spoilt,
                 tries,
-                cpu_mhz,
+                cpu_mhz: processor.mhz,
+                ipc: processor
+                    .ipc
+                    .as_ref()
+                    .and_then(|ipc| ipc.as_ref().ok().copied()),
+                ipc_unknown: processor.ipc.and_then(Result::err),
             };
             for name in LARGE {
                 let path = folder.join(name);

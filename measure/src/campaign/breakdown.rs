@@ -444,6 +444,8 @@ mod tests {
             spoilt: false,
             tries: 1,
             cpu_mhz: None,
+            ipc: None,
+            ipc_unknown: None,
         };
         Ok(Of::breakdown(folder.path(), cell)?.figures)
     }

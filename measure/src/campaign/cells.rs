@@ -368,6 +368,15 @@ impl Of<ScreenshotsCell> {
 }
 
 impl Of<LoadCell> {
+    /// Name of its sweep.
+    #[must_use]
+    pub fn sweep(&self) -> &str {
+        match &self.cell.subject {
+            Subject::Load { sweep, .. } => sweep,
+            _ => "",
+        }
+    }
+
     fn load(folder: &Path, cell: Cell) -> Result<Self, MeasureError> {
         let span = span(folder)?;
         let shown: Vec<FrameRow> = read_csv(&folder.join("frames.csv"))?;

@@ -668,9 +668,34 @@ fn kinds_of_load(cells: &Cells) -> Judged {
         return no_part("load", None, "ms");
     };
     let what = format!(
-        "mean picture age of a kind of load less that of all kinds in turn, below 100 %: the largest difference, {which}"
+        "mean picture age of a kind of load less that of all kinds in turn, below 100 %: the largest difference, {which}. {}",
+        instructions(cells)
     );
     equivalent(difference, MARGIN_MS, "ms", &what)
+}
+
+/// What the kinds of load do in a cycle, in words.
+fn instructions(cells: &Cells) -> String {
+    let kinds = ["jenkin", "idct", "pi"];
+    let of = |kind: &str| -> Values {
+        let own = cells.loads.iter().filter(|of| of.sweep() == kind);
+        own.filter_map(|of| of.cell.ipc).collect()
+    };
+    let known: Vec<String> = kinds
+        .iter()
+        .filter_map(|kind| Some(format!("{kind} {:.2}", of(kind).mean()?)))
+        .collect();
+    if !known.is_empty() {
+        return format!("Instructions a cycle: {}", known.join(", "));
+    }
+    let why = cells
+        .loads
+        .iter()
+        .find_map(|of| of.cell.ipc_unknown.as_deref());
+    format!(
+        "Instructions a cycle are not known: {}",
+        why.unwrap_or("they were not counted when this was measured")
+    )
 }
 
 /// Total times at a target, slowest over fastest source.

@@ -189,6 +189,8 @@ mod tests {
             spoilt: false,
             tries: 1,
             cpu_mhz: None,
+            ipc: None,
+            ipc_unknown: None,
         };
         write_json(&path.join("cell.json"), &cell).unwrap();
         let phase = PhaseRow {
