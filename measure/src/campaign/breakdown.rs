@@ -29,6 +29,7 @@ pub(super) const BARE: &str = "non-virtualized";
 pub(super) const BARE_UDP: &str = "non-virtualized-udp";
 const FORESTALL: &str = "forestall";
 const BARE_TABLE: &str = "figure7-bare";
+const PLAYERS_TABLE: &str = "figure7-players";
 /// Where a video's frames were seen.
 const IN: &str = " in";
 const OUT: &str = " out";
@@ -207,40 +208,48 @@ pub(super) fn player(cells: &Cells, way: &str, viewer: &str) -> Option<Estimate>
     found(cells, &made)?.stages.last()?.ms
 }
 
-/// Tables of what there is, by name and title, with a name for each cell.
-pub(super) fn tables(
-    cells: &Cells,
-) -> Vec<(&'static str, &'static str, Vec<(String, &BreakdownCell)>)> {
-    let of = |wanted: &dyn Fn(&Made<'_>) -> bool| -> Vec<(String, &BreakdownCell)> {
+/// Measurements that belong together.
+pub(super) struct Group<'a> {
+    /// Name of their table.
+    pub(super) name: &'static str,
+    /// Its title.
+    pub(super) title: &'static str,
+    /// Each with its own name.
+    pub(super) cells: Vec<(String, &'a BreakdownCell)>,
+}
+
+/// All that there are.
+pub(super) fn groups(cells: &Cells) -> Vec<Group<'_>> {
+    let group = |name, title, wanted: &dyn Fn(&Made<'_>) -> bool| {
         let own = cells.breakdowns.iter().filter(|of| wanted(&of.made()));
-        own.map(|of| (of.made().title(), &of.figures)).collect()
+        let cells = own.map(|of| (of.made().title(), &of.figures)).collect();
+        Group { name, title, cells }
     };
     let is_plain = |made: &Made<'_>| made.level.is_none() && made.viewer.is_none();
-    let all = [
-        (
+    let mut all = vec![
+        group(
             "figure7",
             "Figure 7: where the delay is spent, edge-user-side",
-            of(&|made| is_plain(made) && made.way == VIRTUAL),
+            &|made| is_plain(made) && made.way == VIRTUAL,
         ),
-        (
+        group(
             BARE_TABLE,
             "The same without virtual machines: the functions on their server are one stage",
-            of(&|made| is_plain(made) && made.way != VIRTUAL),
+            &|made| is_plain(made) && made.way != VIRTUAL,
         ),
-        (
+        group(
             "figure7-load",
             "The same beside a background load, one function on the way",
-            of(&|made| made.level.is_some()),
+            &|made| made.level.is_some(),
         ),
-        (
-            "figure7-players",
+        group(
+            PLAYERS_TABLE,
             "ffplay at the end of Forestall's chain, by UDP and by TCP, told what lowers its delay and plain",
-            of(&|made| made.viewer.is_some()),
+            &|made| made.viewer.is_some(),
         ),
     ];
-    all.into_iter()
-        .filter(|(.., own)| !own.is_empty())
-        .collect()
+    all.retain(|group| !group.cells.is_empty());
+    all
 }
 
 /// What the thesis prints of a stage.
@@ -261,16 +270,15 @@ const LINK: &str = "#a9b2ba";
 /// A bar for each measurement, its stages from the camera to the screen.
 pub(super) fn figure7(cells: &Cells) -> Option<String> {
     let mut bars: Vec<(String, &BreakdownCell)> = Vec::new();
-    for (table, _, own) in tables(cells) {
-        let bare = if table == BARE_TABLE {
-            ", without virtual machines"
-        } else {
-            ""
+    for group in groups(cells) {
+        // ffplay told nothing is seconds late: beside it nothing else would be seen.
+        let more = match group.name {
+            PLAYERS_TABLE => continue,
+            BARE_TABLE => ", without virtual machines",
+            _ => "",
         };
-        bars.extend(
-            own.into_iter()
-                .map(|(name, cell)| (format!("{name}{bare}"), cell)),
-        );
+        let named = group.cells.into_iter();
+        bars.extend(named.map(|(name, cell)| (format!("{name}{more}"), cell)));
     }
     let ends = bars.iter().filter_map(|(_, cell)| Some(cell.sum()?.value));
     let end = ends.fold(0.0, f64::max);

@@ -144,8 +144,8 @@ pub fn all(cells: &Cells) -> BTreeMap<String, Table> {
         tables.insert(format!("table5{suffix}"), table5(&own, &sweep));
         tables.insert(format!("table6{suffix}"), table6(&own, &sweep));
     }
-    for (name, title, own) in breakdown::tables(cells) {
-        tables.insert(name.to_owned(), figure7(title, &own));
+    for group in breakdown::groups(cells) {
+        tables.insert(group.name.to_owned(), figure7(&group));
     }
     if !cells.migrations.is_empty() {
         tables.insert("table7".to_owned(), table7(cells));
@@ -195,9 +195,10 @@ fn screenshots(cells: &Cells) -> Table {
 }
 
 /// Where the delay is spent, a column for each measurement.
-fn figure7(title: &str, own: &[(String, &BreakdownCell)]) -> Table {
+fn figure7(group: &breakdown::Group<'_>) -> Table {
+    let own = &group.cells;
     let columns = own.iter().map(|(name, _)| name.clone()).collect();
-    let mut table = Table::new(title, "ms", columns);
+    let mut table = Table::new(group.title, "ms", columns);
     let mut row = |name: &str, of: &dyn Fn(&BreakdownCell) -> Entry| {
         let entries: Vec<Entry> = own.iter().map(|(_, cell)| of(cell)).collect();
         table.row(name, &entries);
