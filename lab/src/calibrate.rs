@@ -84,6 +84,7 @@ fn measure_all(
             utilization: knee,
             budget_ms: scenario.budget_ms,
             sweep,
+            rises: None,
         },
         function: FunctionLoad {
             idle: Utilization::clamped(demand),

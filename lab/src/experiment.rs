@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use measure::statistics::Values;
-use record::profile::MigrationTimes;
 use record::results::{Environment, Experiment, ExperimentRun, Hosts, Results, Setting};
 use record::{Profile, SCHEMA};
 use scenario::{Chain, LabScenario, PolicyName, Role, Video};
@@ -210,17 +209,18 @@ fn measure_profile(
     fs::create_dir_all(&folder).map_err(file(&folder))?;
     let mut profile = calibrate(world, &folder, &machine(accelerator), progress)?;
     if let Some(before) = before(path, &profile.machine, progress) {
-        profile.migration.law = before.law;
-        profile.migration.slowdown = before.slowdown;
+        profile.migration.law = before.migration.law;
+        profile.migration.slowdown = before.migration.slowdown;
+        profile.knee.rises = before.knee.rises;
     }
     fs::write(path, profile.to_toml()).map_err(file(path))?;
     Ok(profile)
 }
 
-/// What a profile of the same machine says of moves: `forestall report --profile` put the laws there, and their moves take an hour.
-fn before(path: &Path, machine: &str, progress: &mut Progress) -> Option<MigrationTimes> {
+/// What was a profile of the same machine: `forestall report --profile` put laws there, and what they were fitted to takes hours.
+fn before(path: &Path, machine: &str, progress: &mut Progress) -> Option<Profile> {
     match path.exists().then(|| Profile::read(path))? {
-        Ok(before) => (before.machine == machine).then_some(before.migration),
+        Ok(before) => (before.machine == machine).then_some(before),
         Err(error) => {
             progress.note(&format!("{error}. It is replaced."));
             None

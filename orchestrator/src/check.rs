@@ -84,6 +84,13 @@ fn profile(path: &Path) -> Finding {
             Some(law) => format!("the law of moves on {}", law.measured_at),
             None => "no law of moves".into(),
         };
+        let rises = profile.knee.rises.and_then(|rises| rises.picture_age);
+        let rises = rises.map(|rise| {
+            let [low, high] = rise.interval95.map(|share| share * 100.0);
+            let offered = rise.offered * 100.0;
+            format!(", delay rises at {offered:.1} % of load offered ({low:.1} to {high:.1})")
+        });
+        let law = format!("{law}{}", rises.unwrap_or_default());
         format!(
             "measured on {}, {law}, on {}",
             profile.measured_at, profile.machine

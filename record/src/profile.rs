@@ -42,6 +42,33 @@ pub struct Knee {
     pub budget_ms: f64,
     /// The sweep that it was read from, in order of offered load.
     pub sweep: Vec<SweepCell>,
+    /// Where delay and jitter begin to rise, by a broken line through a longer sweep: `forestall report FOLDER --profile FILE` writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rises: Option<Rises>,
+}
+
+/// Loads at which something begins to rise.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rises {
+    /// RFC 3339, when the last level was measured.
+    pub measured_at: String,
+    /// Of the picture's age; absent where the sweep does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture_age: Option<Rise>,
+    /// Of the jitter (coefficient of variation of frames' intervals).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<Rise>,
+}
+
+/// A load at which something begins to rise.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rise {
+    /// Demand of function and background together, as a share of the edge server's CPU.
+    pub offered: f64,
+    /// Where it is with 95 %.
+    pub interval95: [f64; 2],
 }
 
 /// One level of the sweep.

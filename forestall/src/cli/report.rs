@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use measure::campaign;
-use measure::campaign::findings::Verdict;
+use measure::campaign::findings::{Verdict, rises};
 
 use super::{Failure, FailureKind, Outcome};
 
@@ -24,8 +24,8 @@ pub(crate) struct Arguments {
     /// Where the report goes [default: the first folder]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// A profile of the machine that `lab calibrate` wrote: the predictor of a move's time goes into it, as [migration.law], and how
-    /// much longer it takes between loaded hosts, as [migration.slowdown]
+    /// A profile of the machine that `lab calibrate` wrote: the predictor of a move's time goes into it, as [migration.law], how much
+    /// longer it takes between loaded hosts, as [migration.slowdown], and where delay and jitter begin to rise, as [knee.rises]
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
 }
@@ -54,14 +54,18 @@ fn put_law(report: &campaign::Report, path: &Path) -> Result<(), Failure> {
         .zip(results.predictor.as_ref())
         .and_then(|(part, predictor)| Some((part, predictor.profile(&part.measured_at[1])?)));
     let slowdown = part("migration").zip(results.slowdown.clone());
-    if law.is_none() && slowdown.is_none() {
+    let rises =
+        part("load").and_then(|part| Some((part, rises(&results.findings, &part.measured_at[1])?)));
+    if law.is_none() && slowdown.is_none() && rises.is_none() {
         return Err(wrong(anyhow!(
             "no predictor came of these folders: it needs moves by pre-copy with several memories, bandwidths, dirty rates and round \
-             trips (`forestall lab run thesis --only paths` measures them), or moves between several loads (`--only table7`)"
+             trips (`forestall lab run thesis --only paths` measures them), or moves between several loads (`--only table7`); and no knee: that \
+             needs levels of load (`--only table6`)"
         )));
     }
     let measured = law.iter().map(|(part, _)| *part);
-    for part in measured.chain(slowdown.iter().map(|(part, _)| *part)) {
+    let measured = measured.chain(slowdown.iter().map(|(part, _)| *part));
+    for part in measured.chain(rises.iter().map(|(part, _)| *part)) {
         if part.machines != [profile.machine.clone()] {
             return Err(wrong(anyhow!(
                 "{} is of another machine ({}) than the moves of {} ({})",
@@ -76,6 +80,7 @@ fn put_law(report: &campaign::Report, path: &Path) -> Result<(), Failure> {
     migration.law = law.map(|(_, law)| law).or(migration.law.take());
     let slowdown = slowdown.map(|(_, slowdown)| slowdown);
     migration.slowdown = slowdown.or(migration.slowdown.take());
+    profile.knee.rises = rises.map(|(_, rises)| rises).or(profile.knee.rises.take());
     record::file::write_atomically(path, profile.to_toml().as_bytes()).map_err(|error| {
         Failure {
             kind: FailureKind::Work,

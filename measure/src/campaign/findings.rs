@@ -1,6 +1,7 @@
 //! What the thesis concludes, tested on what was measured here: each finding by the estimator that `reference/findings.toml` names.
 
 use record::campaign::Cell;
+use record::profile::{Rise, Rises};
 use serde::{Deserialize, Serialize};
 
 use super::breakdown;
@@ -82,6 +83,28 @@ pub fn all(cells: &Cells) -> Vec<Finding> {
     FINDINGS.finding.iter().map(finding).collect()
 }
 
+/// Where delay and jitter begin to rise in the sweep of load, as a machine's profile has it; `measured_at` is that of the last level.
+#[must_use]
+pub fn rises(findings: &[Finding], measured_at: &str) -> Option<Rises> {
+    let of = |id: &str| {
+        let found = findings.iter().find(|finding| finding.id == id)?;
+        Some(Rise {
+            offered: found.estimate? / 100.0,
+            interval95: found.interval95?.map(|percent| percent / 100.0),
+        })
+    };
+    let (picture_age, jitter) = (of(DELAY_KNEE), of(JITTER_KNEE));
+    (picture_age.is_some() || jitter.is_some()).then(|| Rises {
+        measured_at: measured_at.to_owned(),
+        picture_age,
+        jitter,
+    })
+}
+
+/// The findings on knees, by their names in `reference/findings.toml`.
+const JITTER_KNEE: &str = "jitter-knee-80";
+const DELAY_KNEE: &str = "delay-knee-95";
+
 fn judge(id: &str, cells: &Cells) -> Judged {
     let thesis = &THESIS.analysis;
     match id {
@@ -90,8 +113,8 @@ fn judge(id: &str, cells: &Cells) -> Judged {
         "cv-proportional" => by_chain(cells, cv_proportional),
         "insertion-streaming" => by_chain(cells, insertion_streaming),
         "virtualisation-delay" => by_chain(cells, virtualisation),
-        "jitter-knee-80" => jitter_knee(cells),
-        "delay-knee-95" => delay_knee(cells),
+        JITTER_KNEE => jitter_knee(cells),
+        DELAY_KNEE => delay_knee(cells),
         "explosion-100" => explosion(cells),
         "ipc-irrelevant" => kinds_of_load(cells),
         "migration-1.5x" => migration_ratio(cells),
