@@ -21,8 +21,9 @@ use crate::world::World;
 
 /// The first frame from the target is on the screen within this after a move, or the move failed.
 const FIRST_FRAME_WITHIN: Duration = Duration::from_secs(10);
-/// A backlog has drained and the picture is back within this after a move or a sweep.
-const RECOVERS_WITHIN: Duration = Duration::from_secs(15);
+/// A backlog has drained and the picture is back within this after a move or a sweep: one of a move from a full server has been seen to
+/// need over 15 s.
+const RECOVERS_WITHIN: Duration = Duration::from_secs(60);
 
 /// What a move gains is reckoned over so many times the longest that it may take.
 const GAIN_HORIZON: f64 = 10.0;
