@@ -14,6 +14,8 @@ use crate::check;
 use crate::error::{LabError, file};
 use crate::process::{Place, Process, own, tail};
 
+/// `ffplay` listens within this.
+const LISTENS_WITHIN: Duration = Duration::from_secs(10);
 /// An X server has chosen its number within this.
 const SCREEN_WITHIN: Duration = Duration::from_secs(10);
 /// Pixels that the screen is larger than two pictures, so that windows of this size lie wholly on it: the player's, and a clock beside it.
@@ -86,7 +88,9 @@ pub(crate) fn start(
          ffplay -nostats -loglevel warning -an -left 0 -top 0 {} {source}",
         options(video.viewer).unwrap_or_default()
     ));
-    let ffplay = Process::start(at, &ffplay, &folder.join("ffplay.log"))?;
+    let log = folder.join("ffplay.log");
+    let mut ffplay = Process::start(at, &ffplay, &log)?;
+    wait_until_it_listens(&mut ffplay, source, &log)?;
     let mut reader = vec![own()];
     reader.extend(words(&format!(
         "measure screen --display {display} --frames-csv"
@@ -94,6 +98,36 @@ pub(crate) fn start(
     reader.push(frames.to_string_lossy().into_owned());
     let reader = Process::start(at, &reader, &folder.join("screen.log"))?;
     Ok((vec![reader, ffplay, screen], display))
+}
+
+/// Over UDP `ffplay` has to be there before the camera: the first packets have the tables that say that it is video. Without them it goes by
+/// what it finds, and has been seen to take it for sound.
+fn wait_until_it_listens(ffplay: &mut Process, source: &str, log: &Path) -> Result<(), LabError> {
+    let port = source
+        .strip_prefix("udp://")
+        .and_then(|rest| rest.rsplit_once(':')?.1.parse::<u16>().ok());
+    let Some(port) = port else {
+        return Ok(());
+    };
+    // Its own network's: "  12: 00000000:1389 00000000:0000 07 …".
+    let path = format!("/proc/{}/net/udp", ffplay.id());
+    let begun = Instant::now();
+    while begun.elapsed() < LISTENS_WITHIN {
+        ffplay.check()?;
+        let sockets = std::fs::read_to_string(&path).map_err(file(Path::new(&path)))?;
+        let mut local = sockets
+            .lines()
+            .filter_map(|line| line.split_whitespace().nth(1));
+        if local.any(|address| address.ends_with(&format!(":{port:04X}"))) {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Err(LabError::Late {
+        what: "ffplay's listening".into(),
+        seconds: LISTENS_WITHIN.as_secs_f64(),
+        hint: tail(log),
+    })
 }
 
 /// The name of the X server that has chosen its number.

@@ -17,7 +17,7 @@ use std::path::Path;
 use bolero::{TypeGenerator, check};
 use forestall_measure::arrivals::Measured;
 use forestall_measure::capture::http::Body;
-use forestall_measure::capture::{Endpoints, pictures};
+use forestall_measure::capture::{self, Endpoints};
 use forestall_measure::knee::{self, Point};
 use made::*;
 
@@ -25,7 +25,7 @@ use made::*;
 fn measure(file: Vec<u8>) {
     let mut last = std::collections::BTreeMap::new();
     // A capture that is broken in its middle has given what is before that.
-    let _ = pictures(
+    let _ = capture::pictures(
         Path::new("fuzz"),
         &mut Cursor::new(&file),
         |flow, _, unit| {

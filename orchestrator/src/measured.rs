@@ -52,7 +52,7 @@ pub(crate) fn fill(config: &mut Table, profile: &Profile) -> Result<(), String> 
             .and_then(Value::as_str)
             .unwrap_or("?")
             .to_owned();
-        fill_function(function, profile)
+        fill_function(function, profile, ends)
             .map_err(|why| format!("control.functions, {name}: {why}"))?;
     }
     Ok(())

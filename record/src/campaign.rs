@@ -345,8 +345,35 @@ mod tests {
                 Subject::Jitter {
                     sd_ms: 2.5,
                     repeat: 1,
+                    chain: None,
                 },
                 "jitter/sd-02.5-1",
+            ),
+            (
+                Subject::Jitter {
+                    sd_ms: 2.5,
+                    repeat: 1,
+                    chain: Some("ffmpeg-plain".into()),
+                },
+                "jitter/sd-02.5-ffmpeg-plain-1",
+            ),
+            (
+                Subject::Breakdown {
+                    way: "non-virtualized".into(),
+                    chain: "forestall".into(),
+                    viewer: Some("ffplay".into()),
+                    level: None,
+                },
+                "breakdown/non-virtualized-forestall-ffplay",
+            ),
+            (
+                Subject::Breakdown {
+                    way: "reallocation".into(),
+                    chain: "ffmpeg".into(),
+                    viewer: None,
+                    level: Some(0.5),
+                },
+                "breakdown/reallocation-ffmpeg-050",
             ),
         ] {
             assert_eq!(subject.folder(), PathBuf::from(folder));

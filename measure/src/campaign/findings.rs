@@ -106,7 +106,6 @@ const JITTER_KNEE: &str = "jitter-knee-80";
 const DELAY_KNEE: &str = "delay-knee-95";
 
 fn judge(id: &str, cells: &Cells) -> Judged {
-    let thesis = &THESIS.analysis;
     match id {
         "tcp-link" => by_chain(cells, tcp_link),
         "dc-excess" => by_chain(cells, dc_excess),
