@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -15,6 +18,9 @@ use record::decision::{End, Mode};
 use record::{HostName, Residency, VmName};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 const SERVER: &str = "092deb2f-7186-41e6-b662-bf0ce61456cb";
 /// Where the recorded cloud had its Nova.
@@ -25,12 +31,24 @@ const PASSWORD: &str = "canary-of-the-cloud";
 /// a cloud in trouble says.
 type Script = BTreeMap<&'static str, Vec<&'static str>>;
 
+/// Ways in which its API is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gone {
+    /// Nobody listens.
+    Refuses,
+    /// What stands before it says so.
+    Unavailable,
+    /// It takes connections, and says nothing.
+    Silent,
+}
+
 struct Cloud {
     recorded: Value,
     script: Mutex<Script>,
     /// Method, path, body.
     asked: Mutex<Vec<(String, String)>>,
-    address: String,
+    gone: Mutex<Option<Gone>>,
+    address: SocketAddr,
 }
 
 fn answer(cloud: &Cloud, name: &str) -> Response {
@@ -52,12 +70,18 @@ fn answer(cloud: &Cloud, name: &str) -> Response {
         Value::Null => String::new(),
         body => body
             .to_string()
-            .replace(RECORDED_NOVA, &format!("{}/v2.1", cloud.address)),
+            .replace(RECORDED_NOVA, &format!("http://{}/v2.1", cloud.address)),
     };
     (status, headers, body).into_response()
 }
 
 async fn handle(State(cloud): State<Arc<Cloud>>, request: Request) -> Response {
+    let gone = *cloud.gone.lock().unwrap();
+    match gone {
+        Some(Gone::Silent) => std::future::pending().await,
+        Some(_) => return answer(&cloud, "503"),
+        None => {}
+    }
     let asked = format!("{} {}", request.method(), request.uri().path());
     let body = axum::body::to_bytes(request.into_body(), 1 << 20)
         .await
@@ -82,9 +106,14 @@ async fn handle(State(cloud): State<Arc<Cloud>>, request: Request) -> Response {
     answer(&cloud, name)
 }
 
+/// What is seen of target and source.
+type Seen = (Residency, Residency);
+
 struct Site {
     cloud: Arc<Cloud>,
-    driver: Nova,
+    /// Serves the API, and ends its connections with it.
+    server: Option<Runtime>,
+    driver: Arc<Nova>,
     _folder: tempfile::TempDir,
 }
 
@@ -98,8 +127,8 @@ async fn site_where(
     script: &[(&'static str, &[&'static str])],
     change: impl FnOnce(&mut NovaConfig),
 ) -> Site {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
     let well: [(&str, &[&str]); 3] = [
         ("POST /v3/auth/tokens", &["token"]),
         ("/os-services", &["services-hostb"]),
@@ -115,16 +144,13 @@ async fn site_where(
         recorded,
         script: Mutex::new(script),
         asked: Mutex::default(),
-        address: address.clone(),
+        gone: Mutex::default(),
+        address,
     });
-    let router = Router::new()
-        .fallback(handle)
-        .with_state(Arc::clone(&cloud));
-    tokio::spawn(async move { axum::serve(listener, router).await });
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("clouds.yaml");
     let clouds = format!(
-        "clouds:\n  edge:\n    auth: {{ auth_url: '{address}', username: admin, password: {PASSWORD}, project_name: admin }}\n"
+        "clouds:\n  edge:\n    auth: {{ auth_url: 'http://{address}', username: admin, password: {PASSWORD}, project_name: admin }}\n"
     );
     std::fs::write(&file, clouds).unwrap();
     let host = |here: &str, there: &str| (HostName::new(here).unwrap(), there.to_owned());
@@ -137,13 +163,57 @@ async fn site_where(
     };
     change(&mut config);
     Site {
+        server: Some(serve(&cloud, listener)),
         cloud,
-        driver: Nova::new(config).unwrap(),
+        driver: Arc::new(Nova::new(config).unwrap()),
         _folder: folder,
     }
 }
 
+fn serve(cloud: &Arc<Cloud>, listener: std::net::TcpListener) -> Runtime {
+    let server = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let router = Router::new().fallback(handle).with_state(Arc::clone(cloud));
+    server.spawn(async { axum::serve(TcpListener::from_std(listener).unwrap(), router).await });
+    server
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 impl Site {
+    fn end(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.shutdown_background();
+        }
+    }
+
+    /// The API is gone.
+    fn go(&mut self, gone: Gone) {
+        *self.cloud.gone.lock().unwrap() = Some(gone);
+        if gone == Gone::Refuses {
+            self.end();
+        }
+    }
+
+    /// It is back, and answers so from now on.
+    async fn come_back(&mut self, script: &[(&'static str, &'static str)]) {
+        *self.cloud.gone.lock().unwrap() = None;
+        let say = script.iter().map(|(end, name)| (*end, vec![*name]));
+        self.cloud.script.lock().unwrap().extend(say);
+        if self.server.is_none() {
+            let listener = TcpListener::bind(self.cloud.address).await.unwrap();
+            self.server = Some(serve(&self.cloud, listener.into_std().unwrap()));
+        }
+    }
+
     fn asked(&self, what: &str) -> Vec<String> {
         let asked = self.cloud.asked.lock().unwrap();
         let these = asked.iter().filter(|(request, _)| request.ends_with(what));
@@ -402,7 +472,7 @@ async fn what_takes_too_long_is_forced_to_its_end_once_unless_it_was_cancelled()
             tokio::task::yield_now().await;
         }
         // The answer is taken before the next second, in which is asked how far it is.
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        sleep(Duration::from_millis(300)).await;
         site.driver.cancel(&plan()).await
     };
     let plan_ = plan();
@@ -410,6 +480,86 @@ async fn what_takes_too_long_is_forced_to_its_end_once_unless_it_was_cancelled()
     copied.unwrap();
     cancelled.unwrap();
     assert!(forced(&site).is_empty());
+}
+
+/// Nova has taken a move. Its API goes, and comes back when the move has ended there.
+async fn gone_in_mid_move(gone: Gone, ended: &[(&'static str, &'static str)]) -> (bool, Seen) {
+    let mut site = site(&[
+        ("/os-migrations", &["migrations-none", "migrations-running"]),
+        ("/action", &["accepted"]),
+    ])
+    .await;
+    // Why it ended is not known there.
+    let request = site.cloud.recorded["accepted"]["request_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    site.cloud
+        .script
+        .lock()
+        .unwrap()
+        .insert(request.leak(), vec!["notfound"]);
+    let driver = Arc::clone(&site.driver);
+    let copies = Arc::<AtomicBool>::default();
+    let begun = Arc::clone(&copies);
+    let copy = tokio::spawn(async move {
+        driver
+            .copy(&plan(), || begun.store(true, Ordering::Relaxed))
+            .await
+    });
+    while !copies.load(Ordering::Relaxed) {
+        sleep(Duration::from_millis(20)).await;
+    }
+    site.go(gone);
+    let unknown = (Residency::Unreachable, Residency::Unreachable);
+    let plan = plan();
+    let (seen, cancelled) = tokio::join!(site.driver.inspect(&plan), site.driver.cancel(&plan));
+    assert_eq!(seen, unknown, "{gone:?}");
+    let failed = cancelled.unwrap_err();
+    assert!(matches!(failed, DriverError::Uncertain { .. }), "{failed}");
+    // It is asked how far it is in the meantime.
+    sleep(Duration::from_millis(1500)).await;
+    // It goes on whether it can be asked or not, and is not said to have ended.
+    assert!(!copy.is_finished(), "{gone:?}");
+    site.come_back(ended).await;
+    let copied = copy.await.unwrap();
+    if let Err(failed) = &copied {
+        assert!(matches!(failed, DriverError::Uncertain { .. }), "{failed}");
+    }
+    // Asked for once.
+    assert_eq!(site.asked("/action").len(), 1);
+    (copied.is_ok(), site.driver.inspect(&plan).await)
+}
+
+#[tokio::test]
+async fn while_the_api_is_gone_in_mid_move_nothing_is_claimed() {
+    use Residency::{Absent, Running};
+    let moved = (
+        &[
+            ("/os-migrations", "migrations-completed"),
+            (SERVER, "server-at-target"),
+        ][..],
+        (true, (Running, Absent)),
+    );
+    let stayed = (
+        &[
+            ("/os-migrations", "migrations-aborted"),
+            (SERVER, "server-at-source"),
+        ][..],
+        (false, (Absent, Running)),
+    );
+    let mut tries = JoinSet::new();
+    for gone in [Gone::Refuses, Gone::Unavailable, Gone::Silent] {
+        for (ended, expected) in [moved, stayed] {
+            tries.spawn(async move {
+                let seen = gone_in_mid_move(gone, ended).await;
+                assert_eq!(seen, expected, "{gone:?}");
+            });
+        }
+    }
+    while let Some(tried) = tries.join_next().await {
+        tried.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -51,6 +51,7 @@ pub mod identity;
 pub mod net;
 #[cfg(feature = "codec")]
 mod program;
+mod reporting;
 mod stats;
 #[cfg(feature = "codec")]
 mod table;
@@ -61,6 +62,7 @@ mod x_server;
 pub mod y4m;
 
 pub use error::{ErrorKind, MediaError};
+pub use reporting::Reports;
 pub use stats::{StatsOutput, Totals};
 pub use url::StreamUrl;
 #[cfg(feature = "codec")]

@@ -4,6 +4,10 @@
 use bolero::check;
 use forestall_media::StreamUrl;
 use forestall_media::net::answer::Head;
+use forestall_media::serve::Asked;
+use record::VmName;
+use record::name::ViewerName;
+use record::report::Report;
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
@@ -34,6 +38,46 @@ fn addresses() {
             }
         }
     });
+}
+
+/// Any text, a report with any bits flipped, and one with any figures. What is passed on of it an orchestrator believes.
+#[test]
+fn what_browsers_say() {
+    let names = (VmName::new("f").unwrap(), ViewerName::new("v").unwrap());
+    let hear = |text: &str| {
+        if let Ok(Asked::Report(seen)) = serde_json::from_str(text)
+            && let Ok(report) = seen.report(names.0.clone(), names.1.clone())
+        {
+            let passed_on = serde_json::to_string(&report).unwrap();
+            let taken: Report = serde_json::from_str(&passed_on).unwrap();
+            assert_eq!(taken.check(), Ok(()), "{text}");
+            return true;
+        }
+        false
+    };
+    let report = |[span, median, p95, max]: [f64; 4], frames: u32| {
+        let age = format!(r#"{{"median":{median},"p95":{p95},"max":{max}}}"#);
+        format!(
+            r#"{{"type":"report","span_ms":{span},"frames":{frames},"freezes":0,"picture_age_ms":{age},"frame_interval_ms":null}}"#
+        )
+    };
+    let good = report([1000.0, 9.0, 11.5, 40.0], 30);
+    assert!(hear(&good));
+    check!()
+        .with_type::<(Vec<u8>, Vec<(u16, u8)>, [f64; 4], u32)>()
+        .for_each(|(bytes, flips, figures, frames)| {
+            hear(&String::from_utf8_lossy(bytes));
+            let mut spoilt = good.clone().into_bytes();
+            for (at, bits) in flips {
+                let at = usize::from(*at) % spoilt.len();
+                spoilt[at] ^= bits;
+            }
+            hear(&String::from_utf8_lossy(&spoilt));
+            let is_range = |ms: &f64| (0.0..=3_600_000.0).contains(ms);
+            if hear(&report(*figures, *frames)) {
+                assert!(figures.iter().all(is_range));
+            }
+        });
 }
 
 #[test]

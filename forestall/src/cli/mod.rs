@@ -20,7 +20,6 @@ mod place;
 mod play;
 mod relay;
 mod report;
-#[cfg(feature = "media")]
 mod reporter;
 #[cfg(feature = "media")]
 mod screen;
@@ -73,7 +72,7 @@ pub(crate) enum Command {
     /// Pass a stream on, to one or many
     Relay(relay::Arguments),
     /// Give streams to many viewers over HTTP
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     /// Be the screen: show video, in a window or to nobody, and measure how old it is
     #[cfg(feature = "media")]
     Play(play::Arguments),

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use media::StreamUrl;
-use media::play::{self, PlayConfig, PlayDecoder};
+use media::play::{self, PlayConfig, PlayDecoder, Reporting};
+use record::VmName;
+use record::name::ViewerName;
 
 use super::video::{ADDRESSES, Common, parse_url, run_stage};
 use super::{Failure, Outcome, reporter};
@@ -41,7 +43,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     png: Option<PathBuf>,
     /// Give the datagrams to this program and read raw pictures (YUV 4:2:0) from it
-    #[arg(long, value_name = "COMMAND", requires_all = ["width", "height"])]
+    #[arg(long, value_name = "COMMAND", requires_all = ["width", "height"], conflicts_with = "report")]
     decoder_command: Option<String>,
     /// Pixels of the pictures of --decoder-command
     #[arg(long, requires = "decoder_command")]
@@ -51,6 +53,17 @@ pub(crate) struct Arguments {
     height: Option<u32>,
     #[command(flatten)]
     reporter: reporter::Arguments,
+    /// The function whose video this is, as the orchestrator names it
+    #[arg(long, value_name = "NAME", requires = "report")]
+    function: Option<VmName>,
+    /// Who sees it, where a function has several viewers
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "report",
+        default_value = "viewer"
+    )]
+    viewer: ViewerName,
     #[command(flatten)]
     common: Common,
 }
@@ -72,7 +85,13 @@ impl Arguments {
             },
             _ => PlayDecoder::BuiltIn,
         };
-        let (reporting, reporter) = self.reporter.begin()?.unzip();
+        let (reports, reporter) = self.reporter.begin()?.unzip();
+        let viewer = self.viewer;
+        let to = |(function, reports)| Reporting {
+            function,
+            viewer,
+            reports,
+        };
         let config = PlayConfig {
             input: self.input,
             decoder,
@@ -83,11 +102,9 @@ impl Arguments {
             png: self.png,
             duration: self.common.duration(),
             stats: self.common.stats(),
-            reporting,
+            reporting: self.function.zip(reports).map(to),
         };
         let outcome = run_stage("play", |stop| play::run(&config, stop));
-        // The reporter ends when nobody can report any more.
-        drop(config);
         if let Some(reporter) = reporter {
             reporter.end();
         }

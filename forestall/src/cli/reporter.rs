@@ -1,59 +1,46 @@
-//! Sends what a viewer sees to an orchestrator, beside the video and never in its way.
+//! Sends what viewers see to an orchestrator, beside the video and never in its way.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use clap::Args;
-use media::play::Reporting;
+use media::Reports;
 use orchestrator::client::{Address, Client, ClientError};
-use record::name::ViewerName;
+use record::Timestamp;
 use record::report::Report;
-use record::{Timestamp, VmName};
+use tokio::sync::mpsc::{Receiver, channel};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::place::Shown;
 use super::{Failure, FailureKind, runtime};
 
-/// Reports that wait for an orchestrator that is slow; more are dropped.
-const WAITING_MAX: usize = 4;
+/// Reports that wait for an orchestrator that is slow, those of a second of many viewers; more are dropped.
+const WAITING_MAX: usize = 64;
+/// Reports on their way at once: over a line of 50 ms, those of 64 viewers are taken within a second or so.
+const AT_ONCE_MAX: usize = 8;
 /// A report that has not been taken after this is none: the next is due.
 const SENT_WITHIN: Duration = Duration::from_secs(2);
 /// Where it says what it does.
 const PATH: &str = "/v1/reports";
 
-/// To whom a viewer reports.
+/// To whom is reported.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Tell an orchestrator each second how old the picture is: unix:PATH, 127.0.0.1:PORT, or https://HOST:PORT
-    #[arg(
-        long,
-        value_name = "PLACE",
-        requires = "function",
-        conflicts_with = "decoder_command"
-    )]
+    #[arg(long, value_name = "PLACE", requires = "function")]
     report: Option<Address>,
-    /// The function whose video this is, as the orchestrator names it
-    #[arg(long, value_name = "NAME", requires = "report")]
-    function: Option<VmName>,
-    /// Who sees it, where a function has several viewers
-    #[arg(
-        long,
-        value_name = "NAME",
-        requires = "report",
-        default_value = "viewer"
-    )]
-    viewer: ViewerName,
     #[command(flatten)]
     shown: Shown,
 }
 
-/// A thread that sends reports until the player has ended.
+/// A thread that sends reports until it is told to end.
 pub(crate) struct Reporter {
     thread: JoinHandle<Sent>,
-    over: Arc<AtomicBool>,
+    over: oneshot::Sender<()>,
     dropped: Arc<AtomicU64>,
 }
 
@@ -65,8 +52,8 @@ struct Sent {
 
 impl Arguments {
     /// Begins to send, where that is wanted.
-    pub(crate) fn begin(self) -> Result<Option<(Reporting, Reporter)>, Failure> {
-        let Some((address, function)) = self.report.zip(self.function) else {
+    pub(crate) fn begin(self) -> Result<Option<(Reports, Reporter)>, Failure> {
+        let Some(address) = self.report else {
             return Ok(None);
         };
         let client = self.shown.client(address).map_err(|error| Failure {
@@ -74,34 +61,39 @@ impl Arguments {
             error: error.into(),
         })?;
         let runtime = runtime()?;
-        let (reports, taken) = sync_channel(WAITING_MAX);
-        let (over, dropped) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
-        let ends = Arc::clone(&over);
+        let (taken, waiting) = channel(WAITING_MAX);
+        let (over, ends) = oneshot::channel();
+        let reports = Reports {
+            taken,
+            dropped: Arc::default(),
+        };
+        let dropped = Arc::clone(&reports.dropped);
         let thread = std::thread::spawn(move || {
-            let sent = runtime.block_on(send(&client, &taken, &ends));
+            let mut sent = Sent::default();
+            runtime.block_on(async {
+                tokio::select! {
+                    () = sent.send(client, waiting, &dropped) => {}
+                    _ = ends => {}
+                }
+            });
             // A name that is still being looked up is not waited for.
             runtime.shutdown_background();
             sent
         });
-        let reporting = Reporting {
-            function,
-            viewer: self.viewer,
-            reports,
-            dropped: Arc::clone(&dropped),
-        };
         let reporter = Reporter {
             thread,
             over,
-            dropped,
+            dropped: Arc::clone(&reports.dropped),
         };
-        Ok(Some((reporting, reporter)))
+        Ok(Some((reports, reporter)))
     }
 }
 
 impl Reporter {
-    /// The player has ended, and with it the last who could report: what still waits is not news any more.
+    /// Nobody sees anything any more: what still waits is not news.
     pub(crate) fn end(self) {
-        self.over.store(true, Ordering::Relaxed);
+        // It may have ended already.
+        self.over.send(()).ok();
         // A panic there was said there.
         let sent = self.thread.join().unwrap_or_default();
         eprintln!(
@@ -113,38 +105,54 @@ impl Reporter {
     }
 }
 
-/// Nothing else runs on this thread: it may wait for reports without the runtime.
-async fn send(client: &Client, reports: &Receiver<(Timestamp, Report)>, over: &AtomicBool) -> Sent {
-    let mut sent = Sent::default();
-    let mut fails = false;
-    while let Ok((made, mut report)) = reports.recv() {
-        if over.load(Ordering::Relaxed) {
-            break;
-        }
-        report.ago_ms = Timestamp::now().since(made).as_secs_f64() * 1e3;
-        let posting = client.post::<serde_json::Value>(PATH, &report);
-        let words = match timeout(SENT_WITHIN, posting).await {
-            Ok(Ok(_)) => {
-                sent.taken += 1;
-                fails = false;
-                continue;
+impl Sent {
+    async fn send(
+        &mut self,
+        client: Client,
+        mut waiting: Receiver<(Timestamp, Report)>,
+        dropped: &AtomicU64,
+    ) {
+        let client = Arc::new(client);
+        let mut on_their_way = JoinSet::new();
+        let mut fails = false;
+        loop {
+            tokio::select! {
+                Some(ended) = on_their_way.join_next() => {
+                    // A panic there was said there.
+                    let why = ended.unwrap_or_else(|error| Err(error.to_string())).err();
+                    match &why {
+                        None => self.taken += 1,
+                        Some(_) => self.failed += 1,
+                    }
+                    // Every second the same, but for a figure in it, helps nobody.
+                    if let (false, Some(why)) = (fails, &why) {
+                        eprintln!("report: {why}");
+                    }
+                    fails = why.is_some();
+                }
+                report = waiting.recv(), if on_their_way.len() < AT_ONCE_MAX => {
+                    let Some((made, report)) = report else { return };
+                    if Timestamp::now().since(made) > SENT_WITHIN {
+                        dropped.fetch_add(1, Ordering::Relaxed);
+                    } else {
+                        on_their_way.spawn(post(Arc::clone(&client), made, report));
+                    }
+                }
             }
-            Ok(Err(error)) => words(&error),
-            Err(_) => format!("it takes longer than {} s", SENT_WITHIN.as_secs()),
-        };
-        sent.failed += 1;
-        // Every second the same, but for a figure in it, helps nobody.
-        if !fails {
-            eprintln!("report: {words}");
         }
-        fails = true;
     }
-    sent
 }
 
-fn words(error: &ClientError) -> String {
-    match error {
-        ClientError::Refused { why } => format!("the orchestrator does not take it: {why}"),
-        other => other.to_string(),
+/// Has a report taken, or says why it is not.
+async fn post(client: Arc<Client>, made: Timestamp, mut report: Report) -> Result<(), String> {
+    report.ago_ms = Timestamp::now().since(made).as_secs_f64() * 1e3;
+    let posting = client.post::<serde_json::Value>(PATH, &report);
+    match timeout(SENT_WITHIN, posting).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(ClientError::Refused { why })) => {
+            Err(format!("the orchestrator does not take it: {why}"))
+        }
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("it takes longer than {} s", SENT_WITHIN.as_secs())),
     }
 }

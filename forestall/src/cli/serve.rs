@@ -1,14 +1,17 @@
 //! `forestall serve`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use media::StreamUrl;
-use media::serve::{self, Access, Limits, ServeConfig, StreamName, Tls};
+use media::serve::{self, Access, Limits, Reporting, ServeConfig, StreamName, Tls};
+use record::VmName;
+use record::name::ViewerName;
 
 use super::video::{ADDRESSES, Common, parse_seconds, parse_url, run_stage};
-use super::{Failure, FailureKind, Outcome};
+use super::{Failure, FailureKind, Outcome, reporter};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,6 +20,7 @@ Examples:
   forestall capture 'http://192.0.2.7:8080/publish/robot?token=…'
   ffmpeg -re -i video.mpg -c copy -f mpegts -method PUT 'http://192.0.2.7:8080/publish/video?token=…'
   forestall serve 0.0.0.0:8443 --stream robot=udp://0.0.0.0:5001 --tls-cert chain.pem --tls-key key.pem
+  forestall serve 0.0.0.0:8080 --stream robot=udp://0.0.0.0:5001 --report 127.0.0.1:7373 --function robot=text-insertion
   forestall play http://192.0.2.7:8080/robot.ts
 
 Pages:
@@ -28,7 +32,10 @@ Pages:
 
 A file of tokens has a line TOKEN for all streams, or NAME TOKEN for one. A token is given as ?token=TOKEN or in a header
 Authorization: Bearer TOKEN. With --tls-cert and --tls-key everything is encrypted (https://); without, put it where the network is
-yours. A browser plays video only from https:// or from this same machine.";
+yours. A browser plays video only from https:// or from this same machine.
+
+With --report what is seen in browsers that play the stream of a function is told to an orchestrator. A browser may say anything: where
+functions are moved by it, give tokens to those who may watch.";
 
 /// Give streams to many viewers over HTTP: a late one starts with the last key picture, a slow one delays nobody
 #[derive(Debug, clap::Args)]
@@ -70,6 +77,19 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_idle)]
     idle: Duration,
     #[command(flatten)]
+    reporter: reporter::Arguments,
+    /// A stream and the function whose video it is, as the orchestrator names it; NAME alone where both have the same; may be given many times
+    #[arg(long, value_name = "STREAM=NAME", requires = "report", value_parser = parse_function)]
+    function: Vec<(StreamName, VmName)>,
+    /// Who sees it; each page has a number behind it. Two servers of one function need two names
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "report",
+        default_value = "viewer"
+    )]
+    viewer: ViewerName,
+    #[command(flatten)]
     common: Common,
 }
 
@@ -81,6 +101,15 @@ fn parse_stream(text: &str) -> Result<(StreamName, StreamUrl), String> {
         .parse()
         .map_err(|error: serve::NameError| error.to_string())?;
     Ok((name, parse_url(url)?))
+}
+
+fn parse_function(text: &str) -> Result<(StreamName, VmName), String> {
+    let (stream, function) = text.split_once('=').unwrap_or((text, text));
+    let stream = stream
+        .parse()
+        .map_err(|error: serve::NameError| error.to_string())?;
+    let function = VmName::new(function).map_err(|error| error.to_string())?;
+    Ok((stream, function))
 }
 
 fn parse_idle(text: &str) -> Result<Duration, String> {
@@ -113,9 +142,31 @@ impl Arguments {
             })
     }
 
+    /// Whose video each stream is.
+    fn functions(&self) -> Result<BTreeMap<StreamName, VmName>, Failure> {
+        let mut functions = BTreeMap::new();
+        for (stream, function) in &self.function {
+            if functions.insert(stream.clone(), function.clone()).is_some() {
+                return Err(Failure {
+                    kind: FailureKind::Configuration,
+                    error: anyhow::anyhow!("the stream '{stream}' has two functions"),
+                });
+            }
+        }
+        Ok(functions)
+    }
+
     pub(crate) fn run(self) -> Result<Outcome, Failure> {
+        let (tls, functions) = (self.tls()?, self.functions()?);
+        let (reports, reporter) = self.reporter.begin()?.unzip();
+        let viewers = self.viewer;
+        let to = |reports| Reporting {
+            functions,
+            viewers,
+            reports,
+        };
         let config = ServeConfig {
-            tls: self.tls()?,
+            tls,
             listen: self.listen,
             publish: access(self.publish_token_file.as_deref(), Access::Closed)?,
             view: access(self.view_token_file.as_deref(), Access::Open)?,
@@ -131,7 +182,12 @@ impl Arguments {
             },
             duration: self.common.duration(),
             stats: self.common.stats(),
+            reporting: reports.map(to),
         };
-        run_stage("serve", |stop| serve::run(&config, stop))
+        let outcome = run_stage("serve", |stop| serve::run(&config, stop));
+        if let Some(reporter) = reporter {
+            reporter.end();
+        }
+        outcome
     }
 }

@@ -5,7 +5,10 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::browser::Browser;
+use crate::common::site::{FAST, FUNCTION, HOSTS, REPORTER, Site};
 use crate::common::{Running, Server, TOKEN, frames, wait_for};
+use control::Trust;
+use serde_json::Value;
 
 /// A frame at 30 a second.
 const FRAME_MS: f64 = 1000.0 / 30.0;
@@ -153,4 +156,146 @@ fn over_tls_with_a_token() {
     browser.open(&format!("{page}?token=abcdefghijklmnopqrst"));
     browser.wait_until_live();
     wait_for("the delay", || browser.figure("delay").is_some());
+}
+
+/// A site whose orchestrator takes reports, and what a server has to be told to report to it what is seen of the stream `robot`.
+fn site_that_hears() -> (Site, String) {
+    let mut site = Site::new(HOSTS[0], FAST, Trust::Observe);
+    site.listen_on_loopback_with_tokens();
+    site.start();
+    let token = site.secret("report", REPORTER).display().to_string();
+    let to = format!("--report {} --token-file {token}", site.api());
+    (site, format!("{to} --function robot={FUNCTION}"))
+}
+
+fn viewed(site: &Site) -> Value {
+    site.ask("functions")[0]["viewed"].clone()
+}
+
+#[test]
+fn what_is_seen_in_browsers_is_told_to_an_orchestrator() {
+    let (site, to) = site_that_hears();
+    let server = Server::start(&to);
+    let robot = camera(&server, "robot", "h264");
+    let _other = camera(&server, "other", "h264");
+    wait_for("the streams are there", || {
+        server.get("/status.json").1.matches("H.264").count() == 2
+    });
+    let browser = Browser::start();
+    // Of this stream nobody wants to know anything.
+    browser.open(&server.url("/play/other"));
+    browser.wait_until_live();
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(browser.run("return isAsked"), false);
+    assert_eq!(viewed(&site), Value::Null);
+
+    browser.open(&server.url("/play/robot"));
+    browser.wait_until_live();
+    let age = |viewed: &Value| viewed["picture_age_ms"]["p95"].as_f64();
+    site.wait_for("the age of the picture", |site| {
+        age(&viewed(site)).is_some()
+    });
+    assert!(site.words("status").contains("viewers that report: 1"));
+    // The page shows the delay of pictures when they are drawn, and reports their age on the screen: that is up to a picture's time more.
+    thread::sleep(FIGURES_OVER);
+    let (seen, shown) = (viewed(&site), browser.figure("delay").unwrap());
+    let reported = seen["picture_age_ms"]["median"].as_f64().unwrap();
+    assert!(
+        (reported - shown).abs() < 2.0 * FRAME_MS,
+        "the page shows {shown} ms and reports {seen}"
+    );
+    let frames = seen["frames"].as_f64().unwrap();
+    assert!((10.0..=40.0).contains(&frames), "{seen}");
+    assert_eq!(server.status()["nonsense"], 0);
+
+    // What has a connection of its own is a viewer of its own.
+    browser.run(
+        "const second = new WebSocket(socket.url);
+         second.onopen = () => second.send(JSON.stringify({
+           type: 'report', span_ms: 1000, frames: 0, freezes: 0, picture_age_ms: null, frame_interval_ms: null }))",
+    );
+    site.wait_for("both", |site| viewed(site)["viewers"] == 2);
+
+    // The camera is gone: the picture that stands grows old, and is told.
+    drop(robot);
+    site.wait_for("an old picture", |site| age(&viewed(site)) > Some(2000.0));
+    drop(browser);
+    site.wait_for("nobody", |site| viewed(site).is_null());
+    let (_, said) = server.end();
+    assert!(
+        said.contains("reports: ") && said.contains(" 0 failed"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_page_whose_clock_is_not_known_tells_no_age() {
+    let (site, to) = site_that_hears();
+    let server = Server::start(&to);
+    let _robot = camera(&server, "robot", "h264");
+    let browser = Browser::start();
+    browser.open(&server.url("/play/robot"));
+    browser.wait_until_live();
+    // As if no answer to a ping had come yet.
+    browser.run("trips = []; pong = () => {}");
+    site.wait_for("a report without an age", |site| {
+        let seen = viewed(site);
+        seen["frames"].as_u64() > Some(0) && seen["picture_age_ms"].is_null()
+    });
+}
+
+#[test]
+fn what_a_page_makes_up_changes_nothing() {
+    let (site, to) = site_that_hears();
+    let server = Server::start(&to);
+    let _robot = camera(&server, "robot", "h264");
+    let browser = Browser::start();
+    browser.open(&server.url("/play/robot"));
+    browser.wait_until_live();
+    // Its own reports are the only ones that are believed, and its picture goes on.
+    for wrong in [
+        "'{'",
+        "'{\"type\":\"report\"}'",
+        "JSON.stringify({ type: 'report', span_ms: 1000, frames: 1, freezes: 0, frame_interval_ms: null, \
+         picture_age_ms: { median: -5, p95: NaN, max: 1e300 } })",
+        "JSON.stringify({ type: 'report', span_ms: 1000, frames: 1e9, freezes: 0, frame_interval_ms: null, picture_age_ms: null })",
+        "JSON.stringify({ type: 'report', viewer: 'anna' })",
+    ] {
+        browser.run(&format!("socket.send({wrong})"));
+    }
+    wait_for("nonsense is counted", || server.status()["nonsense"] == 5);
+    let live = browser.figure("frames");
+    wait_for("the picture goes on", || browser.figure("frames") > live);
+    site.wait_for("a report", |site| viewed(site)["viewers"] == 1);
+    assert!(viewed(&site)["frames"].as_u64() < Some(100));
+    // So much is no message: the server ends the connection, and the page makes another.
+    browser.run("window.ended = socket; socket.send('x'.repeat(2000))");
+    wait_for("another connection", || {
+        browser.run("return ended !== socket") == true
+    });
+    browser.wait_until_live();
+}
+
+#[test]
+fn an_orchestrator_that_does_not_answer_delays_no_picture_in_a_browser() {
+    // A listener that takes no connection: its queue fills, and nothing is answered.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = Server::start(&format!(
+        "--report {} --function robot={FUNCTION}",
+        silent.local_addr().unwrap()
+    ));
+    let _robot = camera(&server, "robot", "h264");
+    let browser = Browser::start();
+    browser.open(&server.url("/play/robot"));
+    browser.wait_until_live();
+    thread::sleep(FIGURES_OVER + Duration::from_secs(1));
+    let shown = browser.figure("delay").expect("the code strip is read");
+    assert!(shown < 20.0 * FRAME_MS, "{shown} ms");
+    drop(browser);
+    let (code, said) = server.end();
+    assert_eq!(code, Some(130));
+    assert!(
+        said.contains("it takes longer than 2 s") && said.contains("reports: 0 taken"),
+        "{said}"
+    );
 }

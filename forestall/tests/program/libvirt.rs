@@ -2,17 +2,20 @@
 //! `FORESTALL_LAB_TESTS` is set, as `make test` does.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::common::libvirtd::{FAST, Libvirts, SLOW};
 use crate::common::site::{FUNCTION, HOSTS, Site};
-use crate::common::{COPY_WITHIN, POLL, end_of, plan, wait_or};
+use crate::common::{COPY_WITHIN, POLL, end_of, plan, wait_for, wait_or};
 use control::Trust;
 use drivers::libvirt::{self, LibvirtConfig};
 use drivers::tagged::Found;
 use drivers::{Driver, DriverError, Libvirt};
 use record::Residency;
 use record::decision::End;
+use serde_json::{Value, json};
 
 /// Whether these tests may run; says how when not.
 fn enabled() -> bool {
@@ -277,4 +280,138 @@ fn an_operator_moves_a_domain_and_its_orchestrator_is_killed_in_between() {
     let runners = site.runners();
     assert_eq!(runners.len(), 1, "{runners:?} {}", site.log());
     assert_eq!(site.where_is(), runners[0]);
+}
+
+/// Looks at both QEMU processes again and again, whether a libvirtd answers or not.
+struct Watch {
+    over: Arc<AtomicBool>,
+    looks: JoinHandle<Looks>,
+}
+
+/// How often the guest was seen to run so.
+#[derive(Debug, Default)]
+struct Looks {
+    once: usize,
+    twice: usize,
+    nowhere: usize,
+}
+
+impl Watch {
+    fn begin(site: &Arc<Libvirts>) -> Self {
+        let over = Arc::<AtomicBool>::default();
+        let (site, ends) = (Arc::clone(site), Arc::clone(&over));
+        let looks = thread::spawn(move || {
+            let mut looks = Looks::default();
+            while !ends.load(Ordering::Relaxed) {
+                match [0, 1].map(|host| site.hosts[host].executes()) {
+                    [true, true] => looks.twice += 1,
+                    [false, false] => looks.nowhere += 1,
+                    _ => looks.once += 1,
+                }
+                thread::sleep(POLL);
+            }
+            looks
+        });
+        Self { over, looks }
+    }
+
+    fn end(self) -> Looks {
+        self.over.store(true, Ordering::Relaxed);
+        self.looks.join().unwrap()
+    }
+}
+
+/// What was decided of the first move, one after the other.
+fn kinds(site: &Site) -> Vec<String> {
+    let why = site.ask("why 1");
+    let all = why["decisions"].as_array().unwrap();
+    let kind = |one: &Value| one["kind"].as_str().unwrap().to_owned();
+    all.iter().map(kind).collect()
+}
+
+/// A libvirtd, or both, is killed while the guest is copied, and comes back after a while. `meanwhile` happens when nobody knows any
+/// more how the move ends.
+fn libvirtd_is_gone(gone: &[usize], meanwhile: impl FnOnce(&Libvirts)) -> Looks {
+    let machines = Arc::new(Libvirts::new(SLOW));
+    let mut site = Site::of(Box::new(Arc::clone(&machines)), HOSTS[0], Trust::Automatic);
+    site.start_and_hear();
+    site.words(&format!("move {FUNCTION} {}", HOSTS[1]));
+    site.wait_for("copying", |_| {
+        machines.hosts[0].job_figure("memory_processed") > Some(0)
+    });
+    let watch = Watch::begin(&machines);
+    // At one time: one that is there still would end the migration when the other's connection breaks.
+    for host in gone {
+        machines.hosts[*host].freeze();
+    }
+    for host in gone {
+        machines.hosts[*host].kill();
+    }
+    site.wait_for("an alarm", |site| kinds(site).contains(&"alarm".into()));
+    meanwhile(&machines);
+    // Some inspections more: nothing is touched, and nothing else begins.
+    thread::sleep(Duration::from_secs(2));
+    let done = kinds(&site);
+    let acts = |kind: &&String| ["run", "discard", "cancel", "settled"].contains(&kind.as_str());
+    assert_eq!(done.iter().find(acts), None, "{done:?}");
+    assert!(site.log().contains("ALARM: Unknown"), "{}", site.log());
+    let refusal = site.refusal(&format!("move {FUNCTION} {}", HOSTS[1]));
+    assert!(refusal.contains("move 1 is under way"), "{refusal}");
+    for host in gone {
+        machines.hosts[*host].come_back();
+    }
+    site.wait_for("a verdict", |site| {
+        site.ask("moves")[0]["verdict"].is_string()
+    });
+    assert_eq!(site.ask("moves")[0]["verdict"], "stayed", "{}", site.log());
+    site.wait_for("the end of the alarm", |site| {
+        site.log().contains("alarm over: Unknown")
+    });
+    wait_for("the guest runs there", || machines.hosts[0].executes());
+    assert_eq!(site.runners(), [HOSTS[0]]);
+    let looks = watch.end();
+    assert!(looks.once > 0, "{looks:?}");
+    // Nothing is left of it that could keep the next move.
+    assert!(!machines.hosts[1].knows());
+    assert_eq!(site.ask("moves").as_array().unwrap().len(), 1);
+    looks
+}
+
+#[test]
+fn the_libvirtd_of_the_source_is_gone_while_copying() {
+    if !enabled() {
+        return;
+    }
+    let looks = libvirtd_is_gone(&[0], |_| ());
+    assert_eq!((looks.twice, looks.nowhere), (0, 0), "{looks:?}");
+}
+
+#[test]
+fn the_libvirtd_of_the_target_is_gone_while_copying() {
+    if !enabled() {
+        return;
+    }
+    let looks = libvirtd_is_gone(&[1], |_| ());
+    assert_eq!((looks.twice, looks.nowhere), (0, 0), "{looks:?}");
+}
+
+/// QEMU stops the guest for the last pages, and waits for a word of its libvirtd: it stands still until that is back.
+#[test]
+fn both_libvirtd_are_gone_at_the_switchover() {
+    if !enabled() {
+        return;
+    }
+    let looks = libvirtd_is_gone(&[0, 1], |site| {
+        let source = &site.hosts[0];
+        let fast = json!({ "max-bandwidth": FAST << 20, "downtime-limit": 2000 });
+        assert_ne!(source.qemu("migrate-set-parameters", &fast), Value::Null);
+        let migration = || source.qemu("query-migrate", &json!({}));
+        wait_or(
+            || migration()["status"] == "pre-switchover",
+            || format!("no switchover: {}", migration()),
+        );
+        assert!(!source.executes() && !site.hosts[1].executes());
+    });
+    assert_eq!(looks.twice, 0, "{looks:?}");
+    assert!(looks.nowhere > 0, "{looks:?}");
 }

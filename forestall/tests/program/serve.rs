@@ -429,6 +429,24 @@ fn wrong_command_lines() {
         2,
         "'a' twice",
     );
+    check("serve 127.0.0.1:0 --report 127.0.0.1:1", 2, "--function");
+    check("serve 127.0.0.1:0 --function robot", 2, "--report");
+    let report = "serve 127.0.0.1:0 --report 127.0.0.1:1";
+    for (options, expected) in [
+        ("--function robot=", "is not a name"),
+        ("--function a.b", "not a name of a stream"),
+        ("--function a=f --function a=g", "'a' has two functions"),
+        ("--function a", "must be one that is served, not 'a'"),
+    ] {
+        check(&format!("{report} {options}"), 2, expected);
+    }
+    let stream = "--stream a=udp://127.0.0.1:5000 --function a";
+    let viewer = "x".repeat(63);
+    check(
+        &format!("{report} {stream} --viewer {viewer}"),
+        2,
+        "room for a number",
+    );
     check(
         "serve 192.0.2.1:8080",
         1,

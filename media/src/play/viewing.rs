@@ -1,14 +1,13 @@
 //! What a viewer sees, for who wants to know: once a second a report, which never delays a picture.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use record::name::ViewerName;
 use record::report::{Report, Spread, TIME_MAX};
 use record::{Timestamp, VmName};
+
+use crate::reporting::Reports;
 
 /// A report covers so long.
 const EVERY: Duration = Duration::from_secs(1);
@@ -29,10 +28,8 @@ pub struct Reporting {
     pub function: VmName,
     /// Who sees it.
     pub viewer: ViewerName,
-    /// Takes reports and when each was made; what finds no room is dropped.
-    pub reports: SyncSender<(Timestamp, Report)>,
-    /// So many found none.
-    pub dropped: Arc<AtomicU64>,
+    /// Who takes it.
+    pub reports: Reports,
 }
 
 /// Follows what is on the screen.
@@ -119,9 +116,7 @@ impl Viewing {
             picture_age_ms: Spread::of(&mut self.ages_ms),
             frame_interval_ms: Spread::of(&mut self.intervals_ms),
         };
-        if self.to.reports.try_send((now, report)).is_err() {
-            self.to.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        self.to.reports.tell(now, report);
         self.since = now;
         self.clear();
     }
@@ -140,7 +135,10 @@ fn believed(ms: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Receiver, sync_channel};
+    use std::iter::from_fn;
+    use std::sync::atomic::Ordering;
+
+    use tokio::sync::mpsc::{Receiver, channel};
 
     use super::*;
 
@@ -151,19 +149,27 @@ mod tests {
     }
 
     fn viewing(room: usize) -> (Viewing, Receiver<(Timestamp, Report)>) {
-        let (reports, taken) = sync_channel(room);
+        let (taken, reports) = channel(room);
         let to = Reporting {
             function: VmName::new("f").unwrap(),
             viewer: ViewerName::new("v").unwrap(),
-            reports,
-            dropped: Arc::default(),
+            reports: Reports {
+                taken,
+                dropped: Default::default(),
+            },
         };
-        (Viewing::new(to, BEGIN), taken)
+        (Viewing::new(to, BEGIN), reports)
+    }
+
+    fn all(reports: &mut Receiver<(Timestamp, Report)>) -> Vec<Report> {
+        from_fn(|| reports.try_recv().ok())
+            .map(|(_, report)| report)
+            .collect()
     }
 
     #[test]
     fn a_second_of_pictures() {
-        let (mut viewing, reports) = viewing(4);
+        let (mut viewing, mut reports) = viewing(4);
         // 25 a second, each 50 ms old when it is shown: 50 to 90 ms.
         for ms in (0..=1000).step_by(40) {
             viewing.shown(
@@ -185,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_picture_that_stands_grows_old_and_is_a_freeze_once() {
-        let (mut viewing, reports) = viewing(8);
+        let (mut viewing, mut reports) = viewing(8);
         for ms in (0..=960).step_by(40) {
             viewing.shown(Some(at(ms)), at(ms));
         }
@@ -194,7 +200,7 @@ mod tests {
         }
         viewing.shown(Some(at(3000)), at(3000));
         viewing.look(at(4000));
-        let reports: Vec<Report> = reports.try_iter().map(|(_, report)| report).collect();
+        let reports = all(&mut reports);
         let ages: Vec<f64> = reports
             .iter()
             .map(|r| r.picture_age_ms.unwrap().max)
@@ -208,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_picture_that_stands_for_hours_is_still_told() {
-        let (mut viewing, reports) = viewing(1);
+        let (mut viewing, mut reports) = viewing(1);
         viewing.shown(Some(at(0)), at(0));
         for s in 1..4000 {
             viewing.look(at(s * 1000));
@@ -217,13 +223,13 @@ mod tests {
         }
         viewing.shown(Some(at(4_000_000)), at(4_000_000));
         viewing.look(at(4_001_000));
-        assert!(reports.try_iter().all(|(_, report)| report.check().is_ok()));
+        assert!(all(&mut reports).iter().all(|r| r.check().is_ok()));
     }
 
     #[test]
     fn a_clock_that_is_set_and_a_player_that_was_held_up_begin_anew() {
         for jump in [-5_000, 20_000, 100_000_000_i64] {
-            let (mut viewing, reports) = viewing(4);
+            let (mut viewing, mut reports) = viewing(4);
             let begin = at(10_000);
             let after = Timestamp(begin.0.saturating_add_signed(jump * 1000));
             viewing.looked = begin;
@@ -239,22 +245,23 @@ mod tests {
 
     #[test]
     fn nothing_known_is_nothing_told() {
-        let (mut viewing, reports) = viewing(4);
+        let (mut viewing, mut reports) = viewing(4);
         viewing.look(at(1000));
         viewing.shown(None, at(1500));
         viewing.look(at(2000));
-        for (_, report) in reports.try_iter() {
+        for report in all(&mut reports) {
             assert_eq!((report.picture_age_ms, report.check()), (None, Ok(())));
         }
     }
 
     #[test]
     fn who_takes_no_report_delays_nothing() {
-        let (mut viewing, reports) = viewing(2);
+        let (mut viewing, mut reports) = viewing(2);
         for ms in (0..=10_000).step_by(100) {
             viewing.shown(Some(at(ms)), at(ms));
         }
-        assert_eq!(viewing.to.dropped.load(Ordering::Relaxed), 8);
-        assert_eq!(reports.try_iter().count(), 2);
+        let dropped = &viewing.to.reports.dropped;
+        assert_eq!(dropped.load(Ordering::Relaxed), 8);
+        assert_eq!(all(&mut reports).len(), 2);
     }
 }

@@ -10,10 +10,14 @@
 //!     {"type":"config","codec":"avc1.42c01e"}        before the first picture that needs it
 //!     {"type":"unsupported","codec":"MPEG-2"}        no browser decodes it
 //!     {"type":"pong","id":7,"time_us":…}             the server's clock when a ping came
-//! from the browser, text:
+//!     {"type":"report"}                              once, at first: say each second what is seen
+//! from the browser, text (`asked.rs`):
 //!     {"type":"ping","id":7}
+//!     {"type":"report","span_ms":1000.2,"frames":30,"freezes":0,"picture_age_ms":{"median":9.1,"p95":11.5,"max":40},
+//!      "frame_interval_ms":{…}}
 //! ```
-//! A browser that is too slow is a viewer that is too slow: it loses whole groups of pictures.
+//! A browser that is too slow is a viewer that is too slow: it loses whole groups of pictures. What it says and is not understood is
+//! counted, and changes nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,11 +27,13 @@ use hyper_tungstenite::HyperWebsocketStream;
 use hyper_tungstenite::tungstenite::protocol::WebSocketConfig;
 use hyper_tungstenite::tungstenite::{Bytes, Message};
 use record::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use wire::h264::codec_string;
 use wire::mpegts::{AccessUnit, Reader, VideoCodec};
 
 use super::Server;
+use super::asked::Asked;
+use super::audience::Page;
 use super::viewer::Viewer;
 
 const VERSION: u8 = 1;
@@ -54,50 +60,22 @@ enum Said<'a> {
     Config { codec: &'a str },
     Unsupported { codec: &'static str },
     Pong { id: u32, time_us: u64 },
+    Report,
 }
 
-/// What the browser says.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-enum Asked {
-    Ping { id: u32 },
-}
-
-/// Feeds a browser until it has gone, takes nothing, or says nothing for too long.
+/// Feeds a browser until it has gone, takes nothing, or says nothing for too long. `page`: whom it tells what it sees.
 pub(super) async fn run(
     server: &Arc<Server>,
     mut viewer: Viewer,
+    mut page: Option<Page>,
     mut socket: HyperWebsocketStream,
 ) {
     let idle = server.config.limits.idle;
     let mut feed = Feed::default();
     let mut heard = tokio::time::Instant::now();
+    let asks = page.is_some().then_some(Said::Report);
+    let mut messages: Vec<_> = asks.iter().filter_map(text_message).collect();
     loop {
-        let messages = tokio::select! {
-            bytes = viewer.next() => match bytes {
-                Some(bytes) => feed.messages(&bytes, Timestamp::now()),
-                None => return,
-            },
-            asked = socket.next() => {
-                heard = tokio::time::Instant::now();
-                match asked {
-                    Some(Ok(Message::Text(text))) => match serde_json::from_str(text.as_str()) {
-                        Ok(Asked::Ping { id }) => {
-                            let time_us = Timestamp::now().as_micros();
-                            text_message(&Said::Pong { id, time_us }).into_iter().collect()
-                        }
-                        Err(_) => return,
-                    },
-                    // Pings and pongs of the protocol are answered below us.
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => Vec::new(),
-                    _ => return,
-                }
-            }
-            () = tokio::time::sleep_until(heard + idle) => {
-                server.counters.timed_out.fetch_add(1, Ordering::Relaxed);
-                return;
-            }
-        };
         for message in messages {
             match tokio::time::timeout(idle, socket.send(message)).await {
                 Ok(Ok(())) => {}
@@ -108,7 +86,46 @@ pub(super) async fn run(
                 }
             }
         }
+        messages = tokio::select! {
+            bytes = viewer.next() => match bytes {
+                Some(bytes) => feed.messages(&bytes, Timestamp::now()),
+                None => return,
+            },
+            asked = socket.next() => {
+                heard = tokio::time::Instant::now();
+                match asked {
+                    Some(Ok(Message::Text(text))) => hear(server, page.as_mut(), &text),
+                    // Pings and pongs of the protocol are answered below us.
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => Vec::new(),
+                    _ => return,
+                }
+            }
+            () = tokio::time::sleep_until(heard + idle) => {
+                server.counters.timed_out.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+        };
     }
+}
+
+/// What is answered to what a browser says.
+fn hear(server: &Server, page: Option<&mut Page>, text: &str) -> Vec<Message> {
+    let now = Timestamp::now();
+    let is_understood = match serde_json::from_str(text) {
+        Ok(Asked::Ping { id }) => {
+            let time_us = now.as_micros();
+            return text_message(&Said::Pong { id, time_us })
+                .into_iter()
+                .collect();
+        }
+        // Of a page that was not asked nothing is wanted.
+        Ok(Asked::Report(seen)) => page.is_none_or(|page| page.hear(seen, now).is_ok()),
+        Err(_) => false,
+    };
+    if !is_understood {
+        server.counters.nonsense.fetch_add(1, Ordering::Relaxed);
+    }
+    Vec::new()
 }
 
 fn text_message(said: &Said<'_>) -> Option<Message> {
@@ -220,14 +237,5 @@ mod tests {
         }
         let wanted = r#"{"type":"unsupported","codec":"MPEG-2"}"#;
         assert_eq!(all, [Message::text(wanted)]);
-    }
-
-    #[test]
-    fn what_a_browser_may_say() {
-        let ping: Asked = serde_json::from_str(r#"{"type":"ping","id":3}"#).unwrap();
-        assert_eq!(ping, Asked::Ping { id: 3 });
-        for wrong in ["", "{}", r#"{"type":"ping","id":-1}"#, r#"{"type":"stop"}"#] {
-            assert!(serde_json::from_str::<Asked>(wrong).is_err(), "{wrong}");
-        }
     }
 }

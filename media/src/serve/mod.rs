@@ -1,9 +1,12 @@
 //! Gives streams to many viewers at once, over HTTP: what FFserver was for.
 //!
 //! A publisher's packets go once into the ring of its stream (`stream.rs`); each viewer is a position in that ring
-//! (`viewer.rs`) and takes references, not copies. A browser is one, too: `live.rs` feeds the page that `player.rs` has. A viewer that is too slow for its connection loses whole groups of
+//! (`viewer.rs`) and takes references, not copies. A browser is one, too: `live.rs` feeds the page that `player.rs` has, `asked.rs` is what
+//! the page says, and `audience.rs` tells an orchestrator what is seen there. A viewer that is too slow for its connection loses whole groups of
 //! pictures; nobody waits for it, and what it may hold is bounded.
 
+mod asked;
+mod audience;
 mod connection;
 mod limits;
 mod live;
@@ -16,6 +19,8 @@ mod stream;
 mod token;
 mod viewer;
 
+pub use asked::{Asked, Seen};
+pub use audience::Reporting;
 pub use door::{Tls, TlsError};
 pub use limits::Limits;
 pub(crate) use limits::raise_open_files;
@@ -35,6 +40,7 @@ use tokio::net::TcpListener;
 
 use crate::stats::{Meter, StatsOutput, Totals};
 use crate::{MediaError, StreamUrl};
+use audience::Audience;
 use stream::Stream;
 
 /// How often figures are taken and streams that nobody uses are forgotten.
@@ -63,6 +69,8 @@ pub struct ServeConfig {
     pub duration: Option<Duration>,
     /// Figures once a second.
     pub stats: StatsOutput,
+    /// Who is told once a second what those see who look at pages.
+    pub reporting: Option<Reporting>,
 }
 
 impl ServeConfig {
@@ -108,6 +116,7 @@ struct Server {
     connections: AtomicU64,
     started: Timestamp,
     counters: Counters,
+    audience: Option<Arc<Audience>>,
 }
 
 /// What was turned away; all count up.
@@ -119,10 +128,12 @@ struct Counters {
     timed_out: AtomicU64,
     /// Requests without the right token.
     denied: AtomicU64,
+    /// Messages of browsers that were not understood, or not believed.
+    nonsense: AtomicU64,
 }
 
 impl Server {
-    fn new(config: &ServeConfig) -> Self {
+    fn new(config: &ServeConfig, audience: Option<Audience>) -> Self {
         let server = Self {
             config: config.clone(),
             streams: Mutex::default(),
@@ -130,6 +141,7 @@ impl Server {
             connections: AtomicU64::new(0),
             started: Timestamp::now(),
             counters: Counters::default(),
+            audience: audience.map(Arc::new),
         };
         for (name, _) in &config.inputs {
             let stream = Arc::new(Stream::new(
@@ -193,10 +205,36 @@ impl Server {
     }
 }
 
+/// The pages' viewers, where somebody wants to know what they see.
+fn audience(config: &ServeConfig) -> Result<Option<Audience>, MediaError> {
+    let Some(reporting) = &config.reporting else {
+        return Ok(None);
+    };
+    // Whoever may publish names streams; otherwise those of the configuration are all.
+    let comes = |name: &StreamName| config.inputs.iter().any(|(input, _)| input == name);
+    let mut streams = reporting.functions.keys();
+    if config.publish == Access::Closed
+        && let Some(name) = streams.find(|name| !comes(name))
+    {
+        return Err(MediaError::Setting {
+            setting: "the stream of a function",
+            expected: "one that is served".to_owned(),
+            given: format!("'{name}'"),
+        });
+    }
+    Audience::new(reporting)
+        .map(Some)
+        .map_err(|error| MediaError::Setting {
+            setting: "the name of viewers",
+            expected: "a name with room for a number behind it".to_owned(),
+            given: error.to_string(),
+        })
+}
+
 /// Serves until `stop` is set or the time is up.
 ///
 /// # Errors
-/// The address is not to be had, an input is not there, or two have the same name.
+/// The address is not to be had, an input is not there, two have the same name, or there is no stream of which is to be reported.
 pub fn run(config: &ServeConfig, stop: &AtomicBool) -> Result<Totals, MediaError> {
     for (at, (name, _)) in config.inputs.iter().enumerate() {
         if config.inputs[..at].iter().any(|(other, _)| other == name) {
@@ -207,8 +245,9 @@ pub fn run(config: &ServeConfig, stop: &AtomicBool) -> Result<Totals, MediaError
             });
         }
     }
+    let audience = audience(config)?;
     raise_open_files();
-    let server = Arc::new(Server::new(config));
+    let server = Arc::new(Server::new(config, audience));
     let failed = |source| MediaError::Socket {
         url: format!("{}://{}", config.scheme(), config.listen),
         source,

@@ -103,6 +103,71 @@ function expand(time, now) {
   return (units + ahead) * 100;
 }
 
+// ---- what the viewer sees ----
+
+// Told once a second where the server asks for it, by the rules of `forestall play` (media/src/play/viewing.rs).
+const REPORT_MS = 1000, STEP_MS = 10, HELD_UP_MS = 10000, TIME_MAX_MS = 3600000;
+const USUAL = 30, FREEZE_TIMES = 3, FREEZE_MORE_MS = 150;
+// Where more than two pings wait for the connection, a report would be no news when it comes.
+const BUFFERED_MAX = 100;
+let isAsked = false;
+// Times in ms since the page began. The picture on the screen: since when it is there, and when it was taken by the server's clock in
+// µs, or null.
+const seen = { since: 0, looked: 0, picture: null, ages: [], intervals: [], usual: [], frames: 0, freezes: 0 };
+
+function beginReport(now) {
+  Object.assign(seen, { since: now, ages: [], intervals: [], frames: 0, freezes: 0 });
+}
+
+// Time has passed: looks at the picture that was there.
+function look(now) {
+  if (document.hidden || now - seen.looked > HELD_UP_MS) {
+    // Nobody was there to look.
+    Object.assign(seen, { looked: now, picture: null });
+    beginReport(now);
+  }
+  const clock = offset();
+  for (; now - seen.looked >= STEP_MS; seen.looked += STEP_MS) {
+    const captured = seen.picture?.captured ?? null;
+    if (clock === null || captured === null) continue;
+    const server = (performance.timeOrigin + seen.looked + STEP_MS) * 1000 + clock.us;
+    seen.ages.push(Math.min((server - captured) / 1000, TIME_MAX_MS));
+  }
+}
+
+function see(captured, now) {
+  look(now);
+  if (seen.picture) {
+    const ms = Math.min(now - seen.picture.since, TIME_MAX_MS);
+    const usual = seen.usual.reduce((sum, one) => sum + one, 0) / seen.usual.length;
+    if (seen.usual.length && ms > usual * FREEZE_TIMES && ms > usual + FREEZE_MORE_MS) seen.freezes++;
+    seen.intervals.push(ms);
+    seen.usual = [...seen.usual.slice(1 - USUAL), ms];
+  }
+  seen.picture = { captured, since: now };
+  seen.frames++;
+}
+
+// By nearest rank.
+function spread(values) {
+  if (!values.length) return null;
+  values.sort((a, b) => a - b);
+  const at = share => values[Math.ceil(values.length * share) - 1];
+  return { median: at(0.5), p95: at(0.95), max: values.at(-1) };
+}
+
+function report() {
+  const now = performance.now();
+  look(now);
+  if (isAsked && !document.hidden && socket.readyState === WebSocket.OPEN && socket.bufferedAmount < BUFFERED_MAX) {
+    const { since, frames, freezes, ages, intervals } = seen;
+    socket.send(JSON.stringify({
+      type: 'report', span_ms: now - since, frames, freezes, picture_age_ms: spread(ages), frame_interval_ms: spread(intervals),
+    }));
+  }
+  beginReport(now);
+}
+
 // ---- pictures ----
 
 function draw(frame) {
@@ -118,7 +183,10 @@ function draw(frame) {
   const clock = offset();
   const strip = clock && readStrip(screen2d, width, height);
   const server = clock && instant + clock.us;
-  const delay = strip ? (server - expand(strip.time, server)) / 1000 : null;
+  const captured = strip ? expand(strip.time, server) : null;
+  const isRepeated = strip && strip.frame === drawn.at(-1)?.frame;
+  if (!isRepeated) see(captured, instant / 1000 - performance.timeOrigin);
+  const delay = strip ? (server - captured) / 1000 : null;
   drawn.push({ ms: performance.now(), delay, bytes, frame: strip?.frame ?? null });
   say('Live', 'good');
 }
@@ -170,12 +238,13 @@ function connect() {
   const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
   socket = new WebSocket(`${scheme}://${location.host}/live/${stream}${location.search}`);
   socket.binaryType = 'arraybuffer';
-  socket.onopen = () => { attempts = 0; pings.clear(); ping(); setTimeout(ping, 100); setTimeout(ping, 300); say('Waiting for a picture …'); };
+  socket.onopen = () => { attempts = 0; isAsked = false; pings.clear(); ping(); setTimeout(ping, 100); setTimeout(ping, 300); say('Waiting for a picture …'); };
   socket.onmessage = ({ data }) => {
     if (typeof data !== 'string') { picture(data); return; }
     const said = JSON.parse(data);
     if (said.type === 'pong') pong(said);
     else if (said.type === 'config') configure(said.codec);
+    else if (said.type === 'report') isAsked = true;
     else if (said.type === 'unsupported') {
       say(`This stream is ${said.codec}, which browsers do not decode. Publish it as H.264 (forestall capture --codec h264), or play /${stream}.ts with another player.`, 'wrong');
     }
@@ -251,4 +320,5 @@ if (!('VideoDecoder' in window)) {
   connect();
   setInterval(ping, PING_MS);
   setInterval(figures, 250);
+  setInterval(report, REPORT_MS);
 }

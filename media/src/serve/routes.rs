@@ -15,6 +15,7 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 use record::Timestamp;
 
+use super::audience::Page;
 use super::connection::Activity;
 use super::publisher::Publisher;
 use super::stream::Replaced;
@@ -266,11 +267,13 @@ fn live(
     let viewer = Viewer::new(server, stream).ok_or(Refusal::TooManyViewers)?;
     let upgraded = hyper_tungstenite::upgrade(request, Some(live::limits()));
     let (response, socket) = upgraded.map_err(|_| Refusal::NoWebSocket)?;
+    let audience = server.audience.as_ref();
+    let page = audience.and_then(|audience| Page::of(audience, name));
     let (server, activity) = (Arc::clone(server), Arc::clone(activity));
     tokio::spawn(async move {
         // How a connection ends is the browser's business.
         if let Ok(socket) = socket.await {
-            live::run(&server, viewer, socket).await;
+            live::run(&server, viewer, page, socket).await;
         }
         drop(activity);
     });

@@ -25,6 +25,8 @@ pub(super) struct Status {
     pub(super) timed_out: u64,
     /// Requests without the right token.
     pub(super) denied: u64,
+    /// What browsers said and nobody understands, or believes.
+    pub(super) nonsense: u64,
     pub(super) streams_max: usize,
     pub(super) streams: Vec<StreamStatus>,
 }
@@ -88,6 +90,7 @@ impl Status {
             connections_refused: load(&server.counters.connections_refused),
             timed_out: load(&server.counters.timed_out),
             denied: load(&server.counters.denied),
+            nonsense: load(&server.counters.nonsense),
             streams_max: limits.streams_max,
             streams: server
                 .streams()

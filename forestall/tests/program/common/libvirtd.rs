@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -10,7 +11,7 @@ use drivers::libvirt::{LibvirtConfig, LibvirtHost};
 use record::HostName;
 use serde_json::{Value, json};
 
-use super::machines::Machines;
+use super::machines::{ANSWER_WITHIN, Machines, qmp};
 use super::site::{FUNCTION, HOSTS};
 use super::{Running, free_tcp_port, wait_for, wait_or};
 
@@ -125,7 +126,10 @@ impl Libvirtd {
     fn domain_file(&self) -> PathBuf {
         let file = |name| -> PathBuf { self.folder.path().join(name) };
         fs::write(file("boot.img"), boot_image()).unwrap();
+        // And who answers a test when libvirt does not: in a folder of the libvirtd's own, under a name that a target has, too.
         let words = [
+            "-qmp",
+            "unix:/run/watched,server=on,wait=off",
             "-m",
             "size=32776k",
             "-object",
@@ -175,6 +179,21 @@ impl Libvirtd {
         self.virsh(&["domstate", FUNCTION])
             .stdout
             .starts_with(b"running")
+    }
+
+    /// What the guest's QEMU answers, whether libvirt answers or not; null where there is none.
+    pub(crate) fn qemu(&self, command: &str, arguments: &Value) -> Value {
+        let there = UnixStream::connect(self.libvirtd.in_run("watched"));
+        let Ok(stream) = there else {
+            return Value::Null;
+        };
+        stream.set_read_timeout(Some(ANSWER_WITHIN)).unwrap();
+        qmp(stream, command, arguments)
+    }
+
+    /// Whether the guest really runs here.
+    pub(crate) fn executes(&self) -> bool {
+        self.qemu("query-status", &json!({}))["running"] == true
     }
 
     /// Has what happens to the running guest told from now on, for as long as the result is held.
@@ -238,6 +257,22 @@ impl Libvirtd {
 
     pub(crate) fn thaw(&self) {
         self.signal(nix::sys::signal::Signal::SIGCONT);
+    }
+
+    /// Kills it; its guests go on. It stays away until it is to come back.
+    pub(crate) fn kill(&self) {
+        fs::write(self.folder.path().join("down"), "").unwrap();
+        self.signal(nix::sys::signal::Signal::SIGKILL);
+        wait_for("libvirtd is gone", || {
+            !self.virsh(&["version"]).status.success()
+        });
+    }
+
+    pub(crate) fn come_back(&self) {
+        fs::remove_file(self.folder.path().join("down")).unwrap();
+        wait_for("libvirtd answers again", || {
+            self.virsh(&["version"]).status.success()
+        });
     }
 }
 

@@ -1,6 +1,8 @@
 //! The virtual machines of a site, on each of its two hosts.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -46,6 +48,8 @@ impl<M: Machines> Machines for Arc<M> {
     }
 }
 
+/// A QEMU that has not answered a test after this does not.
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// A TCP connection's state in /proc/net/tcp.
 const ESTABLISHED: &str = "01";
 
@@ -126,7 +130,12 @@ impl Qemus {
 
     /// What the QEMU of a host answers a test; null where there is none, or none that does so.
     pub(crate) fn ask(&self, host: usize, command: &str, arguments: &Value) -> Value {
-        qmp(self.watched[host], command, arguments)
+        let there = TcpStream::connect(("127.0.0.1", self.watched[host]));
+        let Ok(stream) = there else {
+            return Value::Null;
+        };
+        stream.set_read_timeout(Some(ANSWER_WITHIN)).unwrap();
+        qmp(stream, command, arguments)
     }
 
     /// Starts a QEMU as the orchestrator has it started.
@@ -235,31 +244,28 @@ fn kill(pid_file: &Path) {
     }
 }
 
-/// One command to a QEMU; null where there is none, or none that does so.
-fn qmp(port: u16, command: &str, arguments: &Value) -> Value {
-    use std::io::{BufRead, BufReader, Write};
-    let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else {
-        return Value::Null;
-    };
-    stream
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .unwrap();
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-    drop(lines.next());
+/// One command to a QEMU over a connection that has been made; null where it answers nothing, or none that does so.
+pub(crate) fn qmp(stream: impl Read + Write, command: &str, arguments: &Value) -> Value {
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    drop(stream.read_line(&mut line));
     for (command, arguments) in [("qmp_capabilities", &json!({})), (command, arguments)] {
         let asked = json!({ "execute": command, "arguments": arguments }).to_string() + "\n";
-        if stream.write_all(asked.as_bytes()).is_err() {
+        if stream.get_mut().write_all(asked.as_bytes()).is_err() {
             return Value::Null;
         }
-        for line in lines.by_ref() {
-            let Ok(line) = line else { return Value::Null };
-            let answer: Value = serde_json::from_str(&line).unwrap();
+        loop {
+            line.clear();
+            if !stream.read_line(&mut line).is_ok_and(|length| length > 0) {
+                return Value::Null;
+            }
+            let mut answer: Value = serde_json::from_str(&line).unwrap();
             if answer.get("error").is_some() {
                 return Value::Null;
             }
             if answer.get("return").is_some() {
                 if command != "qmp_capabilities" {
-                    return answer["return"].clone();
+                    return answer["return"].take();
                 }
                 break;
             }
