@@ -62,6 +62,9 @@ pub struct QemuEnd {
     pub monitor: String,
     /// Address at which it takes a migration, `host:port` on the management network.
     pub incoming: String,
+    /// Address at which it takes disks that are mirrored, the same way. Needed where the machine has such a disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incoming_disks: Option<String>,
     /// Program and arguments that start a QEMU on that host, held (`-S`) and waiting (`-incoming defer`), and return 0 once
     /// it has started.
     pub launch: Vec<String>,
@@ -76,6 +79,29 @@ pub enum QemuConfigError {
          connection may overwrite what the guest has written in post-copy"
     )]
     MultifdWithPostCopy,
+    /// A mirrored disk and post-copy.
+    #[error(
+        "disk {disk} of {vm} is mirrored, which excludes post_copy_after_s: in post-copy the guest may run at the target before \
+         its disk is whole there"
+    )]
+    MirroredWithPostCopy {
+        /// Whose.
+        vm: VmName,
+        /// Its name in the configuration.
+        disk: String,
+    },
+    /// A mirrored disk, and no way to a host that may be its target.
+    #[error(
+        "disk {disk} of {vm} is mirrored, and incoming_disks of {host} is not an address host:port"
+    )]
+    NoWayForDisks {
+        /// Whose.
+        vm: VmName,
+        /// Its name in the configuration.
+        disk: String,
+        /// Where it could not go.
+        host: HostName,
+    },
 }
 
 impl QemuConfig {
@@ -83,12 +109,50 @@ impl QemuConfig {
     ///
     /// # Errors
     /// The first that do not.
-    pub const fn check(&self) -> Result<(), QemuConfigError> {
+    pub fn check(&self) -> Result<(), QemuConfigError> {
         if self.multifd_channels.is_some() && self.post_copy_after_s.is_some() {
             return Err(QemuConfigError::MultifdWithPostCopy);
         }
+        for (vm, disks) in &self.disks {
+            let mirrored = disks.iter().find(|(_, how)| **how == Disk::Mirrored);
+            if let Some((disk, _)) = mirrored {
+                self.check_mirrored(vm, disk)?;
+            }
+        }
         Ok(())
     }
+
+    fn check_mirrored(&self, vm: &VmName, disk: &str) -> Result<(), QemuConfigError> {
+        let (vm, disk) = (vm.clone(), disk.to_owned());
+        if self.post_copy_after_s.is_some() {
+            return Err(QemuConfigError::MirroredWithPostCopy { vm, disk });
+        }
+        for (host, end) in self.vms.get(&vm).into_iter().flatten() {
+            if end
+                .incoming_disks
+                .as_deref()
+                .and_then(host_and_port)
+                .is_none()
+            {
+                let host = host.clone();
+                return Err(QemuConfigError::NoWayForDisks { vm, disk, host });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a machine has a disk that is mirrored.
+    pub(super) fn mirrors(&self, vm: &VmName) -> bool {
+        let disks = self.disks.get(vm);
+        disks.is_some_and(|disks| disks.values().any(|how| *how == Disk::Mirrored))
+    }
+}
+
+/// Both of `host:port`; of an IPv6 address without its brackets.
+pub(super) fn host_and_port(address: &str) -> Option<(&str, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Some((host, port.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -118,5 +182,41 @@ mod tests {
         assert_eq!(config.check(), Ok(()));
         config.post_copy_after_s = Some(9);
         assert_eq!(config.check(), Err(QemuConfigError::MultifdWithPostCopy));
+    }
+
+    /// One machine with a mirrored disk, and where its host takes it.
+    fn mirrored(incoming_disks: &str) -> QemuConfig {
+        let mut config = config();
+        let end = format!(
+            r#"{{ "edge-1": {{ "monitor": "", "incoming": "", "launch": [], "incoming_disks": {incoming_disks} }} }}"#
+        );
+        let vm = VmName::new("vm").unwrap();
+        let disks = BTreeMap::from([("system".to_owned(), Disk::Mirrored)]);
+        config.disks.insert(vm.clone(), disks);
+        config.vms.insert(vm, serde_json::from_str(&end).unwrap());
+        config
+    }
+
+    #[test]
+    fn a_mirrored_disk_with_post_copy() {
+        let mut config = mirrored(r#""[2001:db8::1]:4446""#);
+        assert_eq!(config.check(), Ok(()));
+        config.post_copy_after_s = Some(9);
+        let error = config.check().unwrap_err();
+        assert!(
+            matches!(error, QemuConfigError::MirroredWithPostCopy { .. }),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn no_way_for_a_mirrored_disk() {
+        for incoming_disks in ["null", r#""192.0.2.1""#, r#""192.0.2.1:nbd""#] {
+            let error = mirrored(incoming_disks).check().unwrap_err();
+            assert!(
+                matches!(error, QemuConfigError::NoWayForDisks { .. }),
+                "{error}"
+            );
+        }
     }
 }

@@ -1,7 +1,11 @@
-//! A copy under way, from `migrate` to its end.
+//! A copy under way, from its beginning to its end.
 //!
 //! ```text
+//!   (disks that are mirrored: until the target has them but for what the guest is writing)
+//!      │ `migrate`
+//!      ▼
 //!   PreCopy ── a cancel ──► CalledOff: the guest goes on at the source, or copying had ended before
+//!      │      └── the guest is stopped for its disks, and the target has all of them ──► DisksThere: `completed`, or as CalledOff
 //!      │ has not come to its end after `post_copy_after_s`: `migrate-start-postcopy`
 //!      ▼
 //!   Switching: nothing is called off any more. QEMU stops the guest, sends its devices, then pages of its memory
@@ -9,6 +13,9 @@
 //!      ▼
 //!   RunsAtTarget: the source feeds it
 //! ```
+//!
+//! With disks that are mirrored the source waits when it has stopped the guest. It is told to go on when the target has all of the
+//! disks, or it gives the migration up.
 //!
 //! The target of post-copy is held like any other. Were it free to run by itself it would do so as soon as it has the devices,
 //! and a source to which the switch seems to have failed at its very end may let the guest run again (`postcopy_start` in QEMU's
@@ -20,10 +27,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::guest;
-use super::monitor::{Monitor, MonitorError};
+use super::mirror::Mirrors;
+use super::monitor::{ANSWER_WITHIN, Monitor, MonitorError};
+use super::{ending, guest};
 
 /// Events tell of the end of copying at once; this catches one that was missed.
 const STATUS_EVERY: Duration = Duration::from_millis(250);
@@ -39,6 +47,7 @@ const UNSETTLED_RETRY: Duration = Duration::from_millis(2);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     PreCopy,
+    DisksThere,
     CalledOff,
     Switching,
     RunsAtTarget,
@@ -51,6 +60,7 @@ pub(super) struct CopyJob<'a> {
     /// Address of the target's monitor.
     target: &'a str,
     cancel: &'a Notify,
+    mirrors: Mirrors,
     /// Time of pre-copy after which is switched to post-copy; `None` is never.
     post_copy_after: Option<Duration>,
     begun: Instant,
@@ -58,9 +68,9 @@ pub(super) struct CopyJob<'a> {
     /// The source stops the guest for the last pages, and lets it run again when they do not get through. It waits for a peer
     /// that says nothing as long as TCP does, which is minutes, and its main loop answers nobody meanwhile.
     stopped_at: Option<Instant>,
-    yanked: bool,
-    /// When the source last answered.
-    answered_at: Instant,
+    silent_since: Option<Instant>,
+    /// Why it was not waited for any longer.
+    given_up: Option<String>,
 }
 
 impl<'a> CopyJob<'a> {
@@ -69,23 +79,27 @@ impl<'a> CopyJob<'a> {
         source: &'a mut Monitor,
         target: &'a str,
         cancel: &'a Notify,
+        mirrors: Mirrors,
         post_copy_after: Option<Duration>,
     ) -> Self {
         Self {
             source,
             target,
             cancel,
+            mirrors,
             post_copy_after,
             begun: Instant::now(),
             stage: Stage::PreCopy,
             stopped_at: None,
-            yanked: false,
-            answered_at: Instant::now(),
+            silent_since: None,
+            given_up: None,
         }
     }
 
     /// Copies to `uri`, and returns when the source says that copying has ended; `Ok` for `completed`.
     pub(super) async fn run(mut self, uri: Value) -> Result<(), MonitorError> {
+        self.mirrors.begin(self.source).await?;
+        self.mirrors.follow(self.source, self.cancel).await?;
         self.source.execute("migrate", uri).await?;
         loop {
             self.hear().await?;
@@ -103,6 +117,7 @@ impl<'a> CopyJob<'a> {
                     self.finished().await?;
                     return Err(self.ended(status, &info));
                 }
+                guest::PAUSED if self.stage == Stage::PreCopy => self.hand_disks_over().await?,
                 "active" if self.is_due() => {
                     // First: whatever is answered, the source may switch from now on.
                     self.stage = Stage::Switching;
@@ -133,7 +148,7 @@ impl<'a> CopyJob<'a> {
             },
             () = self.cancel.notified(), if self.may_turn_back() => {
                 self.stage = Stage::CalledOff;
-                self.source.execute("migrate_cancel", json!({})).await?;
+                ending::cancel(self.source).await?;
             }
         }
         Ok(())
@@ -141,34 +156,72 @@ impl<'a> CopyJob<'a> {
 
     /// What the source says of the copy; `None` when it is busy, with the last pages or with what else its host has to do.
     async fn look(&mut self) -> Result<Option<Value>, MonitorError> {
-        let held = self
+        let is_late = self
             .stopped_at
-            .filter(|_| !self.yanked && self.may_turn_back());
-        let Some(at) = held else {
-            let asked = self.source.execute("query-migrate", json!({})).await;
-            let is_silent = matches!(asked, Err(MonitorError::Unreachable { .. }));
-            if is_silent && self.may_turn_back() && self.answered_at.elapsed() < SILENT_WITHIN {
-                return Ok(None);
-            }
-            self.answered_at = Instant::now();
-            return asked.map(Some);
-        };
-        if at.elapsed() >= SWITCH_WITHIN {
-            self.yanked = true;
-            self.source.yank_migration().await?;
+            .is_some_and(|at| at.elapsed() >= SWITCH_WITHIN);
+        if is_late && self.given_up.is_none() && self.may_turn_back() {
+            self.given_up = Some("the target did not take the last pages in time".into());
+            // It may be waiting for a disk, before it says that it has stopped the guest for them.
+            self.mirrors.cut(self.source).await;
+            // What is over by that needs no cut.
+            let migration = json!({ "type": "migration" });
+            drop(self.source.yank(migration).await);
+            self.silent_since = None;
         }
         let asked = self
             .source
             .execute_within("query-migrate", json!({}), STATUS_EVERY);
         match asked.await {
-            Err(MonitorError::Unreachable { .. }) => Ok(None),
-            answer => answer.map(Some),
+            // It may have stopped the guest just before it was asked: the event says so.
+            Err(MonitorError::Unreachable { .. }) if self.may_be_silent() => Ok(None),
+            answer => {
+                self.silent_since = None;
+                answer.map(Some)
+            }
         }
+    }
+
+    /// Whether a source that has not answered may do so still.
+    fn may_be_silent(&mut self) -> bool {
+        let since = *self.silent_since.get_or_insert_with(Instant::now);
+        let longest = if self.may_turn_back() && self.stopped_at.is_none() {
+            SILENT_WITHIN
+        } else {
+            ANSWER_WITHIN
+        };
+        since.elapsed() < longest
+    }
+
+    /// The guest stands still. Once the target has all of its disks the source sends the rest; or the guest goes on there.
+    async fn hand_disks_over(&mut self) -> Result<(), MonitorError> {
+        let stopped_at = *self.stopped_at.get_or_insert_with(Instant::now);
+        let left = SWITCH_WITHIN.saturating_sub(stopped_at.elapsed());
+        let finish = self.mirrors.finish(self.source, self.target);
+        let why = match timeout(left, finish).await {
+            Ok(Ok(())) => {
+                self.stage = Stage::DisksThere;
+                let go_on = json!({ "state": guest::PAUSED });
+                return self
+                    .source
+                    .execute("migrate-continue", go_on)
+                    .await
+                    .map(drop);
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the target did not take the rest of the disks in time".into(),
+        };
+        self.given_up = Some(why);
+        self.stage = Stage::CalledOff;
+        self.mirrors.cut(self.source).await;
+        ending::cancel(self.source).await
     }
 
     /// Whether the guest goes on at the source when copying is given up.
     const fn may_turn_back(&self) -> bool {
-        matches!(self.stage, Stage::PreCopy | Stage::CalledOff)
+        matches!(
+            self.stage,
+            Stage::PreCopy | Stage::DisksThere | Stage::CalledOff
+        )
     }
 
     /// Whether it is time for post-copy. Not while the last pages of pre-copy are on their way.
@@ -220,11 +273,9 @@ impl<'a> CopyJob<'a> {
     }
 
     fn ended(&self, status: &str, info: &Value) -> MonitorError {
-        let why = match info.get("error-desc").and_then(Value::as_str) {
-            _ if self.yanked => "the target did not take the last pages in time",
-            Some(why) => why,
-            None => "QEMU gave no reason",
-        };
+        let said = info.get("error-desc").and_then(Value::as_str);
+        let why = self.given_up.as_deref().or(said);
+        let why = why.unwrap_or("QEMU gave no reason");
         MonitorError::Refused {
             address: "the source".into(),
             command: "migrate".into(),

@@ -15,23 +15,69 @@ pub enum Disk {
     /// The hosts have it in common, such as on NFS, with `cache=none` where they are machines of their own. QEMU's lock of it
     /// goes from one to the other.
     Shared,
+    /// Each host has an image of its own, of the same size. All of it is copied with each move, over whatever the target's holds.
+    Mirrored,
 }
 
-/// Disks that a guest may write to and of which is not said how they get to another host; in QEMU's words.
+/// What is inserted in a QEMU and may be written to.
+#[derive(Debug, Default)]
+pub(super) struct Disks {
+    /// Those of which is not said how they get to another host; in QEMU's words.
+    pub(super) left_behind: Vec<String>,
+    /// Those that are mirrored.
+    pub(super) mirrored: Vec<Image>,
+}
+
+/// This end of a disk that is mirrored.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Image {
+    /// Its name in the configuration.
+    pub(super) name: String,
+    /// In QEMU's words.
+    pub(super) described: String,
+    /// What QEMU's block layer calls it.
+    pub(super) node: String,
+    /// What the guest sees of it.
+    pub(super) bytes: u64,
+}
+
+/// The disks of a QEMU that may be written to.
 ///
 /// # Errors
-/// When QEMU does not say which disks there are.
-pub(super) async fn left_behind(
-    source: &mut Monitor,
+/// When QEMU does not say which there are.
+pub(super) async fn of(
+    monitor: &mut Monitor,
     known: &BTreeMap<String, Disk>,
-) -> Result<Vec<String>, MonitorError> {
-    let blocks = source.execute("query-block", json!({})).await?;
+) -> Result<Disks, MonitorError> {
+    let blocks = monitor.execute("query-block", json!({})).await?;
     let blocks = blocks.as_array().map(Vec::as_slice).unwrap_or_default();
-    let unknown = |block: &&Value| {
-        let is_known = |name: &str| known.contains_key(name);
-        is_written(block) && !names(block).into_iter().any(is_known)
-    };
-    Ok(blocks.iter().filter(unknown).map(described).collect())
+    let mut disks = Disks::default();
+    for block in blocks.iter().filter(|block| is_written(block)) {
+        let configured = names(block)
+            .into_iter()
+            .find_map(|name| Some((name, known.get(name)?)));
+        match configured {
+            Some((_, Disk::Shared)) => {}
+            Some((name, Disk::Mirrored)) => disks.mirrored.push(image(name, block)),
+            None => disks.left_behind.push(described(block)),
+        }
+    }
+    Ok(disks)
+}
+
+fn image(name: &str, block: &Value) -> Image {
+    let inserted = &block["inserted"];
+    Image {
+        name: name.to_owned(),
+        described: described(block),
+        node: inserted["node-name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
+        bytes: inserted["image"]["virtual-size"]
+            .as_u64()
+            .unwrap_or_default(),
+    }
 }
 
 /// Whether something is in the drive that the guest may write to.

@@ -13,8 +13,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::config::{QemuConfig, QemuEnd};
 use super::copying::CopyJob;
+use super::disks::{self, Image};
 use super::monitor::{Monitor, MonitorError};
-use super::{disks, ending, guest, launch};
+use super::{ending, guest, launch, mirror};
 use crate::driver::{Driver, DriverError, Figures, Plan};
 
 /// A launched QEMU answers on its monitor within this.
@@ -71,22 +72,36 @@ impl Qemu {
             })
     }
 
-    /// Refuses a move that would leave a disk behind.
-    async fn refuse_disks(&self, plan: &Plan, source: &mut Monitor) -> Result<(), DriverError> {
+    /// The disks that are mirrored. Refuses a move that would leave one behind.
+    async fn mirrored(&self, plan: &Plan, source: &mut Monitor) -> Result<Vec<Image>, DriverError> {
         let refused = |why: String| DriverError::Refused {
             what: format!("move the disks of {}", plan.vm),
             why,
         };
         let none = BTreeMap::new();
         let known = self.config.disks.get(&plan.vm).unwrap_or(&none);
-        let left = disks::left_behind(source, known).await;
-        match &left.map_err(|error| refused(error.to_string()))?[..] {
-            [] => Ok(()),
-            left => Err(refused(format!(
-                "{} can be written to, and the configuration does not say that the hosts share it",
-                left.join(", ")
-            ))),
+        let disks = disks::of(source, known).await;
+        let disks = disks.map_err(|error| refused(error.to_string()))?;
+        if !disks.left_behind.is_empty() {
+            return Err(refused(format!(
+                "{} can be written to, and the configuration does not say how the target gets it",
+                disks.left_behind.join(", ")
+            )));
         }
+        Ok(disks.mirrored)
+    }
+
+    async fn set_up_source(
+        &self,
+        plan: &Plan,
+        source: &mut Monitor,
+        target: &QemuEnd,
+    ) -> Result<(), MonitorError> {
+        if self.config.mirrors(&plan.vm) {
+            // Of an earlier move, from which this source could not be reached.
+            mirror::clear(source).await?;
+        }
+        self.config.set_up(source, End::Source, plan, target).await
     }
 
     async fn prepare(&self, plan: &Plan, target: &QemuEnd) -> Result<Monitor, DriverError> {
@@ -128,7 +143,8 @@ impl Qemu {
     }
 
     /// Has the source give up what it may be copying still, before its target is ended: at a switch to post-copy in between the
-    /// guest would end with it. Of a source that copies by pre-copy alone the guest goes on when the target ends.
+    /// guest would end with it, and of disks that are mirrored something would be left. Of a source that copies memory by pre-copy
+    /// alone the guest goes on when the target ends.
     async fn call_off(&self, plan: &Plan) -> Result<(), DriverError> {
         let called_off = ending::call_off(&self.end(&plan.vm, &plan.source)?.monitor).await;
         called_off.map_err(|why| DriverError::Uncertain {
@@ -188,25 +204,30 @@ impl Driver for Qemu {
         let mut source = Monitor::connect(&source_end.monitor)
             .await
             .map_err(refused)?;
-        self.refuse_disks(plan, &mut source).await?;
-        self.config
-            .set_up(&mut source, End::Source, (&plan.target, target_end))
+        let disks = self.mirrored(plan, &mut source).await?;
+        self.set_up_source(plan, &mut source, target_end)
             .await
             .map_err(refused)?;
         let mut target = self.prepare(plan, target_end).await?;
         let uri = json!({ "uri": format!("tcp:{}", target_end.incoming) });
         let ready = async {
             self.config
-                .set_up(&mut target, End::Target, (&plan.target, target_end))
+                .set_up(&mut target, End::Target, plan, target_end)
                 .await?;
-            target.execute("migrate-incoming", uri.clone()).await
+            let offer = self.config.offer(&mut target, disks, plan, target_end);
+            let mirrors = offer.await?;
+            target.execute("migrate-incoming", uri.clone()).await?;
+            Ok(mirrors)
         };
-        if let Err(error) = ready.await {
-            // It holds no guest: away with it, so that the refusal is the whole truth.
-            drop(target);
-            self.quit(plan, End::Target).await?;
-            return Err(refused(error));
-        }
+        let mirrors = match ready.await {
+            Ok(mirrors) => mirrors,
+            Err(error) => {
+                // It holds no guest: away with it, so that the refusal is the whole truth.
+                drop(target);
+                self.quit(plan, End::Target).await?;
+                return Err(refused(error));
+            }
+        };
         drop(target);
         let copy = Arc::new(Copying::default());
         let _under_way = copy.under_way.lock().await;
@@ -217,7 +238,8 @@ impl Driver for Qemu {
             why: error.to_string(),
         };
         let after = self.config.post_copy_after_s.map(Duration::from_secs);
-        let job = CopyJob::new(&mut source, &target_end.monitor, &copy.cancel, after);
+        let target = &target_end.monitor;
+        let job = CopyJob::new(&mut source, target, &copy.cancel, mirrors, after);
         let copied = job.run(uri).await.map_err(uncertain);
         self.copies().remove(&plan.migration);
         copied
@@ -254,11 +276,17 @@ impl Driver for Qemu {
         let mut monitor = Monitor::connect(&self.end(&plan.vm, host)?.monitor)
             .await
             .map_err(uncertain)?;
-        guest::run(&mut monitor).await.map_err(uncertain)
+        let runs = match end {
+            End::Target => guest::run(&mut monitor).await,
+            End::Source => guest::go_on(&mut monitor).await,
+        };
+        runs.map_err(uncertain)
     }
 
     async fn discard(&self, plan: &Plan, end: End) -> Result<(), DriverError> {
-        if end == End::Target && self.config.post_copy_after_s.is_some() {
+        let may_be_copying =
+            self.config.post_copy_after_s.is_some() || self.config.mirrors(&plan.vm);
+        if end == End::Target && may_be_copying {
             self.call_off(plan).await?;
         }
         self.quit(plan, end).await

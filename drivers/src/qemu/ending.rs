@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::guest;
 use super::monitor::{Monitor, MonitorError};
+use super::{guest, mirror};
 
 /// A QEMU that was told to quit is gone within this.
 const QUIT_WITHIN: Duration = Duration::from_secs(5);
@@ -38,7 +38,17 @@ pub(super) async fn quit(address: &str) -> Result<(), String> {
     ))
 }
 
-/// Has a source give up what it may be copying. Good when the guest runs there afterwards, and nothing is copied any more.
+/// Has a source give its migration up.
+pub(super) async fn cancel(source: &mut Monitor) -> Result<(), MonitorError> {
+    source.execute("migrate_cancel", json!({})).await?;
+    // One that is just about to wait with its disks may miss that, and would wait for ever (QEMU before 10.0,
+    // `migration_maybe_pause` in migration/migration.c). To all others this says nothing.
+    let go_on = json!({ "state": "cancelling" });
+    drop(source.execute("migrate-continue", go_on).await);
+    Ok(())
+}
+
+/// Has a source give up what it may be copying, memory and disks. Good when the guest runs there afterwards, and nothing is copied any more.
 pub(super) async fn call_off(address: &str) -> Result<(), String> {
     match timeout(CALLED_OFF_WITHIN, give_up(address)).await {
         Ok(given_up) => given_up,
@@ -59,6 +69,7 @@ async fn give_up(address: &str) -> Result<(), String> {
         match guest::migration_status(&info) {
             // Completed: the guest came here by that one, or stands still, since the target has it.
             "" | "none" | "cancelled" | "failed" | "completed" => {
+                mirror::clear(&mut source).await.map_err(said)?;
                 let state = guest::run_state(&mut source).await.map_err(said)?;
                 return match state.as_str() {
                     "running" => Ok(()),
@@ -70,8 +81,7 @@ async fn give_up(address: &str) -> Result<(), String> {
             }
             _ if !asked => {
                 asked = true;
-                let cancelled = source.execute("migrate_cancel", json!({})).await;
-                cancelled.map_err(said)?;
+                cancel(&mut source).await.map_err(said)?;
             }
             _ => sleep(LOOK_EVERY).await,
         }

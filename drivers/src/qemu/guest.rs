@@ -3,7 +3,11 @@
 use record::Residency;
 use serde_json::{Value, json};
 
+use super::ending;
 use super::monitor::{Monitor, MonitorError};
+
+/// Status of a migration whose guest was stopped, and that goes on when it is told to (`pause-before-switchover`).
+pub(super) const PAUSED: &str = "pre-switchover";
 
 /// What this QEMU holds of the guest.
 pub(super) async fn residency(monitor: &mut Monitor) -> Result<Residency, MonitorError> {
@@ -51,10 +55,12 @@ fn residency_of(run_state: &str, migration: &str) -> Residency {
     match run_state {
         // It may run at the target, and does not live without the source.
         _ if is_post_copy(migration) => Residency::Unreachable,
+        // It waits with its disks for somebody to finish them: the target has none of its devices.
+        "finish-migrate" if migration == PAUSED => Residency::Paused,
         "running" => Residency::Running,
         // Waiting for the guest's memory, or never given one: no whole guest is here.
         "inmigrate" | "prelaunch" | "shutdown" => Residency::Absent,
-        // "finish-migrate" is none of them: it is stopped for the last pages, and runs again by itself when they do not get
+        // "finish-migrate" without that is none of them: it is stopped for the last pages, and runs again by itself when they do not get
         // through.
         "paused" | "postmigrate" | "suspended" | "io-error" | "watchdog" | "guest-panicked" => {
             Residency::Paused
@@ -71,6 +77,16 @@ pub(super) async fn run(monitor: &mut Monitor) -> Result<(), MonitorError> {
     // when copying ends, which may be before anything can be sent from here.
     let announce = json!({ "initial": 20, "max": 500, "rounds": 8, "step": 60 });
     monitor.execute("announce-self", announce).await.map(drop)
+}
+
+/// Lets the guest of a source go on. The caller has seen that it does not run elsewhere.
+pub(super) async fn go_on(source: &mut Monitor) -> Result<(), MonitorError> {
+    let migration = source.execute("query-migrate", json!({})).await?;
+    if migration_status(&migration) == PAUSED {
+        // It runs by itself when that is over.
+        return ending::cancel(source).await;
+    }
+    run(source).await
 }
 
 #[cfg(test)]
@@ -90,6 +106,7 @@ mod tests {
             ("paused", "completed", Paused),
             ("postmigrate", "completed", Paused),
             ("finish-migrate", "device", Unreachable),
+            ("finish-migrate", "pre-switchover", Paused),
             // The source of post-copy, and one that post-copy left behind.
             ("finish-migrate", "postcopy-active", Unreachable),
             ("finish-migrate", "postcopy-paused", Unreachable),

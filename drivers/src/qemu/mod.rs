@@ -11,6 +11,7 @@ mod driver;
 mod ending;
 mod guest;
 mod launch;
+mod mirror;
 pub mod monitor;
 mod options;
 mod stream;

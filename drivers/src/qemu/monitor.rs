@@ -140,10 +140,10 @@ impl Monitor {
         self.command(("execute", command), arguments, within).await
     }
 
-    /// Cuts the connection over which the migration goes, though QEMU may be waiting for it: the migration fails.
-    pub(super) async fn yank_migration(&mut self) -> Result<(), MonitorError> {
-        let migration = json!({ "instances": [{ "type": "migration" }] });
-        self.command(("exec-oob", "yank"), migration, ANSWER_WITHIN)
+    /// Cuts a connection of QEMU's, though QEMU may be waiting for it: what goes over it fails.
+    pub(super) async fn yank(&mut self, instance: Value) -> Result<(), MonitorError> {
+        let instances = json!({ "instances": [instance] });
+        self.command(("exec-oob", "yank"), instances, ANSWER_WITHIN)
             .await
             .map(drop)
     }

@@ -1,19 +1,21 @@
 //! What both ends of a migration are told before it begins.
 
-use record::HostName;
 use record::decision::End;
+use record::{HostName, VmName};
 use serde_json::{Value, json};
 
-use super::config::{QemuConfig, QemuEnd, QemuTls};
+use super::config::{QemuConfig, QemuEnd, QemuTls, host_and_port};
 use super::monitor::{Monitor, MonitorError};
+use crate::driver::Plan;
 
 impl QemuConfig {
-    /// Sets one end up for a move to a host.
+    /// Sets one end up for a move to this target.
     pub(super) async fn set_up(
         &self,
         monitor: &mut Monitor,
         end: End,
-        target: (&HostName, &QemuEnd),
+        plan: &Plan,
+        target: &QemuEnd,
     ) -> Result<(), MonitorError> {
         let mut parameters = self.parameters();
         if let Some(tls) = &self.tls {
@@ -24,10 +26,10 @@ impl QemuConfig {
             monitor.need_creds(creds, endpoint).await?;
             parameters["tls-creds"] = creds.as_str().into();
             if end == End::Source {
-                parameters["tls-hostname"] = tls.name(target).into();
+                parameters["tls-hostname"] = tls.name((&plan.target, target)).into();
             }
         }
-        let capabilities = json!({ "capabilities": self.capabilities() });
+        let capabilities = json!({ "capabilities": self.capabilities(&plan.vm) });
         monitor
             .execute("migrate-set-capabilities", capabilities)
             .await?;
@@ -38,7 +40,7 @@ impl QemuConfig {
     }
 
     /// All of them with their state: a QEMU remembers what it was told for a move that failed.
-    fn capabilities(&self) -> Value {
+    fn capabilities(&self, vm: &VmName) -> Value {
         [
             ("events", true),
             ("return-path", true),
@@ -47,6 +49,8 @@ impl QemuConfig {
             ("auto-converge", self.auto_converge),
             ("multifd", self.multifd_channels.is_some()),
             ("postcopy-ram", self.post_copy_after_s.is_some()),
+            // The disks are finished while the guest stands still.
+            ("pause-before-switchover", self.mirrors(vm)),
         ]
         .into_iter()
         .map(|(name, state)| json!({ "capability": name, "state": state }))
@@ -67,16 +71,12 @@ impl QemuConfig {
 
 impl QemuTls {
     /// Name that the certificate of a target has to have.
-    fn name<'a>(&'a self, (host, end): (&HostName, &'a QemuEnd)) -> &'a str {
+    pub(super) fn name<'a>(&'a self, (host, end): (&HostName, &'a QemuEnd)) -> &'a str {
         let configured = self.names.get(host).map(String::as_str);
-        configured.unwrap_or_else(|| host_of(&end.incoming))
+        configured.unwrap_or_else(|| {
+            host_and_port(&end.incoming).map_or(end.incoming.as_str(), |(host, _)| host)
+        })
     }
-}
-
-/// `host` of `host:port`; of an IPv6 address without its brackets.
-fn host_of(address: &str) -> &str {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 impl Monitor {
@@ -104,6 +104,7 @@ mod tests {
         let end = |incoming: &str| QemuEnd {
             monitor: String::new(),
             incoming: incoming.into(),
+            incoming_disks: None,
             launch: Vec::new(),
         };
         let mut tls = QemuTls {

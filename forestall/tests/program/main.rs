@@ -11,6 +11,7 @@ mod bench;
 mod browser;
 mod capture;
 mod dashboard;
+mod disks;
 mod documents;
 mod faults;
 mod lab;

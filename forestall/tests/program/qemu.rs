@@ -1,10 +1,8 @@
 //! The QEMU driver on real QEMU processes: its options, one by one.
 
 use std::fs;
-use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use crate::common::guest;
@@ -22,23 +20,23 @@ use tokio::task::JoinHandle;
 /// Slower than the guest writes: pre-copy never comes to its end.
 const TOO_SLOW: u64 = 500_000;
 
-fn driver(qemus: &Qemus) -> Qemu {
+pub(crate) fn driver(qemus: &Qemus) -> Qemu {
     let config: QemuConfig = serde_json::from_value(qemus.engine()["qemu"].clone()).unwrap();
     config.check().unwrap();
     Qemu::new(config)
 }
 
 /// What came of copying.
-type Copied = Result<(), DriverError>;
+pub(crate) type Copied = Result<(), DriverError>;
 
 /// Begins to copy.
-fn copy(driver: &Arc<Qemu>, plan: Plan) -> JoinHandle<Copied> {
+pub(crate) fn copy(driver: &Arc<Qemu>, plan: Plan) -> JoinHandle<Copied> {
     let driver = Arc::clone(driver);
     tokio::spawn(async move { driver.copy(&plan, || ()).await })
 }
 
 /// Waits without keeping the driver from its work.
-async fn until(what: &str, is_so: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, is_so: impl FnMut() -> bool) {
     tokio::task::block_in_place(|| wait_for(what, is_so));
 }
 
@@ -54,7 +52,7 @@ async fn move_over(driver: &Qemu, plan: &Plan) {
 }
 
 /// The guest of `common/guest.rs` runs on a host and has lost nothing.
-async fn is_well(qemus: &Qemus, host: usize) {
+pub(crate) async fn is_well(qemus: &Qemus, host: usize) {
     let before = guest::count(qemus, host).expect("no guest there");
     until("the guest goes on", || {
         guest::count(qemus, host).is_some_and(|now| now.0 > before.0)
@@ -152,7 +150,7 @@ fn limit_post_copy(qemus: &Qemus, bytes_per_s: u64) {
     assert!(!done.is_null());
 }
 
-fn migration(qemus: &Qemus, host: usize) -> Value {
+pub(crate) fn migration(qemus: &Qemus, host: usize) -> Value {
     qemus.ask(host, "query-migrate", &json!({}))["status"].take()
 }
 
@@ -389,10 +387,10 @@ fn write_certificates(folder: &Path, names: [&str; 2]) {
 }
 
 /// Hosts' names as the configuration has them.
-const NAMES: [&str; 2] = ["robot.example", "user.example"];
+pub(crate) const NAMES: [&str; 2] = ["robot.example", "user.example"];
 
-/// QEMU processes on hosts whose certificates have these names.
-fn tls_qemus(folder: &Path, names: [&str; 2]) -> Qemus {
+/// What QEMU processes on hosts whose certificates have these names are told, and the driver.
+pub(crate) fn tls(folder: &Path, names: [&str; 2]) -> (String, Value) {
     write_certificates(folder, names);
     let object = |id: &str, end: &str| {
         let folder = folder.display();
@@ -403,6 +401,11 @@ fn tls_qemus(folder: &Path, names: [&str; 2]) -> Qemus {
         "incoming_creds": "incoming", "outgoing_creds": "outgoing",
         "names": { HOSTS[0]: NAMES[0], HOSTS[1]: NAMES[1] },
     } });
+    (words, options)
+}
+
+fn tls_qemus(folder: &Path, names: [&str; 2]) -> Qemus {
+    let (words, options) = tls(folder, names);
     let qemus = Qemus::with(FAST, options, &words);
     qemus.begin(0);
     qemus
@@ -440,82 +443,5 @@ async fn credentials_that_qemu_has_not_are_refused() {
     let refused = driver.copy(&plan(0, 1), || ()).await.unwrap_err();
     assert!(matches!(refused, DriverError::Refused { .. }), "{refused}");
     assert!(refused.to_string().contains("none-out"), "{refused}");
-    assert_eq!(driver.inspect(&plan(0, 1)).await, (Absent, Running));
-}
-
-/// QEMU processes whose guest boots from a disk and writes to it.
-fn disk_qemus(image: &Path, options: Value) -> Qemus {
-    guest::write_image(image);
-    let words = format!("-drive if=ide,format=raw,file={}", image.display());
-    let qemus = Qemus::with(FAST, options, &words);
-    qemus.begin(0);
-    qemus
-}
-
-/// Whether a QEMU that is none of ours may write to an image: QEMU locks it.
-fn may_be_opened(image: &Path) -> bool {
-    let words = format!(
-        "-machine pc,accel=tcg -nodefaults -display none -S -qmp stdio -drive if=ide,format=raw,file={}",
-        image.display()
-    );
-    let mut stranger = Command::new("qemu-system-x86_64")
-        .args(words.split_whitespace())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let quit = "{\"execute\": \"qmp_capabilities\"}{\"execute\": \"quit\"}\n";
-    // It may have ended already, which is an answer.
-    drop(stranger.stdin.take().unwrap().write_all(quit.as_bytes()));
-    stranger.wait().unwrap().success()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_shared_disk_goes_over_with_its_lock() {
-    let folder = tempfile::tempdir().unwrap();
-    let image = folder.path().join("disk");
-    let options = json!({ "disks": { FUNCTION: { "ide0-hd0": "shared" } } });
-    let qemus = disk_qemus(&image, options);
-    let driver = driver(&qemus);
-    let writes = async || {
-        let before = guest::count_on_disk(&image);
-        let more = || guest::count_on_disk(&image) > before;
-        until("the guest writes", more).await;
-    };
-    for (from, to) in [(0, 1), (1, 0)] {
-        let plan = plan(from, to);
-        writes().await;
-        assert!(!may_be_opened(&image));
-        driver.copy(&plan, || ()).await.unwrap();
-        assert_eq!(driver.inspect(&plan).await, (Paused, Paused));
-        driver.run(&plan, End::Target).await.unwrap();
-        let written = guest::count_on_disk(&image);
-        // Whoever told the source to go on would be told that the disk is another's.
-        assert!(qemus.ask(from, "cont", &json!({})).is_null());
-        assert_eq!(driver.inspect(&plan).await, (Running, Paused));
-        assert!(!may_be_opened(&image));
-        driver.discard(&plan, End::Source).await.unwrap();
-        writes().await;
-        is_well(&qemus, to).await;
-        assert!(guest::count_on_disk(&image) > written);
-    }
-    qemus.crash(0);
-    until("the lock is gone", || may_be_opened(&image)).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_would_stay_behind_is_refused_by_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let image = folder.path().join("disk");
-    let options = json!({ "disks": { FUNCTION: { "ide0-hd1": "shared" } } });
-    let qemus = disk_qemus(&image, options);
-    let driver = driver(&qemus);
-    let refused = driver.copy(&plan(0, 1), || ()).await.unwrap_err();
-    assert!(matches!(refused, DriverError::Refused { .. }), "{refused}");
-    for words in ["ide0-hd0", image.to_str().unwrap()] {
-        assert!(refused.to_string().contains(words), "{refused}");
-    }
-    // Not even a QEMU was started.
     assert_eq!(driver.inspect(&plan(0, 1)).await, (Absent, Running));
 }

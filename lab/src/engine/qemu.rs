@@ -68,6 +68,7 @@ pub(super) fn driver_config(machine: &Machine) -> QemuConfig {
         let end = QemuEnd {
             monitor: format!("{management}:{MONITOR_PORT}"),
             incoming: format!("{management}:{INCOMING_PORT}"),
+            incoming_disks: None,
             launch: Machine::place(name).command(&argv(machine, name, true)),
         };
         Some((name.clone(), end))

@@ -65,6 +65,7 @@ pub(crate) struct Qemus {
     /// A monitor serves one client at a time: these are the tests'.
     watched: [u16; 2],
     incoming: [u16; 2],
+    incoming_disks: [u16; 2],
     bytes_per_s: u64,
 }
 
@@ -77,6 +78,7 @@ impl Qemus {
             words: String::new(),
             watched: HOSTS.map(|_| free_tcp_port()),
             incoming: HOSTS.map(|_| free_tcp_port()),
+            incoming_disks: HOSTS.map(|_| free_tcp_port()),
             bytes_per_s,
         }
     }
@@ -108,6 +110,11 @@ impl Qemus {
     /// Where the QEMU of a host takes a guest.
     pub(crate) fn incoming_port(&self, host: usize) -> u16 {
         self.incoming[host]
+    }
+
+    /// Where the QEMU of a host takes disks.
+    pub(crate) fn disks_port(&self, host: usize) -> u16 {
+        self.incoming_disks[host]
     }
 
     /// Whether a guest's memory comes in at a host.
@@ -184,6 +191,7 @@ impl Machines for Qemus {
             json!({
                 "monitor": self.monitor(host),
                 "incoming": format!("127.0.0.1:{}", self.incoming[host]),
+                "incoming_disks": format!("127.0.0.1:{}", self.incoming_disks[host]),
                 "launch": self.launch(host),
             })
         };
