@@ -13,6 +13,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use forestall_drivers::nova::NovaConfig;
+use forestall_drivers::nova::tagged::tagged;
 use forestall_drivers::{Driver, DriverError, Nova, Plan};
 use record::decision::{End, Mode};
 use record::{HostName, Residency, VmName};
@@ -139,7 +140,8 @@ async fn site_where(
         .chain(script)
         .map(|(end, names)| (*end, names.to_vec()))
         .collect();
-    let recorded = serde_json::from_str(include_str!("nova/recorded.json")).unwrap();
+    let mut recorded = serde_json::from_str(include_str!("nova/recorded.json")).unwrap();
+    list_servers(&mut recorded);
     let cloud = Arc::new(Cloud {
         recorded,
         script: Mutex::new(script),
@@ -587,4 +589,63 @@ fn an_id_that_is_none_is_refused() {
     };
     let wrong = Nova::new(config).unwrap_err().to_string();
     assert!(wrong.contains("../flavors"), "{wrong}");
+}
+
+/// A listing has servers as they are told one by one. Here two pages: what is tagged, and what is not to be found; then nothing.
+fn list_servers(recorded: &mut Value) {
+    let server = |id: &str, name: &str, status: &str, metadata: Value| {
+        let mut server = recorded["server-at-source"]["body"]["server"].clone();
+        server["id"] = id.into();
+        server["name"] = name.into();
+        server["status"] = status.into();
+        server["metadata"] = metadata;
+        server
+    };
+    let tag = json!({ "forestall": "function", "forestall_viewers": "3" });
+    let servers = json!([
+        server(SERVER, "overlay", "ACTIVE", tag.clone()),
+        server("another", "database", "ACTIVE", json!({})),
+        server("third", "off", "SHUTOFF", tag.clone()),
+        server("fourth", "a name with spaces", "ACTIVE", tag),
+    ]);
+    let page = |servers: Value| json!({ "status": 200, "body": { "servers": servers } });
+    recorded["servers"] = page(servers);
+    recorded["servers-none"] = page(json!([]));
+}
+
+#[tokio::test]
+async fn servers_that_are_tagged_are_functions() {
+    let mut told = None;
+    let pages: &[&str] = &["servers", "servers-none"];
+    let _site = site_where(&[("/servers/detail", pages)], |config| {
+        config.servers.clear();
+        told = Some(config.clone());
+    })
+    .await;
+    let found = tagged(&told.unwrap()).await.unwrap();
+    let [function] = &found.found.functions[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!(
+        (function.vm.as_str(), function.host.as_str()),
+        ("overlay", "a")
+    );
+    assert_eq!(function.viewers, Some(3));
+    assert_eq!(found.servers[&function.vm], SERVER);
+    assert_eq!(found.hosts, [HostName::new("b").unwrap()]);
+    let [problem] = &found.found.problems[..] else {
+        panic!("{found:?}")
+    };
+    assert!(problem.contains("engine.nova.servers"), "{problem}");
+
+    let _gone = site_where(&[("/servers/detail", &["503"])], |config| {
+        told = Some(config.clone());
+    })
+    .await;
+    let found = tagged(&told.unwrap()).await.unwrap();
+    assert!(found.found.functions.is_empty(), "{found:?}");
+    assert!(
+        found.found.problems[0].contains("does not say all"),
+        "{found:?}"
+    );
 }
