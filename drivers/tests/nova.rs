@@ -622,7 +622,7 @@ async fn servers_that_are_tagged_are_functions() {
         told = Some(config.clone());
     })
     .await;
-    let found = tagged(&told.unwrap()).await.unwrap();
+    let found = tagged(&told.take().unwrap()).await.unwrap();
     let [function] = &found.found.functions[..] else {
         panic!("{found:?}")
     };
@@ -642,7 +642,7 @@ async fn servers_that_are_tagged_are_functions() {
         told = Some(config.clone());
     })
     .await;
-    let found = tagged(&told.unwrap()).await.unwrap();
+    let found = tagged(&told.take().unwrap()).await.unwrap();
     assert!(found.found.functions.is_empty(), "{found:?}");
     assert!(
         found.found.problems[0].contains("does not say all"),
