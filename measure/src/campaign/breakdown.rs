@@ -267,6 +267,11 @@ const TOP: f64 = 66.0;
 /// Links between stages.
 const LINK: &str = "#a9b2ba";
 
+/// Stages that are not links, in the order in which they are met.
+fn hue_of(at: usize) -> &'static str {
+    HUES.get(at).copied().unwrap_or("#3f474d")
+}
+
 /// A bar for each measurement, its stages from the camera to the screen.
 pub(super) fn figure7(cells: &Cells) -> Option<String> {
     let mut bars: Vec<(String, &BreakdownCell)> = Vec::new();
@@ -303,12 +308,12 @@ pub(super) fn figure7(cells: &Cells) -> Option<String> {
     }
     let hue = |stage: &Stage| {
         let at = functions.iter().position(|name| *name == stage.name);
-        at.map_or(LINK, |at| HUES[at % HUES.len()])
+        at.map_or(LINK, hue_of)
     };
     let keys = functions
         .iter()
         .enumerate()
-        .map(|(at, name)| (*name, HUES[at % HUES.len()]))
+        .map(|(at, name)| (*name, hue_of(at)))
         .chain([("links", LINK)]);
     let height = TOP + frame.height + UNDER;
     let drawing = html! {
