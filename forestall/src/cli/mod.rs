@@ -14,9 +14,9 @@ mod orchestrate;
 #[cfg(feature = "media")]
 mod overlay;
 #[cfg(feature = "media")]
-#[cfg(feature = "media")]
 mod passages;
 mod place;
+#[cfg(feature = "media")]
 mod play;
 mod relay;
 mod report;
