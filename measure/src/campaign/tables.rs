@@ -1,17 +1,18 @@
 //! The thesis' tables, measured beside printed.
 
+mod stages;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use record::campaign::Subject;
 use serde::{Deserialize, Serialize};
 
-use super::breakdown::{self, BreakdownCell};
-use super::cells::{Cells, LoadCell, MigrationCell, Of, PlacementCell, ScreenshotsCell};
+use super::breakdown;
+use super::cells::{Cells, LoadCell, MigrationCell, Of, PlacementCell};
 use super::estimate::Estimate;
 use super::paths;
 use crate::reference::{ByLoad, THESIS};
-use crate::screenshots::Delay;
 use crate::statistics::Values;
 
 /// A table: rows of values by column.
@@ -123,7 +124,7 @@ pub fn all(cells: &Cells) -> BTreeMap<String, Table> {
         {
             tables.insert("variants".to_owned(), variants(cells));
         }
-        tables.insert("end-devices".to_owned(), end_devices(cells));
+        tables.insert("end-devices".to_owned(), stages::end_devices(cells));
     }
     for chain in [OURS, PLAIN] {
         if !cells.with_jitter(chain).is_empty() {
@@ -131,7 +132,7 @@ pub fn all(cells: &Cells) -> BTreeMap<String, Table> {
         }
     }
     if !cells.screenshots.is_empty() {
-        tables.insert("screenshots".to_owned(), screenshots(cells));
+        tables.insert("screenshots".to_owned(), stages::screenshots(cells));
     }
     for sweep in sweeps(cells) {
         let own = of_sweep(cells, &sweep);
@@ -145,7 +146,7 @@ pub fn all(cells: &Cells) -> BTreeMap<String, Table> {
         tables.insert(format!("table6{suffix}"), table6(&own, &sweep));
     }
     for group in breakdown::groups(cells) {
-        tables.insert(group.name.to_owned(), figure7(&group));
+        tables.insert(group.name.to_owned(), stages::figure7(&group));
     }
     if !cells.migrations.is_empty() {
         tables.insert("table7".to_owned(), table7(cells));
@@ -156,90 +157,6 @@ pub fn all(cells: &Cells) -> BTreeMap<String, Table> {
     }
     tables
 }
-
-/// Delay the thesis' way beside that by the code in the picture.
-fn screenshots(cells: &Cells) -> Table {
-    let title = "Delay the thesis' way (3.1.1): screenshots of a clock beside ffplay's window, read by Tesseract, and what the codes in the pictures say";
-    let own = &cells.screenshots;
-    let mut table = Table::new(title, "ms", own.iter().map(Of::title).collect());
-    let mut row = |name: &str, of: &dyn Fn(&ScreenshotsCell) -> Entry| {
-        let entries: Vec<Entry> = own.iter().map(|cell| of(&cell.figures)).collect();
-        table.row(name, &entries);
-    };
-    let by = |delay: Delay| Entry {
-        measured: delay.mean_ms,
-        interval: delay.interval95_ms,
-        printed: None,
-    };
-    row("by digits, Tesseract", &|cell| by(cell.shots.by_digits));
-    row("by the codes in the same shots", &|cell| {
-        by(cell.shots.by_strips)
-    });
-    row("by digits less by codes, of the same shots", &|cell| {
-        by(cell.shots.difference)
-    });
-    row(
-        "picture age, by the codes of all pictures on the screen",
-        &|cell| Entry::of(Estimate::mean_of(&[&cell.picture_ages_ms]), None),
-    );
-    row("shots that were not read (of all)", &|cell| {
-        Entry::plain(cell.shots.unread_share, None)
-    });
-    row("shots that were misread (shots)", &|cell| {
-        Entry::plain(Some(cell.shots.misread as f64), None)
-    });
-    row("what a shot takes", &|cell| {
-        Entry::plain(cell.shots.shot_ms, None)
-    });
-    table
-}
-
-/// Where the delay is spent, a column for each measurement.
-fn figure7(group: &breakdown::Group<'_>) -> Table {
-    let own = &group.cells;
-    let columns = own.iter().map(|(name, _)| name.clone()).collect();
-    let mut table = Table::new(group.title, "ms", columns);
-    let mut row = |name: &str, of: &dyn Fn(&BreakdownCell) -> Entry| {
-        let entries: Vec<Entry> = own.iter().map(|(_, cell)| of(cell)).collect();
-        table.row(name, &entries);
-    };
-    let mut stages: Vec<&str> = Vec::new();
-    for stage in own.iter().flat_map(|(_, cell)| &cell.stages) {
-        if !stages.contains(&stage.name.as_str()) {
-            stages.push(&stage.name);
-        }
-    }
-    for name in stages {
-        let printed = breakdown::printed(name);
-        row(name, &|cell| {
-            let stage = cell.stages.iter().find(|stage| stage.name == name);
-            Entry::of(stage.and_then(|stage| stage.ms), printed)
-        });
-    }
-    row("all stages", &|cell| Entry::of(cell.sum(), None));
-    row("delay when a frame is shown", &|cell| {
-        Entry::of(cell.shown, None)
-    });
-    row("left over", &|cell| Entry::of(cell.left_over(), None));
-    row("picture age, mean: a frame stays until the next", &|cell| {
-        Entry::of(cell.picture_age, None)
-    });
-    row("frames shown that were seen everywhere (of all)", &|cell| {
-        Entry::plain(cell.traced_share, None)
-    });
-    row(
-        "a camera's exposure: half a frame (computed, in none of these)",
-        &|cell| Entry::plain(cell.period_ms.map(|ms| ms / 2.0), None),
-    );
-    row(
-        "a display of 60 Hz: half a refresh (computed, in none of these)",
-        &|_| Entry::plain(Some(HALF_REFRESH_MS), None),
-    );
-    table
-}
-
-/// Half of what a display of 60 Hz waits from one picture to the next.
-const HALF_REFRESH_MS: f64 = 500.0 / 60.0;
 
 /// Migrations along an axis.
 fn over_paths(cells: &Cells, axis: &paths::Axis) -> Table {
@@ -350,35 +267,6 @@ fn variants(cells: &Cells) -> Table {
     let as_it_is = ("non-virtualized", "by TCP, 30 frames a second");
     for (name, words) in std::iter::once(&as_it_is).chain(&VARIANTS) {
         table.row(words, &delays(cells, name, None));
-    }
-    table
-}
-
-/// Section 3.3: what faster end devices save. A picture waits for half a period of each in the mean.
-fn end_devices(cells: &Cells) -> Table {
-    let title = "What faster end devices save (3.3): the camera measured, displays computed from their rates, at most and in the mean";
-    let columns = ["at most", "in the mean"].map(String::from).to_vec();
-    let mut table = Table::new(title, "ms", columns);
-    let [slow, fast] = ["non-virtualized", "non-virtualized-60fps"].map(|name| delay(cells, name));
-    let saved = slow.zip(fast).map(|(slow, fast)| slow.minus(&fast));
-    let printed = &THESIS.end_devices;
-    table.row(
-        "camera, 60 frames a second in place of 30",
-        &[
-            Entry::plain(None, Some(printed.camera_30_to_60_fps_saves_ms)),
-            Entry::of(saved, None),
-        ],
-    );
-    for hz in [120.0, 144.0, 240.0] {
-        let saved = 1e3 / 60.0 - 1e3 / hz;
-        let known = (hz == 240.0).then_some(printed.display_60_to_240_hz_saves_ms);
-        table.row(
-            &format!("display, {hz} Hz in place of 60 (computed)"),
-            &[
-                Entry::plain(Some(saved), known),
-                Entry::plain(Some(saved / 2.0), None),
-            ],
-        );
     }
     table
 }
