@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use measure::capture::packet::Flow;
 use measure::capture::{CaptureError, Endpoints, pictures};
 use measure::statistics::Values;
-use media::codec::Decoder;
+use media::codec::{CodecError, Decoder};
 use record::Timestamp;
 use record::raw::PassageRow;
 use serde::Serialize;
@@ -56,6 +56,11 @@ impl Arguments {
             own.picture(Timestamp(time_ns / 1_000), unit);
         })
         .map_err(capture_failure)?;
+        for read in flows.values_mut() {
+            if let Some(Err(error)) = read.decoder.take_if(|own| own.is_err()) {
+                return Err(work(error));
+            }
+        }
         if let Some(path) = &self.csv {
             let rows = flows
                 .iter()
@@ -82,7 +87,8 @@ impl Arguments {
 /// What was read of a flow.
 #[derive(Default)]
 struct Read {
-    decoder: Option<Decoder>,
+    /// Once the first picture came; why there is none, where FFmpeg has none.
+    decoder: Option<Result<Decoder, CodecError>>,
     /// Number, capture and passage of each frame.
     frames: Vec<(u32, Timestamp, Timestamp)>,
     unreadable: u64,
@@ -90,13 +96,15 @@ struct Read {
 
 impl Read {
     fn picture(&mut self, passed: Timestamp, unit: &wire::mpegts::AccessUnit) {
-        if self.decoder.is_none() {
-            self.decoder = Decoder::open(unit.codec).ok();
-        }
+        let decoder = self
+            .decoder
+            .get_or_insert_with(|| Decoder::open(unit.codec));
+        let Ok(decoder) = decoder else {
+            return;
+        };
         // A picture of which nothing can be made is one that cannot be read.
-        let decoded = self.decoder.as_mut().map(|own| own.decode(&unit.data));
-        let strip = match decoded {
-            Some(Ok(Some(decoded))) => decoded.picture.read_strip(Place::Bottom),
+        let strip = match decoder.decode(&unit.data) {
+            Ok(Some(decoded)) => decoded.picture.read_strip(Place::Bottom),
             _ => None,
         };
         let Some(strip) = strip else {
