@@ -26,6 +26,8 @@ const IDLE: Duration = Duration::from_secs(6);
 const PEAK_LOOKS: usize = 2;
 /// Before a move the load stands for this long; the second half is what the move is compared with.
 const BEFORE_MOVE: Duration = Duration::from_secs(5);
+/// Smallest step beyond the levels asked for.
+const STEP_MIN: f64 = 0.05;
 
 /// Measures; raw files of the camera and the player go to `folder`.
 ///
@@ -109,7 +111,9 @@ fn measure_all(
     })
 }
 
-/// Offered loads from low to high; ends at the first level at which the budget is broken half of the time.
+/// Offered loads from low to high; ends at the first level at which the budget is broken half of the time. Where the levels
+/// asked for do not break it (a core that is faster than their author's), goes on in the last step until the load asks for
+/// all of the core.
 fn sweep(
     world: &World<'_>,
     (player, monitor): (&Player, &Monitor),
@@ -123,7 +127,13 @@ fn sweep(
     );
     let mut load = world.load(host);
     let mut cells = Vec::new();
-    for &offered in &calibration.levels {
+    let mut broken = false;
+    let beyond = beyond(&calibration.levels, 1.0 + demand);
+    let asked = calibration.levels.len();
+    for (number, &offered) in calibration.levels.iter().chain(&beyond).enumerate() {
+        if broken && number >= asked {
+            break;
+        }
         progress.stage(format!("calibration: {:.0} % offered", offered * 100.0));
         load.set(offered - demand)?;
         world.wait(settle)?;
@@ -159,6 +169,7 @@ fn sweep(
             found.age_p95_ms
         ));
         let over = found.age_median_ms > world.scenario.budget_ms;
+        broken |= found.age_p95_ms > world.scenario.budget_ms;
         cells.push(found);
         if over {
             break;
@@ -169,12 +180,25 @@ fn sweep(
     Ok(cells)
 }
 
+/// Levels that follow `levels` in their last step, up to the first that is `most` or more.
+fn beyond(levels: &[f64], most: f64) -> Vec<f64> {
+    let (last, step) = match levels {
+        [.., before, last] => (*last, (last - before).max(STEP_MIN)),
+        [last] => (*last, STEP_MIN),
+        [] => return Vec::new(),
+    };
+    let steps = ((most - last) / step).ceil().max(0.0) as u32;
+    (1..=steps)
+        .map(|number| last + f64::from(number) * step)
+        .collect()
+}
+
 /// Utilization at which the p95 of picture age crosses the budget, by a straight line between the last level that keeps it
 /// and the first that does not.
 fn knee(sweep: &[SweepCell], budget_ms: f64) -> Result<Utilization, LabError> {
     let Some(over) = sweep.iter().position(|cell| cell.age_p95_ms > budget_ms) else {
         return Err(LabError::Measure(
-            "no level of the sweep broke the budget: there is no knee to be found. Raise calibration.levels, or the load's weight".into(),
+            "the budget was not broken even where the load asked for all of the core: there is no knee to be found. Raise the load's weight (load_weight), or make the picture larger".into(),
         ));
     };
     let (Some(after), Some(before)) = (
@@ -318,6 +342,13 @@ mod tests {
             age_p95_ms,
             frame_interval_cv: 0.1,
         }
+    }
+
+    #[test]
+    fn the_levels_go_on_until_the_load_takes_all() {
+        assert_eq!(beyond(&[0.5, 1.0], 1.75), [1.5, 2.0]);
+        assert_eq!(beyond(&[0.5, 1.0], 1.0), [0.0; 0]);
+        assert_eq!(beyond(&[0.5], 0.6).len(), 2, "in small steps after one");
     }
 
     #[test]
