@@ -283,6 +283,11 @@ pub struct MeasuredMove {
     pub complete_ms: f64,
 }
 
+#[derive(Deserialize)]
+struct Version {
+    schema: u32,
+}
+
 /// Why a profile cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
@@ -325,17 +330,19 @@ impl Profile {
             path: name.clone(),
             source,
         })?;
-        let profile: Self = toml::from_str(&text).map_err(|error| ProfileError::Format {
+        let format = |error: toml::de::Error| ProfileError::Format {
             path: name.clone(),
             message: error.to_string(),
-        })?;
-        if profile.schema != SCHEMA {
+        };
+        // First: in another version other keys may be wrong.
+        let Version { schema } = toml::from_str(&text).map_err(format)?;
+        if schema != SCHEMA {
             return Err(ProfileError::Schema {
                 path: name,
-                found: profile.schema,
+                found: schema,
             });
         }
-        Ok(profile)
+        toml::from_str(&text).map_err(format)
     }
 
     /// The text of the file, with the units as comments.
@@ -347,5 +354,52 @@ impl Profile {
              # times are milliseconds. [migration.law] and [migration.slowdown] are there once `forestall report FOLDER --profile FILE` has fitted them.\n\
              # Delete the file to measure again.\n{body}"
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        schema = 1
+        measured_at = "2026-11-30T12:00:00Z"
+        machine = "a machine"
+        service = "a service"
+        [knee]
+        utilization = 0.97
+        budget_ms = 200.0
+        sweep = []
+        [function]
+        idle = 0.25
+        copying_extra = 0.04
+        [migration]
+        mean_ms = 7000.0
+        p95_ms = 7200.0
+        moves = []
+    "#;
+
+    #[test]
+    fn what_is_no_profile_of_this_version_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("profile.toml");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            Profile::read(&path).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(GOOD).unwrap().schema, SCHEMA);
+        for (old, new, said) in [
+            ("schema = 1", "schema = 2\ncolour = 3", "has schema 2"),
+            ("schema = 1", "", "missing field `schema`"),
+            ("utilization = 0.97", "utilization = 1.4", "1.4"),
+            ("utilization = 0.97", "utilization = -0.1", "-0.1"),
+            ("idle = 0.25", "idle = nan", "NaN"),
+            ("budget_ms", "budget_s", "budget_s"),
+            ("[knee]", "[knee", "line 6"),
+        ] {
+            let error = read(&GOOD.replace(old, new)).unwrap_err();
+            assert!(error.contains(said), "{new}: {error}");
+            assert!(error.contains("profile.toml"), "{error}");
+        }
     }
 }
