@@ -120,37 +120,41 @@ impl EngineArgument {
 /// A part of a campaign by what comes of it.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Only {
-    /// Seven placements: Tables 2 to 4, Figures 4 to 6
-    #[value(aliases = ["table2", "table3", "table4"])]
+    /// Seven placements: Tables 2 to 4, Figures 4 and 5
+    #[value(aliases = ["table2", "table3", "table4", "figure4", "figure5"])]
     Placement,
     /// Figure 6 as a sweep of jitter
-    #[value(alias = "figure6")]
     Jitter,
+    /// Figure 6 whole: placements and the sweep of jitter
+    Figure6,
     /// Delay the thesis' way: screenshots, read by Tesseract
     Screenshots,
     /// Levels of load: Tables 5 and 6, Figures 8 to 14
-    #[value(aliases = ["table5", "table6"])]
+    #[value(aliases = [
+        "table5", "table6", "figure8", "figure9", "figure10", "figure11", "figure12", "figure13", "figure14",
+    ])]
     Load,
     /// Where the delay is spent, stage by stage, and again under load: Figure 7
     #[value(alias = "figure7")]
     Breakdown,
     /// Live migrations between loaded hosts: Table 7, Figures 15 and 16
-    #[value(alias = "table7")]
+    #[value(aliases = ["table7", "figure15", "figure16"])]
     Migration,
     /// Live migrations by memory, dirty rate, bandwidth, round trip and loss, and the predictor that is fitted to them
     Paths,
 }
 
 impl Only {
-    const fn part(self) -> Part {
+    const fn parts(self) -> &'static [Part] {
         match self {
-            Self::Placement => Part::Placement,
-            Self::Jitter => Part::Jitter,
-            Self::Screenshots => Part::Screenshots,
-            Self::Load => Part::Load,
-            Self::Breakdown => Part::Breakdown,
-            Self::Migration => Part::Migration,
-            Self::Paths => Part::Paths,
+            Self::Placement => &[Part::Placement],
+            Self::Jitter => &[Part::Jitter],
+            Self::Figure6 => &[Part::Placement, Part::Jitter],
+            Self::Screenshots => &[Part::Screenshots],
+            Self::Load => &[Part::Load],
+            Self::Breakdown => &[Part::Breakdown],
+            Self::Migration => &[Part::Migration],
+            Self::Paths => &[Part::Paths],
         }
     }
 }
@@ -409,7 +413,8 @@ fn run_campaign(path: &Path, arguments: &RunArguments) -> Result<Outcome, Failur
     let parts = if arguments.only.is_empty() {
         Part::ALL.to_vec()
     } else {
-        let mut parts: Vec<Part> = arguments.only.iter().map(|only| only.part()).collect();
+        let asked = arguments.only.iter().flat_map(|only| only.parts());
+        let mut parts: Vec<Part> = asked.copied().collect();
         parts.sort_unstable();
         parts.dedup();
         parts
