@@ -108,12 +108,11 @@ pub fn run(
     fs::create_dir_all(&request.out).map_err(file(&request.out))?;
     let mut todo = Vec::new();
     for part in &request.parts {
-        let cells = campaign.cells(*part).map_err(wrong)?;
-        todo.extend(
-            cells
-                .into_iter()
-                .filter(|cell| !is_complete(&request.out, cell)),
-        );
+        for cell in campaign.cells(*part).map_err(wrong)? {
+            if !is_complete(&request.out, &cell)? {
+                todo.push(cell);
+            }
+        }
     }
     let mut bench = Bench {
         campaign,
@@ -183,8 +182,21 @@ fn sweep_of<'c>(campaign: &'c Campaign, name: &str) -> Result<&'c LoadSweep, Lab
     found.ok_or_else(|| LabError::Missing(format!("the sweep {name}")))
 }
 
-fn is_complete(out: &Path, cell: &Subject) -> bool {
-    out.join(cell.folder()).join(FILE_NAME).exists()
+/// Whether a cell is there and of use; one that foreign load has spoilt is not.
+fn is_complete(out: &Path, cell: &Subject) -> Result<bool, LabError> {
+    let path = out.join(cell.folder()).join(FILE_NAME);
+    if !path.exists() {
+        return Ok(false);
+    }
+    let found: Cell = record::file::read_json(&path)
+        .map_err(|error| LabError::Measure(error.to_string()))?;
+    if found.subject != *cell {
+        return Err(LabError::Measure(format!(
+            "{} was measured with other settings than the campaign has now: move its folder away to have it measured again, or use another --out",
+            path.display()
+        )));
+    }
+    Ok(!found.spoilt)
 }
 
 fn wrong(error: scenario::ScenarioError) -> LabError {
