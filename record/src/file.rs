@@ -11,6 +11,8 @@ use flate2::write::GzEncoder;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde::{Serialize, forward_to_deserialize_any};
 
+use crate::differences;
+
 /// Why a record could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
@@ -104,7 +106,17 @@ fn open_or_unpack(path: &Path) -> Result<Box<dyn Read>, RecordError> {
     match File::open(path) {
         Ok(file) => Ok(Box::new(file)),
         Err(error) => match File::open(packed(path)) {
-            Ok(file) => Ok(Box::new(GzDecoder::new(BufReader::new(file)))),
+            Ok(file) => {
+                let mut bytes = Vec::new();
+                GzDecoder::new(BufReader::new(file))
+                    .read_to_end(&mut bytes)
+                    .map_err(|error| RecordError::io("unpack", &packed(path), error))?;
+                let bytes = match String::from_utf8(bytes) {
+                    Ok(text) => differences::undone(text).into_bytes(),
+                    Err(error) => error.into_bytes(),
+                };
+                Ok(Box::new(std::io::Cursor::new(bytes)))
+            }
             // What is said is that the file itself is not there.
             Err(_) => Err(RecordError::io("read", path, error)),
         },
@@ -117,18 +129,30 @@ fn packed(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Puts a packed file (gzip) with `.gz` behind its name in the place of a file.
+/// Puts a packed CSV file ([`differences`], gzip) with `.gz` behind its name in the place of the file.
 ///
 /// # Errors
 /// When it cannot be read, written or removed; then the file itself is still there.
 pub fn pack(path: &Path) -> Result<(), RecordError> {
-    let bytes = std::fs::read(path).map_err(|error| RecordError::io("read", path, error))?;
-    let target = packed(path);
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    let packed = encoder.write_all(&bytes).and_then(|()| encoder.finish());
-    let packed = packed.map_err(|error| RecordError::io("pack", path, error))?;
-    write_atomically(&target, &packed)?;
+    pack_to(path, path)?;
     std::fs::remove_file(path).map_err(|error| RecordError::io("remove", path, error))
+}
+
+/// Packs a CSV file, or one that is packed already, to what stands for `target` packed.
+///
+/// # Errors
+/// When it cannot be read or written.
+pub fn pack_to(path: &Path, target: &Path) -> Result<(), RecordError> {
+    let mut text = String::new();
+    open_or_unpack(path)?
+        .read_to_string(&mut text)
+        .map_err(|error| RecordError::io("read", path, error))?;
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    let packed_text = encoder
+        .write_all(differences::of(&text).as_bytes())
+        .and_then(|()| encoder.finish());
+    let packed_text = packed_text.map_err(|error| RecordError::io("pack", path, error))?;
+    write_atomically(&packed(target), &packed_text)
 }
 
 fn csv_error(path: &Path, error: &csv::Error) -> RecordError {

@@ -6,6 +6,7 @@
 
 pub mod campaign;
 pub mod decision;
+pub mod differences;
 pub mod file;
 pub mod name;
 pub mod precopy;
