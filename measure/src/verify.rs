@@ -8,11 +8,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::experiment::{folder_of, measure_all};
+use crate::experiment::measure_all;
 use crate::folder::MeasureError;
 
 /// Relative difference of two numbers that counts as noise of floating point arithmetic.
 pub const NOISE: f64 = 1e-9;
+
+/// Characters of a line that are shown.
+const LINE_SHOWN: usize = 60;
 
 /// A value that is written otherwise than the raw data say.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,9 +61,9 @@ pub fn verify(dir: &Path) -> Result<Vec<Difference>, MeasureError> {
     let measured = measure_all(dir)?;
     let mut differences = of_results(dir, &measured.results)?;
     for run in &measured.runs {
-        let folder = &run.run.plan.folder;
-        differences.extend(compare_csv(dir, folder, "age.csv", &run.ages)?);
-        differences.extend(compare_csv(dir, folder, "intervals.csv", &run.intervals)?);
+        let file = |name: &str| format!("runs/{}/{name}", run.run.plan.folder);
+        differences.extend(of_csv(dir, &file("age.csv"), &run.ages)?);
+        differences.extend(of_csv(dir, &file("intervals.csv"), &run.intervals)?);
     }
     Ok(differences)
 }
@@ -92,17 +95,16 @@ pub(crate) fn of_results(
     Ok(differences)
 }
 
-/// The first row of a derived CSV file that is not as recomputed.
-fn compare_csv<Row>(
+/// The first row of a derived CSV file below `dir` that is not as recomputed.
+pub(crate) fn of_csv<Row>(
     dir: &Path,
-    folder: &str,
     file: &str,
     rows: &[Row],
 ) -> Result<Option<Difference>, MeasureError>
 where
     Row: Serialize + DeserializeOwned + PartialEq,
 {
-    let written: Vec<Row> = read_csv(&folder_of(dir, folder).join(file))?;
+    let written: Vec<Row> = read_csv(&dir.join(file))?;
     let longest = written.len().max(rows.len());
     let value = |row: Option<&Row>| row.and_then(|row| serde_json::to_value(row).ok());
     let mut pairs = (0..longest).map(|at| (at, written.get(at), rows.get(at)));
@@ -110,11 +112,40 @@ where
     Ok(pairs
         .find(|(_, written, recomputed)| !same_row(*written, *recomputed))
         .map(|(at, written, recomputed)| Difference {
-            file: format!("runs/{folder}/{file}"),
+            file: file.to_owned(),
             place: format!("line {}", at + 2),
             written: value(written),
             recomputed: value(recomputed),
         }))
+}
+
+/// The first line of a text below `dir` that is not as made again.
+pub(crate) fn of_text(
+    dir: &Path,
+    file: &str,
+    text: &str,
+) -> Result<Option<Difference>, MeasureError> {
+    let path = dir.join(file);
+    let written = std::fs::read_to_string(&path).map_err(|error| MeasureError::Nonsense {
+        path,
+        text: error.to_string(),
+    })?;
+    if written == text {
+        return Ok(None);
+    }
+    let same = written.lines().zip(text.lines());
+    let at = same.take_while(|(written, again)| written == again).count();
+    // A line of a drawing may be all of it.
+    let value = |text: &str| {
+        let line = text.lines().nth(at)?;
+        Some(Value::from(line.chars().take(LINE_SHOWN).collect::<String>()))
+    };
+    Ok(Some(Difference {
+        file: file.to_owned(),
+        place: format!("line {}", at + 1),
+        written: value(&written),
+        recomputed: value(text),
+    }))
 }
 
 fn same_row<Row: Serialize + PartialEq>(written: Option<&Row>, recomputed: Option<&Row>) -> bool {

@@ -21,7 +21,8 @@ pub(crate) struct Arguments {
     /// Folders of campaigns, or of parts of them
     #[arg(required = true)]
     folders: Vec<PathBuf>,
-    /// Where the report goes [default: the first folder]
+    /// Where the report goes, and all that it is made of, packed small: `forestall lab verify` then computes it again from there [default:
+    /// the first folder]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// A profile of the machine that `lab calibrate` wrote: the predictor of a move's time goes into it, as [migration.law], how much
@@ -108,6 +109,7 @@ fn made(folders: &[PathBuf], out: &Path) -> Result<campaign::Report, Failure> {
             kind: FailureKind::Work,
             error,
         })?;
+    campaign::keep::keep(folders, out).map_err(failure)?;
     let path = report.write(out).map_err(failure)?;
     for part in &report.results.parts {
         println!(

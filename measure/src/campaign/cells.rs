@@ -97,6 +97,12 @@ pub struct LoadCell {
     pub total: Option<f64>,
     /// Of that, the virtual machine.
     pub machine: Option<f64>,
+    /// CPU weight of the load, with that of the virtual machine as 1.
+    pub weight: u32,
+    /// Mean frequency of the CPU, where it is readable.
+    pub cpu_mhz: Option<f64>,
+    /// Share of the machine that something else used.
+    pub foreign: Option<f64>,
 }
 
 /// Migrations between two loads, or over a path.
@@ -237,6 +243,7 @@ impl Cells {
                 part: part.to_string(),
                 cells: own.len() as u64,
                 spoilt: own.iter().filter(|cell| cell.spoilt).count() as u64,
+                repeated: own.iter().filter(|cell| cell.tries > 1).count() as u64,
                 measured_at: [dates.first()?.to_string(), dates.last()?.to_string()],
                 machines: set(|cell| &cell.machine),
                 link_emulation: set(|cell| &cell.environment.link_emulation),
@@ -247,7 +254,7 @@ impl Cells {
 }
 
 /// Folders with a complete cell in them, below `folder` or it itself.
-fn find(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), MeasureError> {
+pub(super) fn find(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), MeasureError> {
     if folder.join(FILE_NAME).exists() {
         found.push(folder.to_owned());
         return Ok(());
@@ -300,7 +307,7 @@ fn seconds(span: Span, at: Timestamp) -> f64 {
 }
 
 /// What came in at the player's link layer: the capture, or, where only that was kept, what `forestall measure intervals` read of it.
-fn arrivals(folder: &Path) -> Result<Vec<ArrivalRow>, MeasureError> {
+pub(super) fn arrivals(folder: &Path) -> Result<Vec<ArrivalRow>, MeasureError> {
     let pcap = folder.join("arrivals.pcap");
     if !pcap.exists() {
         return Ok(read_csv(&folder.join("arrivals.csv"))?);
@@ -413,6 +420,12 @@ impl Of<LoadCell> {
                 longest_freeze_ms: frames::count(&[], &shown, span).longest_freeze_ms,
                 total: mean(|row| row.actual),
                 machine: mean(|row| row.vm),
+                weight: match cell.subject {
+                    Subject::Load { weight, .. } => weight,
+                    _ => 1,
+                },
+                cpu_mhz: cell.cpu_mhz,
+                foreign: cell.foreign_load,
             },
             cell,
         })

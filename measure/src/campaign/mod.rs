@@ -1,13 +1,14 @@
 //! A campaign's cells to tables, figures and findings beside what the thesis prints.
 //!
 //! [`cells`] reads what the lab left and measures each cell; [`estimate`] says what several together say, with 95 % intervals;
-//! [`breakdown`] says where a delay is spent; [`predictor`] fits how long a move takes, [`slowdown`] how much longer between loaded hosts; [`tables`], [`figures`] and [`findings`] are in the thesis' order and with its numbers; [`page`] puts them on one page.
+//! [`breakdown`] says where a delay is spent; [`predictor`] fits how long a move takes, [`slowdown`] how much longer between loaded hosts; [`tables`], [`figures`] and [`findings`] are in the thesis' order and with its numbers; [`page`] puts them on one page, [`keep`] what they are made of beside it.
 
 pub mod breakdown;
 pub mod cells;
 pub mod estimate;
 pub mod figures;
 pub mod findings;
+pub mod keep;
 pub mod page;
 pub mod paths;
 pub mod predictor;
@@ -18,7 +19,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use record::campaign::Part;
-use record::file::{write_atomically, write_json};
+use record::file::{write_atomically, write_csv, write_json};
 use record::profile::SlowdownByLoad;
 use record::results::Environment;
 use serde::{Deserialize, Serialize};
@@ -30,7 +31,10 @@ pub use tables::Table;
 
 use crate::drawing::png::png;
 use crate::folder::MeasureError;
-use crate::verify::{Difference, of_results};
+use crate::verify::{Difference, of_csv, of_results, of_text};
+
+/// The report itself.
+const PAGE: &str = "report.html";
 
 /// `results.json` of a campaign.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,6 +74,8 @@ pub struct PartMade {
     pub cells: u64,
     /// Of these, with too much foreign load.
     pub spoilt: u64,
+    /// Cells that were measured more than once, since foreign load had spoilt them.
+    pub repeated: u64,
     /// The first and the last, RFC 3339.
     pub measured_at: [String; 2],
     /// Machines in words, each once.
@@ -135,13 +141,13 @@ impl Report {
     pub fn write(&self, folder: &Path) -> Result<PathBuf, MeasureError> {
         let put = |name: &str, text: &str| write_atomically(&folder.join(name), text.as_bytes());
         for (name, table) in &self.results.tables {
-            put(&format!("{name}.csv"), &table.csv())?;
+            write_csv(&folder.join(csv_of(name)), &table.lines())?;
         }
         for (name, drawing) in &self.drawings {
             put(name, drawing)?;
         }
         write_json(&folder.join("results.json"), &self.results)?;
-        put("report.html", &self.page)?;
+        put(PAGE, &self.page)?;
         // Last: all else is there where they cannot be made.
         for (name, drawing) in &self.drawings {
             let path = folder.join(name).with_extension("png");
@@ -151,17 +157,30 @@ impl Report {
             })?;
             write_atomically(&path, &image)?;
         }
-        Ok(folder.join("report.html"))
+        Ok(folder.join(PAGE))
     }
 }
 
-/// Where `results.json` of a folder differs from what the cells in it say; empty when nowhere.
+fn csv_of(table: &str) -> String {
+    format!("{table}.csv")
+}
+
+/// Where what was written into a folder differs from what the cells in it say; empty when nowhere. Pictures as PNG are not looked at: they
+/// are the SVGs, drawn with the fonts of a machine.
 ///
 /// # Errors
 /// When results or cells cannot be read.
 pub fn verify(folder: &Path) -> Result<Vec<Difference>, MeasureError> {
-    let again = report(&[folder.to_owned()])?.results;
-    of_results(folder, &again)
+    let again = report(&[folder.to_owned()])?;
+    let mut differences = of_results(folder, &again.results)?;
+    for (name, table) in &again.results.tables {
+        differences.extend(of_csv(folder, &csv_of(name), &table.lines())?);
+    }
+    let page = (PAGE.to_owned(), again.page);
+    for (name, text) in again.drawings.iter().chain([(&page.0, &page.1)]) {
+        differences.extend(of_text(folder, name, text)?);
+    }
+    Ok(differences)
 }
 
 #[cfg(test)]
@@ -494,6 +513,56 @@ mod tests {
                 .any(|one| one.place.starts_with("/tables/table6")),
             "{differences:?}"
         );
+    }
+
+    #[test]
+    fn parts_of_several_days_are_kept_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, other, out] = ["one", "other", "out"].map(|name| folder.path().join(name));
+        load(&one, 0.0, 30.0);
+        load(&other, 0.5, 40.0);
+        let folders = [one.clone(), other.clone()];
+        std::fs::create_dir_all(&out).unwrap();
+        let made = report(&folders).unwrap();
+        keep::keep(&folders, &out).unwrap();
+        made.write(&out).unwrap();
+        assert_eq!(verify(&out).unwrap(), []);
+        assert!(out.join("load/all-000/frames.csv.gz").exists());
+        // Again, with the folder itself, and a day of its own.
+        load(&one, 0.8, 50.0);
+        let refused = keep::keep(&[one.clone()], &out).unwrap_err().to_string();
+        assert!(refused.contains("all-050"), "{refused}");
+        assert!(!out.join("load/all-080").exists(), "nothing is put there");
+        std::fs::remove_dir_all(one.join("load/all-000")).unwrap();
+        let folders = [out.clone(), one];
+        let made = report(&folders).unwrap();
+        keep::keep(&folders, &out).unwrap();
+        made.write(&out).unwrap();
+        assert_eq!(verify(&out).unwrap(), []);
+    }
+
+    #[test]
+    fn what_was_changed_by_hand_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        load(folder.path(), 0.0, 30.0);
+        let folders = [folder.path().to_owned()];
+        report(&folders).unwrap().write(folder.path()).unwrap();
+        for (file, old, new) in [
+            ("results.json", "\"median\"", "\"middle\""),
+            ("table6.csv", "median,0 %,", "median,0 %,1"),
+            ("figure12.svg", "<circle", "<!-- --><circle"),
+            ("report.html", "What was measured", "What was wished"),
+        ] {
+            let path = folder.path().join(file);
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(text.contains(old), "{file} has {old}");
+            std::fs::write(&path, text.replace(old, new)).unwrap();
+            let differences = verify(folder.path()).unwrap();
+            assert!(differences.iter().all(|one| one.file == file));
+            assert!(!differences.is_empty(), "{file}");
+            std::fs::write(&path, text).unwrap();
+        }
+        assert_eq!(verify(folder.path()).unwrap(), []);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, PreEscaped, html};
 
 use record::profile::SlowdownByLoad;
+use record::results::Environment;
 
 use super::findings::{Finding, Verdict};
 use super::predictor::{self, Predictor};
@@ -17,6 +18,13 @@ const STYLE: &str = "table{border-collapse:collapse;font-size:.88rem;margin:.4re
     th:first-child,td:first-child{text-align:left}td small{display:block;color:var(--quiet);white-space:nowrap}\
     .printed{color:var(--quiet)}.holds{color:var(--deadline)}.fails{color:var(--none)}.unsure{color:var(--quiet)}\
     .findings td{text-align:left;vertical-align:top}";
+
+/// The section that has knees.
+const LOAD: &str = "4.2 How load makes it worse";
+/// How they are found.
+const KNEE: &str = "x is what is asked of stress-ng, as in the thesis; under it, where there is room, what the host of the function used in all \
+    (sweep “all”). Where a delay or a jitter begins to rise is the knee of a broken line, flat and then rising, fitted by least squares (Hudson, \
+    Journal of the American Statistical Association 61, 1966), its interval that of the profile likelihood (Hinkley, the same journal 66, 1971).";
 
 /// Figures and tables in the order in which they are shown, and where they stand in the thesis.
 const SECTIONS: [(&str, &[&str]); 4] = [
@@ -33,10 +41,11 @@ const SECTIONS: [(&str, &[&str]); 4] = [
             "variants",
             "figure7",
             "end-devices",
+            "screenshots",
         ],
     ),
     (
-        "4.2 How load makes it worse",
+        LOAD,
         &[
             "table5", "table6", "figure8", "figure9", "figure10", "figure11", "figure12",
             "figure13", "figure14",
@@ -69,13 +78,14 @@ pub fn page(results: &Results, drawings: &BTreeMap<String, String>) -> Markup {
             " (UNMEASURED) " was not measured." }
         h2 { "What was measured" }
         (parts(&results.parts))
-        (differences(&results.parts))
+        (differences(results))
         h2 { "Findings" }
         (findings(&results.findings))
         @for (title, members) in SECTIONS {
             @let shown: Vec<Markup> = members.iter().flat_map(|name| shown(name, results, drawings)).collect();
             @if !shown.is_empty() {
                 h2 { (title) }
+                @if title == LOAD { p { (KNEE) } }
                 @for one in shown { (one) }
             }
         }
@@ -112,10 +122,10 @@ fn shown(name: &str, results: &Results, drawings: &BTreeMap<String, String>) -> 
 fn parts(parts: &[PartMade]) -> Markup {
     html! {
         table {
-            tr { th { "part" } th { "measurements" } th { "spoilt by foreign load" } th { "from" } th { "to" } th { "links" } th { "machine" } }
+            tr { th { "part" } th { "measurements" } th { "spoilt by foreign load" } th { "made again for it" } th { "from" } th { "to" } th { "links" } th { "machine" } }
             @for part in parts {
                 tr {
-                    td { (part.part) } td { (part.cells) } td { (part.spoilt) }
+                    td { (part.part) } td { (part.cells) } td { (part.spoilt) } td { (part.repeated) }
                     td { (part.measured_at[0]) } td { (part.measured_at[1]) }
                     td { (part.link_emulation.join(", ")) } td { (part.machines.join("; ")) }
                 }
@@ -125,13 +135,16 @@ fn parts(parts: &[PartMade]) -> Markup {
 }
 
 /// What a reader has to know before comparing.
-fn differences(parts: &[PartMade]) -> Markup {
+fn differences(results: &Results) -> Markup {
     let of = |word: &str| {
-        let words = parts
+        let words = results
+            .parts
             .iter()
             .flat_map(|part| part.machines.iter().chain(&part.link_emulation));
         words.into_iter().any(|text| text.contains(word))
     };
+    let environment = results.environment.as_ref();
+    let version = |of: fn(&Environment) -> &Option<String>| environment.and_then(|own| of(own).as_deref());
     html! {
         p { "What differs from the thesis' environment: " }
         ul {
@@ -139,6 +152,12 @@ fn differences(parts: &[PartMade]) -> Markup {
             @if of("tcg") { li { "The CPU of virtual machines is emulated (TCG): a function costs several times what it costs under KVM." } }
             @if of("userspace") { li { "Delay, jitter, loss and rate of links are made by Forestall's own forwarder (docs/links.md)." } }
             li { "Camera and screen are programs: delay is read from a code in the picture, so the camera's, the display's and Tesseract's part are not in it." }
+            @if results.tables.contains_key("screenshots") {
+                li { "Delay the thesis' way has a table of its own. Its clock is drawn every 8 ms, so that its delays are 4 ms too short on average, by digits and \
+                    by codes alike; digits have whole milliseconds. What else lies between the two is what Tesseract misreads." }
+            }
+            @if let Some(ffmpeg) = version(|own| &own.ffmpeg) { li { "FFmpeg is " (ffmpeg) ", the thesis' of 2018; FFserver, which left FFmpeg in 4.0, is replaced by " code { "ffmpeg -listen 1" } "." } }
+            @if let Some(qemu) = version(|own| &own.qemu) { li { "QEMU is " (qemu) "." } }
             li { "Camera and player have precedence on their core, so that the target's load does not spoil them." }
             li { "Where a table's name ends in “ffmpeg” the chain is stock FFmpeg of today told all that is known to lower its delay, in “ffmpeg-plain” told nothing of it, elsewhere Forestall's own, which holds no frame." }
         }

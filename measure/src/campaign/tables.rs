@@ -1,17 +1,18 @@
 //! The thesis' tables, measured beside printed.
 
+mod load;
 mod stages;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use record::campaign::Subject;
 use serde::{Deserialize, Serialize};
 
 use super::breakdown;
-use super::cells::{Cells, LoadCell, MigrationCell, Of, PlacementCell};
-use super::estimate::Estimate;
+use super::cells::{Cells, MigrationCell, Of, PlacementCell};
+use super::estimate::{self, Estimate};
 use super::paths;
+pub(super) use load::{frame_intervals, of_sweep, picture_age, sweeps};
 use crate::reference::{ByLoad, THESIS};
 use crate::statistics::Values;
 
@@ -79,30 +80,45 @@ impl Table {
         self.interval95.insert(name.to_owned(), intervals);
     }
 
-    /// A line for each value: row, column, measured, interval, printed.
+    /// A line for each value.
     #[must_use]
-    pub fn csv(&self) -> String {
-        let mut text = String::from("row,column,measured,low95,high95,printed\n");
-        let say = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+    pub fn lines(&self) -> Vec<Line> {
+        let mut lines = Vec::new();
         for row in &self.rows {
             for (at, column) in self.columns.iter().enumerate() {
                 let of = |map: &BTreeMap<String, Vec<Option<f64>>>| {
                     map.get(row).and_then(|values| *values.get(at)?)
                 };
                 let interval = self.interval95.get(row).and_then(|all| *all.get(at)?);
-                // Writing to a String cannot fail.
-                let _ = writeln!(
-                    text,
-                    "{row},{column},{},{},{},{}",
-                    say(of(&self.measured)),
-                    say(interval.map(|[low, _]| low)),
-                    say(interval.map(|[_, high]| high)),
-                    say(of(&self.printed))
-                );
+                lines.push(Line {
+                    row: row.clone(),
+                    column: column.clone(),
+                    measured: of(&self.measured),
+                    low95: interval.map(|[low, _]| low),
+                    high95: interval.map(|[_, high]| high),
+                    printed: of(&self.printed),
+                });
             }
         }
-        text
+        lines
     }
+}
+
+/// A value of a table: a row of its CSV file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// Row of the table.
+    pub row: String,
+    /// Column of the table.
+    pub column: String,
+    /// What was measured; empty where nothing was.
+    pub measured: Option<f64>,
+    /// Where the truth is with 95 %, …
+    pub low95: Option<f64>,
+    /// … up to here.
+    pub high95: Option<f64>,
+    /// What the thesis prints.
+    pub printed: Option<f64>,
 }
 
 /// Every table for which there is a cell.
@@ -131,6 +147,9 @@ pub fn all(cells: &Cells) -> BTreeMap<String, Table> {
             tables.insert(format!("jitter{chain}"), jitter(cells, chain));
         }
     }
+    if !cells.jitter.is_empty() {
+        tables.insert("jitter-fit".to_owned(), jitter_fit(cells));
+    }
     if !cells.screenshots.is_empty() {
         tables.insert("screenshots".to_owned(), stages::screenshots(cells));
     }
@@ -142,8 +161,8 @@ pub fn all(cells: &Cells) -> BTreeMap<String, Table> {
         } else {
             format!("-{sweep}")
         };
-        tables.insert(format!("table5{suffix}"), table5(&own, &sweep));
-        tables.insert(format!("table6{suffix}"), table6(&own, &sweep));
+        tables.insert(format!("table5{suffix}"), load::table5(&own, &sweep));
+        tables.insert(format!("table6{suffix}"), load::table6(&own, &sweep));
     }
     for group in breakdown::groups(cells) {
         tables.insert(group.name.to_owned(), stages::figure7(&group));
@@ -211,7 +230,10 @@ pub(super) fn placement<'a>(cells: &'a Cells, name: &str) -> Vec<&'a PlacementCe
 
 /// Mean picture age of a placement over all shots.
 pub(super) fn delay(cells: &Cells, name: &str) -> Option<Estimate> {
-    let own = placement(cells, name);
+    mean_age(&placement(cells, name))
+}
+
+fn mean_age(own: &[&PlacementCell]) -> Option<Estimate> {
     let series: Vec<&[f64]> = own.iter().map(|cell| cell.shots_ms.as_slice()).collect();
     Estimate::mean_of(&series)
 }
@@ -361,11 +383,17 @@ fn table4(cells: &Cells, chain: &str) -> Table {
         };
         table.row(name, &row(&entry));
     }
+    // The thesis has them by packets alone; a frame's packets come together, whatever the jitter.
+    for (name, figure, _) in INTERVALS {
+        let entry = |one: &crate::reference::ScenarioIntervals| {
+            let own = placement(cells, &named(one));
+            Entry::of(of_intervals(&own, figure, frames_of), None)
+        };
+        table.row(&format!("the same of frames: {name}"), &row(&entry));
+    }
     table
 }
 
-/// A share of a level's CPU.
-type Share = fn(&LoadCell) -> Option<f64>;
 type Figure = fn(&Values) -> Option<f64>;
 type Printed = fn(&crate::reference::ScenarioIntervals) -> f64;
 
@@ -378,13 +406,28 @@ const INTERVALS: [(&str, Figure, Printed); 3] = [
 
 /// A figure of the intervals between packets.
 pub(super) fn packet_intervals(cells: &[&PlacementCell], figure: Figure) -> Option<Estimate> {
-    let series: Vec<Vec<f64>> = cells
-        .iter()
-        .map(|cell| {
-            let rows = cell.arrivals.iter();
-            rows.filter_map(|row| row.interval_ms).collect()
-        })
-        .collect();
+    of_intervals(cells, figure, |cell| {
+        let rows = cell.arrivals.iter();
+        rows.filter_map(|row| row.interval_ms).collect()
+    })
+}
+
+/// Intervals between the first packets of successive frames, ms.
+fn frames_of(cell: &PlacementCell) -> Vec<f64> {
+    let firsts = cell.arrivals.iter().filter(|row| row.frame_starts > 0);
+    let firsts: Vec<u64> = firsts.map(|row| row.time_ns).collect();
+    let pairs = firsts.iter().zip(firsts.iter().skip(1));
+    pairs
+        .map(|(before, at)| at.saturating_sub(*before) as f64 / 1e6)
+        .collect()
+}
+
+fn of_intervals(
+    cells: &[&PlacementCell],
+    figure: Figure,
+    intervals: impl Fn(&PlacementCell) -> Vec<f64>,
+) -> Option<Estimate> {
+    let series: Vec<Vec<f64>> = cells.iter().map(|cell| intervals(cell)).collect();
     let series: Vec<&[f64]> = series.iter().map(Vec::as_slice).collect();
     Estimate::of_series(&series, figure)
 }
@@ -416,13 +459,16 @@ fn jitter(cells: &Cells, chain: &str) -> Table {
         "C.V. of packet intervals (no unit)",
         &row(&|own| packet_intervals(own, Values::cv)),
     );
-    table.row(
-        "picture age, mean",
-        &row(&|own| {
-            let series: Vec<&[f64]> = own.iter().map(|cell| cell.shots_ms.as_slice()).collect();
-            Estimate::mean_of(&series)
-        }),
-    );
+    table.row("picture age, mean", &row(&mean_age));
+    if let Some(fit) = by_cv(&all, |cell| Some(mean_age(&[cell])?.value)) {
+        table.row(
+            "of that, what the straight line by C.V. leaves over (residual)",
+            &row(&|own| {
+                let line = fit.at_zero + fit.slope.value * packet_intervals(own, Values::cv)?.value;
+                Some(Estimate::exactly(mean_age(own)?.value - line))
+            }),
+        );
+    }
     table.row(
         "lateness of frames, 95th percentile",
         &row(&|own| Estimate::of_independent(own.iter().filter_map(|cell| lateness(cell)))),
@@ -430,31 +476,45 @@ fn jitter(cells: &Cells, chain: &str) -> Table {
     table
 }
 
-/// Names of the sweeps, in the order of their folders.
-pub(super) fn sweeps(cells: &Cells) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for of in &cells.loads {
-        if let Subject::Load { sweep, .. } = &of.cell.subject
-            && !names.contains(sweep)
-        {
-            names.push(sweep.clone());
-        }
-    }
-    names
+/// The straight line of a figure by the C.V. of packet intervals, through all measurements of a sweep.
+fn by_cv(
+    all: &[(f64, &PlacementCell)],
+    of: impl Fn(&PlacementCell) -> Option<f64>,
+) -> Option<estimate::Line> {
+    let point = |(_, cell): &(f64, &PlacementCell)| {
+        let cv = packet_intervals(&[*cell], Values::cv)?;
+        Some((cv.value, of(cell)?))
+    };
+    let points: Vec<(f64, f64)> = all.iter().filter_map(point).collect();
+    estimate::Line::through(&points)
 }
 
-/// Levels of a sweep, rising.
-pub(super) fn of_sweep<'a>(cells: &'a Cells, name: &str) -> Vec<(f64, &'a LoadCell)> {
-    let mut own: Vec<(f64, &LoadCell)> = cells
-        .loads
-        .iter()
-        .filter_map(|Of { cell, figures }| match &cell.subject {
-            Subject::Load { sweep, level, .. } if sweep == name => Some((*level, figures)),
-            _ => None,
-        })
-        .collect();
-    own.sort_by(|a, b| a.0.total_cmp(&b.0));
-    own
+/// What grows with the C.V. of packet intervals, and how well it is explained by it.
+fn jitter_fit(cells: &Cells) -> Table {
+    let chains = [(OURS, "Forestall"), (PLAIN, "FFmpeg, plain")];
+    let swept = chains.map(|(chain, name)| (name, cells.with_jitter(chain)));
+    let swept: Vec<_> = swept.iter().filter(|(_, all)| !all.is_empty()).collect();
+    let columns = swept.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let title = "Figure 6 as a sweep: straight lines by the C.V. of packet intervals";
+    let mut table = Table::new(title, "ms", columns);
+    let figures: [(&str, fn(&PlacementCell) -> Option<f64>); 2] = [
+        ("picture age, mean", |cell| Some(mean_age(&[cell])?.value)),
+        ("lateness of frames, 95th percentile", lateness),
+    ];
+    for (name, figure) in figures {
+        let fits: Vec<_> = swept.iter().map(|(_, all)| by_cv(all, figure)).collect();
+        let mut row = |what: &str, of: &dyn Fn(&estimate::Line) -> Entry| {
+            let entries: Vec<Entry> = fits
+                .iter()
+                .map(|fit| fit.as_ref().map_or_else(Entry::default, of))
+                .collect();
+            table.row(&format!("{name}: {what}"), &entries);
+        };
+        row("for each unit of C.V.", &|fit| Entry::of(Some(fit.slope), None));
+        row("at a C.V. of 0", &|fit| Entry::plain(Some(fit.at_zero), None));
+        row("R² (no unit)", &|fit| Entry::plain(Some(fit.r2), None));
+    }
+    table
 }
 
 /// What Tables 5 to 7 print at a level.
@@ -466,87 +526,6 @@ fn percent_columns(levels: impl Iterator<Item = f64>) -> Vec<String> {
     levels
         .map(|level| format!("{:.0} %", level * 100.0))
         .collect()
-}
-
-/// A figure of the intervals between frames at a level.
-pub(super) fn frame_intervals(cell: &LoadCell, figure: Figure) -> Option<Estimate> {
-    Estimate::of_series(&[&cell.frame_intervals_ms], figure)
-}
-
-/// A figure of the picture's age at a level.
-pub(super) fn picture_age(cell: &LoadCell, figure: Figure) -> Option<Estimate> {
-    Estimate::of_series(&[&cell.shots_ms], figure)
-}
-
-fn table5(own: &[(f64, &LoadCell)], sweep: &str) -> Table {
-    let thesis = &THESIS.table5_intervals_by_cpu_load;
-    let title = format!("Table 5: arriving intervals of frames by CPU load (sweep {sweep})");
-    let columns = percent_columns(own.iter().map(|(level, _)| *level));
-    let mut table = Table::new(&title, "ms", columns);
-    let figures: [(&str, Figure, &ByLoad); 3] = [
-        ("mean", Values::mean, &thesis.mean_ms),
-        ("S.D.", Values::sd, &thesis.sd_ms),
-        ("C.V. (no unit)", Values::cv, &thesis.cv),
-    ];
-    for (name, figure, row) in figures {
-        let entries: Vec<Entry> = own
-            .iter()
-            .map(|(level, cell)| Entry::of(frame_intervals(cell, figure), printed(row, *level)))
-            .collect();
-        table.row(name, &entries);
-    }
-    let shares: [(&str, Share); 2] = [
-        ("total load of the host (share)", |cell| cell.total),
-        ("of it the virtual machine (share)", |cell| cell.machine),
-    ];
-    for (name, of) in shares {
-        let entries: Vec<Entry> = own
-            .iter()
-            .map(|(_, cell)| Entry::plain(of(cell), None))
-            .collect();
-        table.row(name, &entries);
-    }
-    table
-}
-
-fn table6(own: &[(f64, &LoadCell)], sweep: &str) -> Table {
-    let thesis = &THESIS.table6_delay_by_cpu_load;
-    let title = format!("Table 6: application-level delay by CPU load (sweep {sweep})");
-    let columns = percent_columns(own.iter().map(|(level, _)| *level));
-    let mut table = Table::new(&title, "ms", columns);
-    let with_interval: [(&str, Figure, &ByLoad); 2] = [
-        ("mean", Values::mean, &thesis.mean_ms),
-        ("median", Values::median, &thesis.median_ms),
-    ];
-    for (name, figure, row) in with_interval {
-        let entries: Vec<Entry> = own
-            .iter()
-            .map(|(level, cell)| Entry::of(picture_age(cell, figure), printed(row, *level)))
-            .collect();
-        table.row(name, &entries);
-    }
-    let plain: [(&str, Figure, &ByLoad); 4] = [
-        ("maximum", Values::max, &thesis.max_ms),
-        ("75th percentile", |all| all.quantile(0.75), &thesis.p75_ms),
-        ("25th percentile", |all| all.quantile(0.25), &thesis.p25_ms),
-        ("minimum", Values::min, &thesis.min_ms),
-    ];
-    for (name, figure, row) in plain {
-        let entries: Vec<Entry> = own
-            .iter()
-            .map(|(level, cell)| {
-                let all: Values = cell.shots_ms.iter().copied().collect();
-                Entry::plain(figure(&all), printed(row, *level))
-            })
-            .collect();
-        table.row(name, &entries);
-    }
-    let freezes: Vec<Entry> = own
-        .iter()
-        .map(|(_, cell)| Entry::plain(cell.longest_freeze_ms, None))
-        .collect();
-    table.row("longest freeze", &freezes);
-    table
 }
 
 /// Loads of the source and of the target, and what was measured between them.
@@ -565,8 +544,13 @@ pub(super) fn migrations(cells: &Cells) -> Vec<(f64, f64, &MigrationCell)> {
 
 /// Total migration time between two loads, seconds.
 pub(super) fn total_s(cell: &MigrationCell) -> Option<Estimate> {
+    Estimate::of_independent(totals_s(cell))
+}
+
+/// The same of each move that was made.
+fn totals_s(cell: &MigrationCell) -> impl Iterator<Item = f64> {
     let made = cell.moves.iter().filter(|one| one.failure.is_none());
-    Estimate::of_independent(made.filter_map(|one| Some(one.total_ms? / 1e3)))
+    made.filter_map(|one| Some(one.total_ms? / 1e3))
 }
 
 fn table7(cells: &Cells) -> Table {
@@ -603,24 +587,25 @@ fn table7(cells: &Cells) -> Table {
             entry.printed = by_load.and_then(|by_load| printed(by_load, *source));
         }
         table.row(&format!("target at {percent} %"), &totals);
-        let mean = |values: Values| Entry::plain(values.mean(), None);
+        let name = |what: &str| format!("target at {percent} %: {what}");
         table.row(
-            &format!("target at {percent} %: downtime (ms)"),
+            &name("S.D. of moves"),
+            &row(&|cell| Entry::plain(totals_s(cell).collect::<Values>().sd(), None)),
+        );
+        let mean = |values: Values| Entry::of(Estimate::of_independent(values.iter().copied()), None);
+        table.row(
+            &name("downtime (ms)"),
             &row(&|cell| {
-                mean(
-                    cell.moves
-                        .iter()
-                        .filter_map(|one| one.downtime_ms)
-                        .collect(),
-                )
+                let moves = cell.moves.iter();
+                mean(moves.filter_map(|one| one.downtime_ms).collect())
             }),
         );
         table.row(
-            &format!("target at {percent} %: viewer's gap (ms)"),
+            &name("viewer's gap (ms)"),
             &row(&|cell| mean(cell.gaps_ms())),
         );
         table.row(
-            &format!("target at {percent} %: failed (of all)"),
+            &name("failed (of all)"),
             &row(&|cell| {
                 let failed = cell.moves.iter().filter(|one| one.failure.is_some());
                 let share = failed.count() as f64 / cell.moves.len().max(1) as f64;

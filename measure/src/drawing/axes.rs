@@ -82,4 +82,17 @@ impl Axes<'_> {
             text.tick x=((LEFT + RIGHT) / 2.0) y=(bottom + 36.0) text-anchor="middle" { (name) }
         }
     }
+
+    /// A second scale below that: what the places on the axis are in another unit.
+    #[must_use]
+    pub fn beneath(&self, name: &str, marks: &[(f64, String)]) -> Markup {
+        let bottom = self.frame.top + self.frame.height;
+        html! {
+            @for (at, words) in marks {
+                path.axis d={ "M" (self.x.at(*at).round()) " " (bottom + 44.0) "v5" } {}
+                text.tick x=(self.x.at(*at).round()) y=(bottom + 61.0) text-anchor="middle" { (words) }
+            }
+            text.tick x=((LEFT + RIGHT) / 2.0) y=(bottom + 80.0) text-anchor="middle" { (name) }
+        }
+    }
 }
