@@ -1,7 +1,7 @@
 //! A campaign's cells to tables, figures and findings beside what the thesis prints.
 //!
 //! [`cells`] reads what the lab left and measures each cell; [`estimate`] says what several together say, with 95 % intervals;
-//! [`breakdown`] says where a delay is spent; [`predictor`] fits how long a move takes, [`slowdown`] how much longer between loaded hosts; [`tables`], [`figures`] and [`findings`] are in the thesis' order and with its numbers; [`page`] puts them on one page.
+//! [`breakdown`] says where a delay is spent, [`starts`] what a server takes by its first and last packets; [`predictor`] fits how long a move takes, [`slowdown`] how much longer between loaded hosts; [`tables`], [`figures`] and [`findings`] are in the thesis' order and with its numbers; [`page`] puts them on one page.
 
 pub mod breakdown;
 pub mod cells;
@@ -12,6 +12,7 @@ pub mod page;
 pub mod paths;
 pub mod predictor;
 pub mod slowdown;
+pub mod starts;
 pub mod tables;
 
 use std::collections::BTreeMap;

@@ -31,6 +31,7 @@ const SECTIONS: [(&str, &[&str]); 4] = [
             "figure6",
             "jitter",
             "variants",
+            "starts",
             "figure7",
             "end-devices",
         ],
