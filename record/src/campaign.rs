@@ -99,6 +99,13 @@ pub enum Subject {
         /// Share of the CPU that was asked of the load; `None` for a placement, which has none.
         level: Option<f64>,
     },
+    /// First and last packet into a server and out of it, streaming started and stopped repeatedly (3.2.4): of the part `breakdown`.
+    Starts {
+        /// Name of the placement.
+        way: String,
+        /// Programs that carry the video.
+        chain: String,
+    },
     /// Live migrations between loaded hosts: Table 7.
     Migration {
         /// Share of the CPU of the source that was asked of the load, `0..=1`.
@@ -214,7 +221,7 @@ impl Subject {
             Self::Jitter { .. } => Part::Jitter,
             Self::Screenshots { .. } => Part::Screenshots,
             Self::Load { .. } => Part::Load,
-            Self::Breakdown { .. } => Part::Breakdown,
+            Self::Breakdown { .. } | Self::Starts { .. } => Part::Breakdown,
             Self::Migration { .. } => Part::Migration,
             Self::Paths(_) => Part::Paths,
         }
@@ -249,6 +256,7 @@ impl Subject {
                 let [viewer, level] = [viewer, level].map(Option::unwrap_or_default);
                 format!("{way}-{chain}{viewer}{level}")
             }
+            Self::Starts { way, chain } => format!("{way}-{chain}-starts"),
             Self::Migration { source, target } => {
                 format!("source-{}-target-{}", percent(source), percent(target))
             }
@@ -374,6 +382,13 @@ mod tests {
                     level: Some(0.5),
                 },
                 "breakdown/reallocation-ffmpeg-050",
+            ),
+            (
+                Subject::Starts {
+                    way: "edge-user-side".into(),
+                    chain: "ffmpeg-plain".into(),
+                },
+                "breakdown/edge-user-side-ffmpeg-plain-starts",
             ),
         ] {
             assert_eq!(subject.folder(), PathBuf::from(folder));

@@ -11,6 +11,7 @@
 //! | `shots.csv` | [`ShotRow`] | `forestall measure screenshots` |
 //! | `unread.csv` | [`UnreadRow`] | the same, and a person |
 //! | `passages.csv` | [`PointRow`] | the lab, of captures on the way |
+//! | `starts.csv` | [`StartRow`] | the lab, of a capture at a server |
 //! | `ping.csv`, `ping-vpn.csv` | [`PingRow`] | the lab, of a placement |
 //! | `age.csv` | [`AgeRow`] | `measure`, from `frames.csv` |
 //! | `intervals.csv` | [`IntervalRow`] | `measure`, from `packets.csv` and `frames.csv` |
@@ -103,6 +104,24 @@ pub struct PointRow {
     pub captured_us: Timestamp,
     /// When its last byte passed.
     pub passed_us: Timestamp,
+}
+
+/// Streaming started and stopped once, as the server's interface saw it: the video's packets from the robot to the server and from the server to the
+/// user. Those without a payload (a receiver's acknowledgements) do not count.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StartRow {
+    /// Counts from 1.
+    pub number: u32,
+    /// When the camera was started; the packets are those until it is started again.
+    pub started_us: Timestamp,
+    /// First packet in; empty when none came.
+    pub first_in_us: Option<Timestamp>,
+    /// First packet out; empty when none came.
+    pub first_out_us: Option<Timestamp>,
+    /// Last packet in.
+    pub last_in_us: Option<Timestamp>,
+    /// Last packet out.
+    pub last_out_us: Option<Timestamp>,
 }
 
 /// Load of a host at one instant. The true figure and SNMP's come in rows of their own.

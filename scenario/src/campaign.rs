@@ -186,6 +186,8 @@ pub struct Breakdown {
     /// Each with these as the viewer, and Forestall's chain before it.
     #[serde(default)]
     pub viewers: Vec<Viewer>,
+    /// How often streaming is started and stopped through each of the placements, with each of the chains (3.2.4).
+    pub starts: Spanned<u32>,
     /// The load stands for this long before anything counts.
     pub settle_s: Spanned<f64>,
     /// For how long each is measured.
@@ -294,6 +296,7 @@ impl Campaign {
         });
         let breakdown = self.breakdown.iter().filter_map(|part| {
             within(&part.levels, 1.0, "levels")
+                .or_else(|| count(&part.starts, "starts"))
                 .or_else(|| seconds(&part.settle_s, 0.0, "settle_s"))
                 .or_else(|| seconds(&part.duration_s, 1.0, "duration_s"))
         });
@@ -418,6 +421,12 @@ impl Campaign {
                             all.map(|viewer| cell(&way, Chain::Forestall, Some(*viewer), None)),
                         );
                     }
+                    for chain in &own.chains {
+                        cells.extend(placements.iter().map(|way| Subject::Starts {
+                            way: way.clone(),
+                            chain: chain.as_str().to_owned(),
+                        }));
+                    }
                 }
             }
             Part::Migration => {
@@ -473,8 +482,8 @@ mod tests {
             "seven placements, two variants of one, and again with FFmpeg's programs, all twice"
         );
         assert_eq!(
-            counts[4], 19,
-            "three chains through two placements, and beside three loads; two ways to two viewers"
+            counts[4], 25,
+            "three chains through two placements, once more started and stopped, and beside three loads; two ways to two viewers"
         );
         assert_eq!(
             counts[5], 21,
@@ -529,6 +538,11 @@ mod tests {
             ("duration_s = 100", "duration_s = -1", "duration_s is -1"),
             ("source = [0.0,", "source = [1.4,", "source has 1.4"),
             ("target = [0.0, 0.5, 1.0]", "target = []", "target is empty"),
+            (
+                "starts = 10",
+                "starts = 0",
+                "starts is 0; it must be 1 to 1000",
+            ),
             ("cpu:idct", "idct", "STRESSOR:METHOD"),
             (
                 "chain = \"ffmpeg-plain\"",

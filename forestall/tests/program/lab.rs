@@ -600,6 +600,7 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
         scenario = "{here}/reallocation"
         chains = ["forestall"]
         levels = [0.0]
+        starts = 2
         settle_s = 1
         duration_s = 3
         [migration]
@@ -643,7 +644,7 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
     let broken = Path::new(out).join("placement/direct-1");
     fs::remove_file(broken.join("cell.json")).unwrap();
     let second = run(&["--resume"]);
-    assert!(second.contains("1 of 11: placement/direct-1"), "{second}");
+    assert!(second.contains("1 of 13: placement/direct-1"), "{second}");
     let results: Value =
         serde_json::from_str(&fs::read_to_string(Path::new(out).join("results.json")).unwrap())
             .unwrap();
@@ -681,6 +682,7 @@ fn a_campaign_is_measured_reported_and_gone_on_with() {
         ("load", "table6-plain", "median"),
         ("breakdown", "figure7", "relay"),
         ("breakdown", "figure7-load", "text-insertion"),
+        ("breakdown", "starts", "forestall: first packet"),
         ("migration", "table7", "target at 0 %"),
         ("paths", "paths-rtt", "pre-copy: viewer's gap (ms)"),
     ] {

@@ -10,6 +10,7 @@ use super::{Bench, Seen, wrong};
 use crate::error::LabError;
 use crate::ffplay;
 use crate::placement::How;
+use crate::placement::starts::Server;
 use crate::placement::wiring::LinkEmulation;
 use crate::taps;
 
@@ -78,6 +79,35 @@ impl Bench<'_> {
         taps::of_placement(&placement).map(drop)
     }
 
+    fn started_placement(&self, way: &str, chain: &str) -> Result<Placement, LabError> {
+        self.broken_down_placement(&Way {
+            way,
+            chain,
+            viewer: None,
+        })
+    }
+
+    /// Everything that a cell of starts names is there.
+    pub(super) fn check_starts(&self, way: &str, chain: &str) -> Result<(), LabError> {
+        Server::of(&self.started_placement(way, chain)?).map(drop)
+    }
+
+    /// Starts and stops streaming repeatedly through a placement.
+    pub(super) fn starts(&mut self, subject: &Subject) -> Result<(), LabError> {
+        let Subject::Starts { way, chain } = subject else {
+            return Err(LabError::Missing(format!("the part {}", subject.part())));
+        };
+        let placement = self.started_placement(way, chain)?;
+        let how = How {
+            duration: Duration::ZERO,
+            pings: 1,
+            taps: &[],
+            shots: None,
+            starts: Some(*self.part()?.starts.get_ref()),
+        };
+        self.placed(subject, &placement, how)
+    }
+
     /// Measures cells of one way.
     pub(super) fn breakdown(&mut self, of: &Way<'_>, cells: &[Subject]) -> Result<(), LabError> {
         let own = self.part()?;
@@ -96,6 +126,7 @@ impl Bench<'_> {
                     pings: 1,
                     taps: &taps,
                     shots: None,
+                    starts: None,
                 };
                 self.placed(subject, &placement, how)
             });

@@ -150,6 +150,11 @@ pub fn run(
                 let viewer = viewer.as_deref();
                 bench.breakdown(&Way { way, chain, viewer }, group)?;
             }
+            Some(Subject::Starts { .. }) => {
+                for subject in group {
+                    bench.starts(subject)?;
+                }
+            }
             Some(Subject::Migration { .. }) => bench.migrations(group)?,
             Some(Subject::Paths(_)) => bench.paths(group)?,
             None => {}
@@ -172,7 +177,7 @@ fn shares_world(a: &Subject, b: &Subject) -> bool {
                 ..
             },
         ) => (way, chain, viewer) == (other_way, other_chain, other_viewer),
-        (a, b) => a.part() == b.part(),
+        (a, b) => std::mem::discriminant(a) == std::mem::discriminant(b),
     }
 }
 
@@ -245,6 +250,7 @@ impl Bench<'_> {
                 let viewer = viewer.as_deref();
                 self.check_breakdown(&Way { way, chain, viewer }, *level)
             }
+            (Subject::Starts { way, chain }, ..) => self.check_starts(way, chain),
             (Subject::Migration { .. }, _, Some(own)) => self.scenario(&own.scenario).map(drop),
             (Subject::Paths(_), ..) => match &self.campaign.paths {
                 Some(own) => self.scenario(&own.scenario).map(drop),
@@ -272,6 +278,7 @@ impl Bench<'_> {
             pings,
             taps: &[],
             shots: None,
+            starts: None,
         };
         self.placed(subject, &placement, how)
     }
@@ -367,6 +374,7 @@ impl Bench<'_> {
             pings: 1,
             taps: &[],
             shots: Some(shots),
+            starts: None,
         };
         self.placed(subject, &placement, how)
     }

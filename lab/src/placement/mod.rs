@@ -1,11 +1,12 @@
 //! A placement for real: hosts on switches, links with delay and jitter, the service's functions where it says, the delay seen.
 //!
 //! Read in this order: [`wiring`] (hosts, switches, links), [`machine`] (a function's virtual machine),
-//! [`service`] (camera, functions, player), [`vpn`], [`run`] (one measurement).
+//! [`service`] (camera, functions, player), [`vpn`], [`run`] (one measurement), [`starts`] (one of another kind).
 
 pub mod machine;
 pub mod run;
 pub mod service;
+pub mod starts;
 pub mod vpn;
 pub mod wiring;
 
@@ -37,6 +38,7 @@ pub const fn as_the_thesis() -> How<'static> {
         pings: PINGS,
         taps: &[],
         shots: None,
+        starts: None,
     }
 }
 
@@ -51,6 +53,8 @@ pub struct How<'a> {
     pub taps: &'a [Tap],
     /// How many screenshots are taken of the player's screen.
     pub shots: Option<u32>,
+    /// How often streaming is started and stopped, in place of all of these but the pings.
+    pub starts: Option<u32>,
 }
 
 /// Measures a placement once into a new folder.

@@ -13,10 +13,11 @@ use scenario::placement::PlacedFunction;
 use super::How;
 use super::machine::Machines;
 use super::service::{Service, place};
+use super::starts;
 use super::vpn::{self, Vpn};
 use super::wiring::{DATA, Kernel, LinkEmulation, Wiring};
 use crate::capture::{ARRIVALS, Capture};
-use crate::cgroup::{PRECEDENCE, ROOT};
+use crate::cgroup::{Cgroups, PRECEDENCE, ROOT};
 use crate::check::Accelerator;
 use crate::error::LabError;
 use crate::ffplay;
@@ -45,7 +46,8 @@ pub struct Plan<'a> {
 }
 
 /// Measures: pings from the user to where the functions are while nothing else is sent, then the service for a while. Leaves
-/// `ping.csv`, with a VPN `ping-vpn.csv`, `sent.csv`, `frames.csv`, `arrivals.pcap` (at the player's link layer), `load.csv` (of the machine) and `phases.csv`.
+/// `ping.csv`, with a VPN `ping-vpn.csv`, `sent.csv`, `frames.csv`, `load.csv` (of the machine), `arrivals.pcap` (at the player's link layer)
+/// and `phases.csv`; in place of the last two `starts.csv`, where streaming is started and stopped repeatedly.
 ///
 /// # Errors
 /// When something fails or the person interrupts.
@@ -86,9 +88,25 @@ pub fn run(
         machines.start(function.host.as_ref(), address, command)
     };
     progress.now("starting the service");
-    let mut service = Service::start(placement, start, plan.folder, interrupted)?;
+    let service = Service::start(placement, start, plan.folder, interrupted)?;
     wait(SETTLE, interrupted)?;
-    let user = place(placement.user.as_ref());
+    let groups = site.groups();
+    match plan.how.starts {
+        Some(count) => starts::measure(plan, count, service, groups, interrupted, progress)?,
+        None => watch(plan, service, groups, interrupted, progress)?,
+    }
+    Ok(wiring.emulation)
+}
+
+/// Looks at a service that runs for a while, and ends it.
+fn watch(
+    plan: &Plan<'_>,
+    mut service: Service,
+    groups: &Cgroups,
+    interrupted: &AtomicBool,
+    progress: &mut Progress,
+) -> Result<(), LabError> {
+    let user = place(plan.placement.user.as_ref());
     let mut capture = Capture::start(&user, DATA, plan.folder, ARRIVALS)?;
     let mut taps = Taps::start(plan.how.taps, plan.folder)?;
     let mut shots = plan
@@ -96,7 +114,7 @@ pub fn run(
         .shots
         .map(|shots| take_shots(plan, &service, shots))
         .transpose()?;
-    let monitor = Monitor::start(Vec::new(), site.groups())?;
+    let monitor = Monitor::start(Vec::new(), groups)?;
     let from = Timestamp::now();
     let end = from + plan.how.duration;
     while Timestamp::now() < end {
@@ -131,8 +149,7 @@ pub fn run(
         start_us: from,
         end_us: to,
     };
-    write_rows(&plan.folder.join("phases.csv"), &[phase])?;
-    Ok(wiring.emulation)
+    write_rows(&plan.folder.join("phases.csv"), &[phase])
 }
 
 /// Starts to take screenshots; it ends by itself.
@@ -210,7 +227,7 @@ fn reply(line: &str) -> Option<PingRow> {
     })
 }
 
-fn wait(duration: Duration, interrupted: &AtomicBool) -> Result<(), LabError> {
+pub(super) fn wait(duration: Duration, interrupted: &AtomicBool) -> Result<(), LabError> {
     let end = std::time::Instant::now() + duration;
     while std::time::Instant::now() < end {
         crate::error::unless_interrupted(interrupted)?;

@@ -41,7 +41,10 @@ type StartPlayer<'a> = dyn Fn() -> Result<(Vec<Process>, Option<String>), LabErr
 /// A service that runs; ended when it is dropped, the camera first.
 #[derive(Debug)]
 pub struct Service {
-    camera: Process,
+    /// `None` while it is stopped.
+    camera: Option<Process>,
+    camera_line: Vec<String>,
+    robot: Place,
     /// What the player consists of, in the order in which it is ended.
     player: Vec<Process>,
     /// Name of the screen that the player shows on, where it has one.
@@ -158,15 +161,17 @@ impl Service {
                 ffmpeg::camera(options, video, &to),
             ]),
         }
-        let camera = Process::start(&place(placement.robot.as_ref()), &capture, &log("capture"))?;
         let mut service = Self {
-            camera,
+            camera: None,
+            camera_line: capture,
+            robot: place(placement.robot.as_ref()),
             player,
             screen,
             functions: processes,
             machines: guests,
             folder: folder.to_owned(),
         };
+        service.start_camera()?;
         let again = options.map(|_| &start_player as &StartPlayer<'_>);
         service.wait_for_picture(&frames, again, interrupted)?;
         Ok(service)
@@ -204,6 +209,21 @@ impl Service {
         })
     }
 
+    /// Starts the camera, which is stopped.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_camera(&mut self) -> Result<(), LabError> {
+        let log = self.folder.join("capture.log");
+        self.camera = Some(Process::start(&self.robot, &self.camera_line, &log)?);
+        Ok(())
+    }
+
+    /// Ends the camera; functions and player stay.
+    pub fn stop_camera(&mut self) {
+        self.camera = None;
+    }
+
     /// Name of the screen that the player shows on; `None` where it needs none.
     pub fn screen(&self) -> Option<&str> {
         self.screen.as_deref()
@@ -214,7 +234,7 @@ impl Service {
     /// # Errors
     /// With what it said last.
     pub fn check(&mut self) -> Result<(), LabError> {
-        self.camera.check()?;
+        self.camera.iter_mut().try_for_each(Process::check)?;
         self.player.iter_mut().try_for_each(Process::check)?;
         self.functions.iter_mut().try_for_each(Process::check)?;
         self.machines.iter_mut().try_for_each(Machine::check)

@@ -11,6 +11,7 @@ use record::{SCHEMA, Timestamp, read_csv};
 
 use super::PartMade;
 use super::breakdown::BreakdownCell;
+use super::starts::StartsCell;
 use crate::arrivals::{ArrivalRow, Measured};
 use crate::folder::MeasureError;
 use crate::placement::SHOT_EVERY;
@@ -39,6 +40,8 @@ pub struct Cells {
     pub loads: Vec<Of<LoadCell>>,
     /// Figure 7.
     pub breakdowns: Vec<Of<BreakdownCell>>,
+    /// 3.2.4's second way.
+    pub starts: Vec<Of<StartsCell>>,
     /// Table 7.
     pub migrations: Vec<Of<MigrationCell>>,
     /// Migrations by memory, dirty rate, bandwidth, round trip and loss.
@@ -165,6 +168,9 @@ impl Cells {
                 Part::Jitter => cells.jitter.push(Of::placement(path, cell)?),
                 Part::Screenshots => cells.screenshots.push(Of::screenshots(path, cell)?),
                 Part::Load => cells.loads.push(Of::load(path, cell)?),
+                Part::Breakdown if matches!(cell.subject, Subject::Starts { .. }) => {
+                    cells.starts.push(Of::starts(path, cell)?);
+                }
                 Part::Breakdown => cells.breakdowns.push(Of::breakdown(path, cell)?),
                 Part::Migration => cells.migrations.push(Of::migration(path, cell)?),
                 Part::Paths => cells.paths.push(Of::migration(path, cell)?),
@@ -193,6 +199,7 @@ impl Cells {
         let screenshots = self.screenshots.iter().map(|of| &of.cell);
         let loads = self.loads.iter().map(|of| &of.cell);
         let breakdowns = self.breakdowns.iter().map(|of| &of.cell);
+        let starts = self.starts.iter().map(|of| &of.cell);
         let migrations = self.migrations.iter().map(|of| &of.cell);
         let paths = self.paths.iter().map(|of| &of.cell);
         placements
@@ -200,6 +207,7 @@ impl Cells {
             .chain(screenshots)
             .chain(loads)
             .chain(breakdowns)
+            .chain(starts)
             .chain(migrations)
             .chain(paths)
             .chain(&self.spoilt)

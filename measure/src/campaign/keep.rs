@@ -12,7 +12,13 @@ use super::cells::{arrivals, find, nonsense};
 use crate::folder::MeasureError;
 
 /// Small files, as they are.
-const SMALL: [&str; 4] = ["phases.csv", "moves.csv", "ping.csv", "ping-vpn.csv"];
+const SMALL: [&str; 5] = [
+    "phases.csv",
+    "moves.csv",
+    "ping.csv",
+    "ping-vpn.csv",
+    "starts.csv",
+];
 /// Files that are packed.
 const LARGE: [&str; 4] = ["frames.csv", "packets.csv", "load.csv", "passages.csv"];
 

@@ -1,7 +1,9 @@
 //! A campaign's cells to tables, figures and findings beside what the thesis prints.
 //!
 //! [`cells`] reads what the lab left and measures each cell; [`estimate`] says what several together say, with 95 % intervals;
-//! [`breakdown`] says where a delay is spent; [`predictor`] fits how long a move takes, [`slowdown`] how much longer between loaded hosts; [`tables`], [`figures`] and [`findings`] are in the thesis' order and with its numbers; [`page`] puts them on one page, [`keep`] what they are made of beside it.
+//! [`breakdown`] says where a delay is spent, [`starts`] what a server takes by its first and last packets; [`predictor`] fits how long a move
+//! takes, [`slowdown`] how much longer between loaded hosts; [`tables`], [`figures`] and [`findings`] are in the thesis' order and with its
+//! numbers; [`page`] puts them on one page, [`keep`] what they are made of beside it.
 
 pub mod breakdown;
 pub mod cells;
@@ -13,6 +15,7 @@ pub mod page;
 pub mod paths;
 pub mod predictor;
 pub mod slowdown;
+pub mod starts;
 pub mod tables;
 
 use std::collections::BTreeMap;

@@ -39,6 +39,7 @@ const SECTIONS: [(&str, &[&str]); 4] = [
             "figure6",
             "jitter",
             "variants",
+            "starts",
             "figure7",
             "end-devices",
             "screenshots",

@@ -167,6 +167,9 @@ pub fn all(cells: &Cells) -> BTreeMap<String, Table> {
     for group in breakdown::groups(cells) {
         tables.insert(group.name.to_owned(), stages::figure7(&group));
     }
+    if !cells.starts.is_empty() {
+        tables.insert("starts".to_owned(), stages::starts(cells));
+    }
     if !cells.migrations.is_empty() {
         tables.insert("table7".to_owned(), table7(cells));
     }

@@ -5,6 +5,7 @@ use record::campaign::Cell;
 use super::super::breakdown;
 use super::super::cells::Cells;
 use super::super::estimate::{Estimate, Line};
+use super::super::starts;
 use super::super::tables::{LAN, OURS, PLAIN, delay, excess, packet_intervals, rtt, vpn_rtt};
 use super::{Judged, Verdict, effect, no_part, unmeasured};
 use crate::reference::THESIS;
@@ -215,14 +216,17 @@ pub(super) fn vpn(cells: &Cells) -> Judged {
     }
 }
 
-/// The thesis takes the first and the last packet of a stream; here it is every frame.
+/// The thesis takes the first and the last packet of a stream; here it is every frame, and what those packets say stands beside it.
 pub(super) fn virtualisation_server(cells: &Cells) -> Judged {
     let printed = THESIS.analysis.virtualization_server_processing_ms;
     let server = |way| breakdown::server(cells, way);
     let Some((virtual_, bare)) = server(breakdown::VIRTUAL).zip(server(breakdown::BARE)) else {
         return no_part("breakdown", Some(printed), "ms");
     };
-    let what = "from a frame's last byte at the server to its last byte out of it, in virtual machines less without, Forestall's chain";
+    let what = &format!(
+        "from a frame's last byte at the server to its last byte out of it, in virtual machines less without, Forestall's chain{}",
+        starts::in_words(cells)
+    );
     let mut made = cells.breakdowns.iter().map(|of| &of.cell);
     let judged = effect(virtual_.minus(&bare), printed, "ms", what);
     unless_emulated(made.any(is_emulated), what, judged)

@@ -3,6 +3,7 @@
 use super::super::breakdown::{self, BreakdownCell};
 use super::super::cells::{Cells, Of, ScreenshotsCell};
 use super::super::estimate::Estimate;
+use super::super::starts;
 use super::{Entry, Table, delay};
 use crate::reference::THESIS;
 use crate::screenshots::Delay;
@@ -114,6 +115,37 @@ pub(super) fn figure7(group: &breakdown::Group<'_>) -> Table {
         "a display of 60 Hz: half a refresh (computed, in none of these)",
         &|_| Entry::plain(Some(HALF_REFRESH_MS), None),
     );
+    table
+}
+
+/// Section 3.2.4's second way: what virtual machines add to a server, by its packets.
+pub(super) fn starts(cells: &Cells) -> Table {
+    let title = "What virtualisation adds to a server (3.2.4): its first and last packets out less first and last packets in, streaming started and stopped repeatedly";
+    let columns = ["in virtual machines", "without", "difference"].map(String::from);
+    let mut table = Table::new(title, "ms", columns.to_vec());
+    let known = THESIS.analysis.virtualization_server_processing_ms;
+    for chain in starts::chains(cells) {
+        let pair = starts::pair(cells, chain);
+        for (name, of) in starts::FIGURES {
+            let [virtual_, bare] = pair.map(|cell| cell?.mean(of));
+            let added = virtual_.zip(bare).map(|(own, bare)| own.minus(&bare));
+            let printed = (name == starts::BOTH).then_some(known);
+            table.row(
+                &format!("{chain}: {name}"),
+                &[
+                    Entry::of(virtual_, None),
+                    Entry::of(bare, None),
+                    Entry::of(added, printed),
+                ],
+            );
+        }
+        let [virtual_, bare] =
+            pair.map(|cell| Entry::plain(cell.map(|cell| cell.left_out as f64), None));
+        table.row(
+            &format!("{chain}: left out for want of a packet in or out (starts)"),
+            &[virtual_, bare, Entry::default()],
+        );
+    }
     table
 }
 
