@@ -2,12 +2,12 @@
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use record::HostName;
 
 use super::service::place;
-use super::wiring::ip;
+use super::wiring::{Port, ip, wait_for};
 use crate::check;
 use crate::error::LabError;
 use crate::network::netns;
@@ -20,8 +20,6 @@ const DEVICES: [&str; 2] = ["forestall-wg0", "forestall-wg1"];
 /// Where `wireguard-go` has its sockets.
 const SOCKETS: &str = "/run/wireguard";
 const PORT: u16 = 51_820;
-/// A device is there within this.
-const DEVICE_WITHIN: Duration = Duration::from_secs(10);
 
 /// A VPN that stands; it ends when it is dropped.
 #[derive(Debug)]
@@ -78,7 +76,11 @@ impl Vpn {
         }
         for (at, (host, _)) in hosts.iter().enumerate() {
             let (device, other) = (DEVICES[at], 1 - at);
-            wait_for(device, host, ends.get_mut(at).map(|end| &mut end.process))?;
+            let made = Port {
+                namespace: netns(host),
+                device: device.to_owned(),
+            };
+            wait_for(&made, ends.get_mut(at).map(|end| &mut end.process))?;
             let (key, port) = (file(device, "key"), PORT.to_string());
             let (inside, endpoint) = (
                 format!("{}/32", INSIDE[other]),
@@ -116,23 +118,4 @@ impl Vpn {
     pub const fn far() -> Ipv4Addr {
         INSIDE[1]
     }
-}
-
-fn wait_for(
-    device: &str,
-    host: &HostName,
-    mut process: Option<&mut Process>,
-) -> Result<(), LabError> {
-    let begun = Instant::now();
-    let line = format!("-n {} link show {device}", netns(host));
-    while let Err(error) = ip(&line) {
-        if let Some(process) = process.as_deref_mut() {
-            process.check()?;
-        }
-        if begun.elapsed() > DEVICE_WITHIN {
-            return Err(error);
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
 }

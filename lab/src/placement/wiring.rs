@@ -288,12 +288,13 @@ fn start_forwarder(carried: &[Carried], state: &Path) -> Result<Process, LabErro
     Process::start(&place, &argv, &state.join("links.log"))
 }
 
-fn wait_for(port: &Port, mut forwarder: Option<&mut Process>) -> Result<(), LabError> {
+/// Waits until a port is there, which a process makes.
+pub(super) fn wait_for(port: &Port, mut maker: Option<&mut Process>) -> Result<(), LabError> {
     let begun = Instant::now();
     let line = format!("-n {} link show {}", port.namespace, port.device);
     while let Err(error) = ip(&line) {
-        if let Some(forwarder) = forwarder.as_deref_mut() {
-            forwarder.check()?;
+        if let Some(maker) = maker.as_deref_mut() {
+            maker.check()?;
         }
         if begun.elapsed() > DEVICES_WITHIN {
             return Err(error);
