@@ -34,8 +34,10 @@ async fn of_domain(
     (host, domain): (&HostName, &str),
     found: &mut Found,
 ) {
-    // Such a name would ask for another domain.
     if is_taken_for_another(domain) {
+        found.take(Err(format!(
+            "{domain} on {host} is not asked whether it is a function: virsh would take its name for another domain's number or UUID. Rename it"
+        )));
         return;
     }
     let said = virsh
