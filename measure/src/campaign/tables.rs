@@ -2,7 +2,7 @@
 
 mod stages;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use record::campaign::Subject;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::breakdown;
 use super::cells::{Cells, LoadCell, MigrationCell, Of, PlacementCell};
-use super::estimate::Estimate;
+use super::estimate::{Estimate, Repeatability};
 use super::paths;
 use crate::reference::{ByLoad, THESIS};
 use crate::statistics::Values;
@@ -193,6 +193,8 @@ pub const ALL: &str = "all";
 pub(super) const OURS: &str = "";
 /// … and the thesis' own, told nothing that lowers their delay.
 pub(super) const PLAIN: &str = "-ffmpeg-plain";
+/// … and those told what does.
+const TUNED: &str = "-ffmpeg";
 
 /// What a title says of that.
 fn carried(chain: &str) -> &'static str {
@@ -209,14 +211,38 @@ pub(super) fn placement<'a>(cells: &'a Cells, name: &str) -> Vec<&'a PlacementCe
     own.map(|of| &of.figures).collect()
 }
 
-/// Mean picture age of a placement over all shots.
-pub(super) fn delay(cells: &Cells, name: &str) -> Option<Estimate> {
-    let own = placement(cells, name);
-    let series: Vec<&[f64]> = own.iter().map(|cell| cell.shots_ms.as_slice()).collect();
-    Estimate::mean_of(&series)
+/// What a placement's name ends in by its chain.
+fn chain_of(name: &str) -> &'static str {
+    let mut chains = [PLAIN, TUNED].into_iter();
+    chains
+        .find(|chain| name.ends_with(*chain))
+        .unwrap_or(OURS)
 }
 
-/// Mean round trip of a placement.
+/// A figure of a placement, the mean of its runs; how far runs lie apart is known from all placements of the same chain.
+pub(super) fn over_runs(
+    cells: &Cells,
+    name: &str,
+    of: &dyn Fn(&PlacementCell) -> Option<Estimate>,
+) -> Option<Estimate> {
+    let runs = |name: &str| -> Vec<Estimate> {
+        let own = placement(cells, name).into_iter();
+        own.filter_map(of).collect()
+    };
+    let names: BTreeSet<&str> = cells.placements.iter().map(Of::name).collect();
+    let alike = names
+        .into_iter()
+        .filter(|other| chain_of(other) == chain_of(name));
+    let all: Vec<Vec<Estimate>> = alike.map(runs).collect();
+    Repeatability::of(&all).mean(&runs(name))
+}
+
+/// Mean picture age of a placement over all shots.
+pub(super) fn delay(cells: &Cells, name: &str) -> Option<Estimate> {
+    over_runs(cells, name, &|cell| Estimate::mean_of(&cell.shots_ms))
+}
+
+/// Mean round trip of a placement. Pings are far enough apart in time not to depend on each other, in whichever run they are.
 pub(super) fn rtt(cells: &Cells, name: &str) -> Option<Estimate> {
     let all = placement(cells, name);
     Estimate::of_independent(all.iter().flat_map(|cell| cell.rtt_ms.iter().copied()))
@@ -297,7 +323,7 @@ fn delays(cells: &Cells, name: &str, printed: Option<[f64; 3]>) -> Vec<Entry> {
     let each = (0..repeats(cells) as usize).map(|at| {
         let estimate = own
             .get(at)
-            .and_then(|cell| Estimate::mean_of(&[&cell.shots_ms]));
+            .and_then(|cell| Estimate::mean_of(&cell.shots_ms));
         let known = printed.filter(|_| at < 2).map(|known| known[at]);
         Entry::of(estimate, known)
     });
@@ -356,8 +382,8 @@ fn table4(cells: &Cells, chain: &str) -> Table {
     );
     for (name, figure, printed) in INTERVALS {
         let entry = |one: &crate::reference::ScenarioIntervals| {
-            let own = placement(cells, &named(one));
-            Entry::of(packet_intervals(&own, figure), Some(printed(one)))
+            let of = |cell: &PlacementCell| packet_intervals(cell, figure);
+            Entry::of(over_runs(cells, &named(one), &of), Some(printed(one)))
         };
         table.row(name, &row(&entry));
     }
@@ -376,17 +402,11 @@ const INTERVALS: [(&str, Figure, Printed); 3] = [
     ("C.V. of intervals (no unit)", Values::cv, |one| one.cv),
 ];
 
-/// A figure of the intervals between packets.
-pub(super) fn packet_intervals(cells: &[&PlacementCell], figure: Figure) -> Option<Estimate> {
-    let series: Vec<Vec<f64>> = cells
-        .iter()
-        .map(|cell| {
-            let rows = cell.arrivals.iter();
-            rows.filter_map(|row| row.interval_ms).collect()
-        })
-        .collect();
-    let series: Vec<&[f64]> = series.iter().map(Vec::as_slice).collect();
-    Estimate::of_series(&series, figure)
+/// A figure of the intervals between packets of a run.
+pub(super) fn packet_intervals(cell: &PlacementCell, figure: Figure) -> Option<Estimate> {
+    let rows = cell.arrivals.iter();
+    let intervals: Vec<f64> = rows.filter_map(|row| row.interval_ms).collect();
+    Estimate::of_series(&intervals, figure)
 }
 
 /// How late the 95th of 100 frames is behind the earliest: what a play-out buffer has to hold so that no more than 5 % come too late.
@@ -408,25 +428,25 @@ fn jitter(cells: &Cells, chain: &str) -> Table {
         let own = all.iter().filter(|(sd_ms, _)| *sd_ms == sd);
         own.map(|(_, cell)| *cell).collect()
     };
-    let row = |of: &dyn Fn(&[&PlacementCell]) -> Option<Estimate>| -> Vec<Entry> {
-        let all = levels.iter().map(|sd| of(&at(*sd)));
-        all.map(|estimate| Entry::of(estimate, None)).collect()
+    let row = |of: &dyn Fn(&PlacementCell) -> Option<Estimate>| -> Vec<Entry> {
+        let runs = |sd: &f64| -> Vec<Estimate> { at(*sd).into_iter().filter_map(of).collect() };
+        let runs: Vec<Vec<Estimate>> = levels.iter().map(runs).collect();
+        let spread = Repeatability::of(&runs);
+        let means = runs.iter().map(|runs| spread.mean(runs));
+        means.map(|mean| Entry::of(mean, None)).collect()
     };
     table.row(
         "C.V. of packet intervals (no unit)",
-        &row(&|own| packet_intervals(own, Values::cv)),
+        &row(&|cell| packet_intervals(cell, Values::cv)),
     );
     table.row(
         "picture age, mean",
-        &row(&|own| {
-            let series: Vec<&[f64]> = own.iter().map(|cell| cell.shots_ms.as_slice()).collect();
-            Estimate::mean_of(&series)
-        }),
+        &row(&|cell| Estimate::mean_of(&cell.shots_ms)),
     );
-    table.row(
-        "lateness of frames, 95th percentile",
-        &row(&|own| Estimate::of_independent(own.iter().filter_map(|cell| lateness(cell)))),
-    );
+    // The more jitter the farther its runs lie apart: each level by its own.
+    let late = |sd: &f64| Estimate::of_independent(at(*sd).into_iter().filter_map(lateness));
+    let late: Vec<Entry> = levels.iter().map(|sd| Entry::of(late(sd), None)).collect();
+    table.row("lateness of frames, 95th percentile", &late);
     table
 }
 
@@ -470,12 +490,12 @@ fn percent_columns(levels: impl Iterator<Item = f64>) -> Vec<String> {
 
 /// A figure of the intervals between frames at a level.
 pub(super) fn frame_intervals(cell: &LoadCell, figure: Figure) -> Option<Estimate> {
-    Estimate::of_series(&[&cell.frame_intervals_ms], figure)
+    Estimate::of_series(&cell.frame_intervals_ms, figure)
 }
 
 /// A figure of the picture's age at a level.
 pub(super) fn picture_age(cell: &LoadCell, figure: Figure) -> Option<Estimate> {
-    Estimate::of_series(&[&cell.shots_ms], figure)
+    Estimate::of_series(&cell.shots_ms, figure)
 }
 
 fn table5(own: &[(f64, &LoadCell)], sweep: &str) -> Table {

@@ -96,8 +96,8 @@ pub(super) fn cv_proportional(cells: &Cells, chain: &str) -> Judged {
         .with_jitter(chain)
         .into_iter()
         .filter_map(|(_, cell)| {
-            let cv = packet_intervals(&[cell], Values::cv)?.value;
-            let age = Estimate::mean_of(&[&cell.shots_ms])?.value;
+            let cv = packet_intervals(cell, Values::cv)?.value;
+            let age = Estimate::mean_of(&cell.shots_ms)?.value;
             Some((cv, age))
         })
         .collect();
@@ -218,7 +218,7 @@ pub(super) fn vpn(cells: &Cells) -> Judged {
 /// The thesis takes the first and the last packet of a stream; here it is every frame.
 pub(super) fn virtualisation_server(cells: &Cells) -> Judged {
     let printed = THESIS.analysis.virtualization_server_processing_ms;
-    let server = |way| breakdown::server(cells, way);
+    let server = |way| breakdown::server(cells, way, breakdown::FORESTALL);
     let Some((virtual_, bare)) = server(breakdown::VIRTUAL).zip(server(breakdown::BARE)) else {
         return no_part("breakdown", Some(printed), "ms");
     };
@@ -256,7 +256,7 @@ const LEFT_OVER_MAX: f64 = 0.05;
 pub(super) fn breakdown_sums(cells: &Cells) -> Judged {
     let mut worst: Option<(f64, Estimate)> = None;
     for cell in cells.breakdowns.iter().map(|of| &of.figures) {
-        let Some((left, shown)) = cell.left_over().zip(cell.shown) else {
+        let Some((left, shown)) = cell.left_over.zip(cell.shown) else {
             return unmeasured(None, "ms", "a stage was seen by no frame");
         };
         let share = (left.value / shown.value).abs();
