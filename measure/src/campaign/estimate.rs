@@ -34,7 +34,7 @@ impl Estimate {
         })
     }
 
-    /// A count of all that there was, which has no error.
+    /// A value that says nothing of its error: a count of all that there was, or one whose interval is found in another way.
     #[must_use]
     pub const fn exactly(value: f64) -> Self {
         Self {
