@@ -12,7 +12,7 @@ use record::raw::{FrameRow, PointRow};
 use record::{Timestamp, read_csv};
 
 use super::cells::{Cells, Of, nonsense, shots, span};
-use super::estimate::Estimate;
+use super::estimate::{BATCHES, Estimate};
 use super::figures::{HUES, STYLE, UNDER};
 use crate::drawing::axes::{Axes, Frame, LEFT, RIGHT, WIDTH};
 use crate::drawing::svg::{Scale, Spacing, px, round_up};
@@ -27,7 +27,8 @@ pub(super) const VIRTUAL: &str = "edge-user-side";
 pub(super) const BARE: &str = "non-virtualized";
 /// And by UDP.
 pub(super) const BARE_UDP: &str = "non-virtualized-udp";
-const FORESTALL: &str = "forestall";
+/// The chain of these programs.
+pub(super) const FORESTALL: &str = "forestall";
 const BARE_TABLE: &str = "figure7-bare";
 const PLAYERS_TABLE: &str = "figure7-players";
 /// Where a video's frames were seen.
@@ -43,6 +44,8 @@ pub struct BreakdownCell {
     pub server: Option<Estimate>,
     /// Delay of all frames when they came onto the screen.
     pub shown: Option<Estimate>,
+    /// The delay on the screen that is in no stage, in ms.
+    pub left_over: Option<Estimate>,
     /// Age of the picture on the screen.
     pub picture_age: Option<Estimate>,
     /// From frame to frame at the camera: the median.
@@ -67,12 +70,6 @@ impl BreakdownCell {
         let mut stages = self.stages.iter().map(|stage| stage.ms);
         let first = stages.next()??;
         stages.try_fold(first, |sum, stage| Some(sum.plus(&stage?)))
-    }
-
-    /// The delay on the screen that is in no stage.
-    #[must_use]
-    pub fn left_over(&self) -> Option<Estimate> {
-        Some(self.shown?.minus(&self.sum()?))
     }
 }
 
@@ -135,7 +132,8 @@ impl Of<BreakdownCell> {
                 stages: stages.collect(),
                 server,
                 shown: took(&captured, &on_screen),
-                picture_age: Estimate::mean_of(&[&shots]),
+                left_over: left_over(&points),
+                picture_age: Estimate::mean_of(&shots),
                 period_ms: periods.median(),
                 traced_share: (!on_screen.is_empty())
                     .then(|| traced as f64 / on_screen.len() as f64),
@@ -187,11 +185,11 @@ fn found<'a>(cells: &'a Cells, made: &Made<'_>) -> Option<&'a BreakdownCell> {
     all.find(|of| of.made() == *made).map(|of| &of.figures)
 }
 
-/// What the server of a placement takes with Forestall's chain.
-pub(super) fn server(cells: &Cells, way: &str) -> Option<Estimate> {
+/// What the server of a placement takes with a chain.
+pub(super) fn server(cells: &Cells, way: &str, chain: &str) -> Option<Estimate> {
     let made = Made {
         way,
-        chain: FORESTALL,
+        chain,
         ..Made::default()
     };
     found(cells, &made)?.server
@@ -382,7 +380,40 @@ fn took(from: &Seen, to: &Seen) -> Option<Estimate> {
     let times: Vec<f64> = both
         .map(|(from, to)| to.seconds_after(from) * 1e3)
         .collect();
-    Estimate::mean_of(&[&times])
+    Estimate::mean_of(&times)
+}
+
+/// The delay on the screen less all stages. A frame that was seen everywhere leaves nothing over, since a stage ends where the next begins;
+/// what is left over is of those that were not. Stages and delay are of nearly the same frames and vary together, so that the variance is
+/// of the differences in batches of frames.
+fn left_over(points: &[(&str, &Seen)]) -> Option<Estimate> {
+    let [(_, captured), ..] = points else {
+        return None;
+    };
+    let frames: Vec<u32> = captured.keys().copied().collect();
+    let value = left_over_of(points, &frames)?;
+    let batches = frames.chunks(frames.len().div_ceil(BATCHES).max(1));
+    let batches = batches.filter_map(|frames| left_over_of(points, frames));
+    Some(Estimate {
+        value,
+        ..Estimate::of_independent(batches)?
+    })
+}
+
+/// The same of some frames.
+fn left_over_of(points: &[(&str, &Seen)], frames: &[u32]) -> Option<f64> {
+    let mean = |from: &Seen, to: &Seen| {
+        let both = frames
+            .iter()
+            .filter_map(|frame| Some((from.get(frame)?, to.get(frame)?)));
+        let times = both.map(|(from, to)| to.seconds_after(*from) * 1e3);
+        times.collect::<Values>().mean()
+    };
+    let [(_, captured), .., (_, on_screen)] = points else {
+        return None;
+    };
+    let stages = points.windows(2).map(|two| mean(two[0].1, two[1].1));
+    Some(mean(captured, on_screen)? - stages.sum::<Option<f64>>()?)
 }
 
 #[cfg(test)]
@@ -480,7 +511,7 @@ mod tests {
         ];
         assert_eq!(stages, expected);
         assert!((cell.sum().unwrap().value - 12.0).abs() < 1e-6);
-        assert!(cell.left_over().unwrap().value.abs() < 1e-6);
+        assert!(cell.left_over.unwrap().value.abs() < 1e-6);
         assert_eq!(
             cell.traced_share,
             Some(1.0),

@@ -9,8 +9,8 @@ use super::cells::{Cells, LoadCell, PlacementCell};
 use super::estimate::{Estimate, Line};
 use super::paths;
 use super::tables::{
-    ALL, OURS, PLAIN, excess, frame_intervals, lateness, migrations, of_sweep, packet_intervals,
-    picture_age, placement, sweeps, total_s,
+    ALL, OURS, PLAIN, excess, frame_intervals, lateness, migrations, of_sweep, over_runs,
+    packet_intervals, picture_age, placement, sweeps, total_s,
 };
 use crate::drawing::axes::{Axes, Frame, LEFT, RIGHT, WIDTH};
 use crate::drawing::svg::{self, Scale, Spacing, px, round_up};
@@ -248,7 +248,7 @@ fn figure6(cells: &Cells) -> Vec<Panel> {
     let measured = |chain: &str| -> Vec<(f64, f64)> {
         let point = |name: &&str| {
             let own = format!("{name}{chain}");
-            let cv = packet_intervals(&placement(cells, &own), Values::cv)?;
+            let cv = over_runs(cells, &own, &|cell| packet_intervals(cell, Values::cv))?;
             Some((cv.value, excess(cells, name, chain)?.value))
         };
         FIGURE_4.iter().filter_map(point).collect()
@@ -261,7 +261,7 @@ fn figure6(cells: &Cells) -> Vec<Panel> {
     let sweep = |chain: &str, of: &dyn Fn(&PlacementCell) -> Option<f64>| -> Vec<(f64, f64)> {
         let own = cells.with_jitter(chain).into_iter();
         let point = |(_, cell): (f64, &PlacementCell)| {
-            let cv = packet_intervals(&[cell], Values::cv)?;
+            let cv = packet_intervals(cell, Values::cv)?;
             Some((cv.value, of(cell)?))
         };
         let mut points: Vec<(f64, f64)> = own.filter_map(point).collect();
@@ -270,7 +270,7 @@ fn figure6(cells: &Cells) -> Vec<Panel> {
     };
     let ages = |chain| {
         sweep(chain, &|cell| {
-            Some(Estimate::mean_of(&[&cell.shots_ms])?.value)
+            Some(Estimate::mean_of(&cell.shots_ms)?.value)
         })
     };
     let fitted = |points: &[(f64, f64)]| {

@@ -399,6 +399,9 @@ mod tests {
         assert_eq!(table.printed["target at 0 %"], [Some(6.35), Some(10.8)]);
         let ratio = finding(&results, "migration-1.5x");
         assert!((ratio.estimate.unwrap() - 0.5).abs() < 0.01, "{ratio:?}");
+        for said in ["target at 0 % 1.50", "target at 100 % 1.50", "of 12 moves"] {
+            assert!(ratio.why.contains(said), "{said}: {ratio:?}");
+        }
         let target = finding(&results, "target-load-irrelevant");
         assert_eq!(target.verdict, findings::Verdict::Holds, "{target:?}");
         let slowdown = results.slowdown.unwrap();

@@ -1,17 +1,19 @@
 //! The thesis' tables, measured beside printed.
 
+mod jitter;
 mod load;
 mod stages;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use record::campaign::Subject;
 use serde::{Deserialize, Serialize};
 
 use super::breakdown;
 use super::cells::{Cells, MigrationCell, Of, PlacementCell};
-use super::estimate::{self, Estimate};
+use super::estimate::{Estimate, Repeatability};
 use super::paths;
+pub(super) use jitter::lateness;
 pub(super) use load::{frame_intervals, of_sweep, picture_age, sweeps};
 use crate::reference::{ByLoad, THESIS};
 use crate::statistics::Values;
@@ -144,11 +146,11 @@ pub fn all(cells: &Cells) -> BTreeMap<String, Table> {
     }
     for chain in [OURS, PLAIN] {
         if !cells.with_jitter(chain).is_empty() {
-            tables.insert(format!("jitter{chain}"), jitter(cells, chain));
+            tables.insert(format!("jitter{chain}"), jitter::jitter(cells, chain));
         }
     }
     if !cells.jitter.is_empty() {
-        tables.insert("jitter-fit".to_owned(), jitter_fit(cells));
+        tables.insert("jitter-fit".to_owned(), jitter::fit(cells));
     }
     if !cells.screenshots.is_empty() {
         tables.insert("screenshots".to_owned(), stages::screenshots(cells));
@@ -215,6 +217,8 @@ pub const ALL: &str = "all";
 pub(super) const OURS: &str = "";
 /// … and the thesis' own, told nothing that lowers their delay.
 pub(super) const PLAIN: &str = "-ffmpeg-plain";
+/// … and those told what does.
+const TUNED: &str = "-ffmpeg";
 
 /// What a title says of that.
 fn carried(chain: &str) -> &'static str {
@@ -231,17 +235,43 @@ pub(super) fn placement<'a>(cells: &'a Cells, name: &str) -> Vec<&'a PlacementCe
     own.map(|of| &of.figures).collect()
 }
 
+/// What a placement's name ends in by its chain.
+fn chain_of(name: &str) -> &'static str {
+    let mut chains = [PLAIN, TUNED].into_iter();
+    chains
+        .find(|chain| name.ends_with(*chain))
+        .unwrap_or(OURS)
+}
+
+/// A figure of a placement, the mean of its runs; how far runs lie apart is known from all placements of the same chain.
+pub(super) fn over_runs(
+    cells: &Cells,
+    name: &str,
+    of: &dyn Fn(&PlacementCell) -> Option<Estimate>,
+) -> Option<Estimate> {
+    let runs = |name: &str| -> Vec<Estimate> {
+        let own = placement(cells, name).into_iter();
+        own.filter_map(of).collect()
+    };
+    let names: BTreeSet<&str> = cells.placements.iter().map(Of::name).collect();
+    let alike = names
+        .into_iter()
+        .filter(|other| chain_of(other) == chain_of(name));
+    let all: Vec<Vec<Estimate>> = alike.map(runs).collect();
+    Repeatability::of(&all).mean(&runs(name))
+}
+
 /// Mean picture age of a placement over all shots.
 pub(super) fn delay(cells: &Cells, name: &str) -> Option<Estimate> {
-    mean_age(&placement(cells, name))
+    over_runs(cells, name, &mean_age)
 }
 
-fn mean_age(own: &[&PlacementCell]) -> Option<Estimate> {
-    let series: Vec<&[f64]> = own.iter().map(|cell| cell.shots_ms.as_slice()).collect();
-    Estimate::mean_of(&series)
+/// The same of a run.
+fn mean_age(cell: &PlacementCell) -> Option<Estimate> {
+    Estimate::mean_of(&cell.shots_ms)
 }
 
-/// Mean round trip of a placement.
+/// Mean round trip of a placement. Pings are far enough apart in time not to depend on each other, in whichever run they are.
 pub(super) fn rtt(cells: &Cells, name: &str) -> Option<Estimate> {
     let all = placement(cells, name);
     Estimate::of_independent(all.iter().flat_map(|cell| cell.rtt_ms.iter().copied()))
@@ -322,7 +352,7 @@ fn delays(cells: &Cells, name: &str, printed: Option<[f64; 3]>) -> Vec<Entry> {
     let each = (0..repeats(cells) as usize).map(|at| {
         let estimate = own
             .get(at)
-            .and_then(|cell| Estimate::mean_of(&[&cell.shots_ms]));
+            .and_then(|cell| Estimate::mean_of(&cell.shots_ms));
         let known = printed.filter(|_| at < 2).map(|known| known[at]);
         Entry::of(estimate, known)
     });
@@ -381,16 +411,16 @@ fn table4(cells: &Cells, chain: &str) -> Table {
     );
     for (name, figure, printed) in INTERVALS {
         let entry = |one: &crate::reference::ScenarioIntervals| {
-            let own = placement(cells, &named(one));
-            Entry::of(packet_intervals(&own, figure), Some(printed(one)))
+            let of = |cell: &PlacementCell| packet_intervals(cell, figure);
+            Entry::of(over_runs(cells, &named(one), &of), Some(printed(one)))
         };
         table.row(name, &row(&entry));
     }
     // The thesis has them by packets alone; a frame's packets come together, whatever the jitter.
     for (name, figure, _) in INTERVALS {
         let entry = |one: &crate::reference::ScenarioIntervals| {
-            let own = placement(cells, &named(one));
-            Entry::of(of_intervals(&own, figure, frames_of), None)
+            let of = |cell: &PlacementCell| intervals_of_frames(cell, figure);
+            Entry::of(over_runs(cells, &named(one), &of), None)
         };
         table.row(&format!("the same of frames: {name}"), &row(&entry));
     }
@@ -407,117 +437,22 @@ const INTERVALS: [(&str, Figure, Printed); 3] = [
     ("C.V. of intervals (no unit)", Values::cv, |one| one.cv),
 ];
 
-/// A figure of the intervals between packets.
-pub(super) fn packet_intervals(cells: &[&PlacementCell], figure: Figure) -> Option<Estimate> {
-    of_intervals(cells, figure, |cell| {
-        let rows = cell.arrivals.iter();
-        rows.filter_map(|row| row.interval_ms).collect()
-    })
+/// A figure of the intervals between packets of a run.
+pub(super) fn packet_intervals(cell: &PlacementCell, figure: Figure) -> Option<Estimate> {
+    let rows = cell.arrivals.iter();
+    let intervals: Vec<f64> = rows.filter_map(|row| row.interval_ms).collect();
+    Estimate::of_series(&intervals, figure)
 }
 
-/// Intervals between the first packets of successive frames, ms.
-fn frames_of(cell: &PlacementCell) -> Vec<f64> {
+/// A figure of the intervals between the first packets of successive frames of a run.
+fn intervals_of_frames(cell: &PlacementCell, figure: Figure) -> Option<Estimate> {
     let firsts = cell.arrivals.iter().filter(|row| row.frame_starts > 0);
     let firsts: Vec<u64> = firsts.map(|row| row.time_ns).collect();
     let pairs = firsts.iter().zip(firsts.iter().skip(1));
-    pairs
+    let intervals: Vec<f64> = pairs
         .map(|(before, at)| at.saturating_sub(*before) as f64 / 1e6)
-        .collect()
-}
-
-fn of_intervals(
-    cells: &[&PlacementCell],
-    figure: Figure,
-    intervals: impl Fn(&PlacementCell) -> Vec<f64>,
-) -> Option<Estimate> {
-    let series: Vec<Vec<f64>> = cells.iter().map(|cell| intervals(cell)).collect();
-    let series: Vec<&[f64]> = series.iter().map(Vec::as_slice).collect();
-    Estimate::of_series(&series, figure)
-}
-
-/// How late the 95th of 100 frames is behind the earliest: what a play-out buffer has to hold so that no more than 5 % come too late.
-pub(super) fn lateness(cell: &PlacementCell) -> Option<f64> {
-    let delays: Values = cell.frame_delays_ms.iter().copied().collect();
-    Some(delays.quantile(0.95)? - delays.min()?)
-}
-
-fn jitter(cells: &Cells, chain: &str) -> Table {
-    let all = cells.with_jitter(chain);
-    let mut levels: Vec<f64> = all.iter().map(|(sd_ms, _)| *sd_ms).collect();
-    levels.sort_by(f64::total_cmp);
-    levels.dedup();
-    let columns = levels.iter().map(|sd| format!("{sd} ms")).collect();
-    let title = "Figure 6 as a sweep: one path with more and more jitter (by S.D. of its delay)";
-    let title = format!("{title}{}", carried(chain));
-    let mut table = Table::new(&title, "ms", columns);
-    let at = |sd: f64| -> Vec<&PlacementCell> {
-        let own = all.iter().filter(|(sd_ms, _)| *sd_ms == sd);
-        own.map(|(_, cell)| *cell).collect()
-    };
-    let row = |of: &dyn Fn(&[&PlacementCell]) -> Option<Estimate>| -> Vec<Entry> {
-        let all = levels.iter().map(|sd| of(&at(*sd)));
-        all.map(|estimate| Entry::of(estimate, None)).collect()
-    };
-    table.row(
-        "C.V. of packet intervals (no unit)",
-        &row(&|own| packet_intervals(own, Values::cv)),
-    );
-    table.row("picture age, mean", &row(&mean_age));
-    if let Some(fit) = by_cv(&all, |cell| Some(mean_age(&[cell])?.value)) {
-        table.row(
-            "of that, what the straight line by C.V. leaves over (residual)",
-            &row(&|own| {
-                let line = fit.at_zero + fit.slope.value * packet_intervals(own, Values::cv)?.value;
-                Some(Estimate::exactly(mean_age(own)?.value - line))
-            }),
-        );
-    }
-    table.row(
-        "lateness of frames, 95th percentile",
-        &row(&|own| Estimate::of_independent(own.iter().filter_map(|cell| lateness(cell)))),
-    );
-    table
-}
-
-/// The straight line of a figure by the C.V. of packet intervals, through all measurements of a sweep.
-fn by_cv(
-    all: &[(f64, &PlacementCell)],
-    of: impl Fn(&PlacementCell) -> Option<f64>,
-) -> Option<estimate::Line> {
-    let point = |(_, cell): &(f64, &PlacementCell)| {
-        let cv = packet_intervals(&[*cell], Values::cv)?;
-        Some((cv.value, of(cell)?))
-    };
-    let points: Vec<(f64, f64)> = all.iter().filter_map(point).collect();
-    estimate::Line::through(&points)
-}
-
-/// What grows with the C.V. of packet intervals, and how well it is explained by it.
-fn jitter_fit(cells: &Cells) -> Table {
-    let chains = [(OURS, "Forestall"), (PLAIN, "FFmpeg, plain")];
-    let swept = chains.map(|(chain, name)| (name, cells.with_jitter(chain)));
-    let swept: Vec<_> = swept.iter().filter(|(_, all)| !all.is_empty()).collect();
-    let columns = swept.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let title = "Figure 6 as a sweep: straight lines by the C.V. of packet intervals";
-    let mut table = Table::new(title, "ms", columns);
-    let figures: [(&str, fn(&PlacementCell) -> Option<f64>); 2] = [
-        ("picture age, mean", |cell| Some(mean_age(&[cell])?.value)),
-        ("lateness of frames, 95th percentile", lateness),
-    ];
-    for (name, figure) in figures {
-        let fits: Vec<_> = swept.iter().map(|(_, all)| by_cv(all, figure)).collect();
-        let mut row = |what: &str, of: &dyn Fn(&estimate::Line) -> Entry| {
-            let entries: Vec<Entry> = fits
-                .iter()
-                .map(|fit| fit.as_ref().map_or_else(Entry::default, of))
-                .collect();
-            table.row(&format!("{name}: {what}"), &entries);
-        };
-        row("for each unit of C.V.", &|fit| Entry::of(Some(fit.slope), None));
-        row("at a C.V. of 0", &|fit| Entry::plain(Some(fit.at_zero), None));
-        row("R² (no unit)", &|fit| Entry::plain(Some(fit.r2), None));
-    }
-    table
+        .collect();
+    Estimate::of_series(&intervals, figure)
 }
 
 /// What Tables 5 to 7 print at a level.

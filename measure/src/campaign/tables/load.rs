@@ -40,12 +40,12 @@ pub(in crate::campaign) fn of_sweep<'a>(cells: &'a Cells, name: &str) -> Vec<(f6
 
 /// A figure of the intervals between frames at a level.
 pub(in crate::campaign) fn frame_intervals(cell: &LoadCell, figure: Figure) -> Option<Estimate> {
-    Estimate::of_series(&[&cell.frame_intervals_ms], figure)
+    Estimate::of_series(&cell.frame_intervals_ms, figure)
 }
 
 /// A figure of the picture's age at a level.
 pub(in crate::campaign) fn picture_age(cell: &LoadCell, figure: Figure) -> Option<Estimate> {
-    Estimate::of_series(&[&cell.shots_ms], figure)
+    Estimate::of_series(&cell.shots_ms, figure)
 }
 
 pub(super) fn table5(own: &[(f64, &LoadCell)], sweep: &str) -> Table {

@@ -60,7 +60,7 @@ pub(super) fn screenshots(cells: &Cells) -> Table {
     });
     row(
         "picture age, by the codes of all pictures on the screen",
-        &|cell| Entry::of(Estimate::mean_of(&[&cell.picture_ages_ms]), None),
+        &|cell| Entry::of(Estimate::mean_of(&cell.picture_ages_ms), None),
     );
     row("shots that were not read (of all)", &|cell| {
         Entry::plain(cell.shots.unread_share, None)
@@ -100,7 +100,7 @@ pub(super) fn figure7(group: &breakdown::Group<'_>) -> Table {
     row("delay when a frame is shown", &|cell| {
         Entry::of(cell.shown, None)
     });
-    row("left over", &|cell| Entry::of(cell.left_over(), None));
+    row("left over", &|cell| Entry::of(cell.left_over, None));
     row("picture age, mean: a frame stays until the next", &|cell| {
         Entry::of(cell.picture_age, None)
     });
