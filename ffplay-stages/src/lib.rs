@@ -75,9 +75,11 @@ unsafe extern "C" fn av_read_frame(context: *mut c_void, packet: *mut Packet) ->
     let answer = unsafe { original(context, packet) };
     let at = Timestamp::now();
     if answer >= 0 {
-        // SAFETY: it was just filled, and nobody else has it yet.
-        let pts = unsafe { (*packet).pts };
-        note(|player| player.frames.read(pts, at));
+        note(|player| {
+            // SAFETY: it was just filled, nobody else has it yet, and a player is there only for versions of FFmpeg whose packets are known.
+            let packet = unsafe { &*packet };
+            player.frames.read(packet.pts, at);
+        });
     }
     answer
 }
@@ -96,10 +98,11 @@ unsafe extern "C" fn avcodec_receive_frame(context: *mut c_void, frame: *mut Fra
     let at = Timestamp::now();
     if answer >= 0 {
         note(|player| {
-            // SAFETY: it was just filled, nobody else has it yet, and a player is there only for versions of FFmpeg that are known.
-            let (pts, strip) = unsafe { ((*frame).pts, (*frame).strip()) };
-            if let Some(strip) = strip {
-                player.frames.decoded(pts, strip, at);
+            // SAFETY: a player is there only for versions of FFmpeg whose frames are known.
+            let frame = unsafe { &*frame };
+            // SAFETY: it was just filled, and nobody else has it yet.
+            if let Some(strip) = unsafe { frame.strip() } {
+                player.frames.decoded(frame.pts, strip, at);
             }
         });
     }
