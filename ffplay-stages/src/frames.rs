@@ -1,7 +1,7 @@
 //! Which frames are where in the player.
 //!
 //! ```text
-//! read (by presentation time) -> decoded (by code strip) -> drawn -> presented
+//! read, sent (known by presentation time) -> decoded, drawn, presented (by code strip)
 //! ```
 
 use std::collections::VecDeque;
@@ -18,12 +18,22 @@ const DECODED_MAX: usize = 64;
 /// Frames on their way through the player.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
-    /// Packets that have not come out of the decoder: presentation time, and when they were read.
-    read: VecDeque<(i64, Timestamp)>,
+    /// Those that have not come out of the decoder.
+    read: VecDeque<Packet>,
     /// In the order in which they are to be shown.
     decoded: VecDeque<PlayerRow>,
     /// The frame that the next present shows, by its number.
     drawn: Option<u32>,
+}
+
+/// A packet that was read.
+#[derive(Debug)]
+struct Packet {
+    /// Presentation time, in the stream's unit.
+    pts: i64,
+    read_us: Timestamp,
+    /// `None` while it waits for the decoder.
+    sent_us: Option<Timestamp>,
 }
 
 impl Frames {
@@ -32,13 +42,29 @@ impl Frames {
         if self.read.len() == READ_MAX {
             self.read.pop_front();
         }
-        self.read.push_back((pts, at));
+        self.read.push_back(Packet {
+            pts,
+            read_us: at,
+            sent_us: None,
+        });
     }
 
-    /// A frame has come out of the decoder. One whose packet was not read is of FFmpeg's look at what the stream is; it comes once more.
+    /// A packet is given to the decoder. What was not read is of FFmpeg's look at what the stream is: it is given once more.
+    pub(crate) fn sent(&mut self, pts: i64, at: Timestamp) {
+        // A decoder that is full takes it at a second try: it has waited for the decoder since the first.
+        let mut waiting = self.read.iter_mut().filter(|own| own.sent_us.is_none());
+        if let Some(packet) = waiting.find(|own| own.pts == pts) {
+            packet.sent_us = Some(at);
+        }
+    }
+
+    /// A frame has come out of the decoder.
     pub(crate) fn decoded(&mut self, pts: i64, strip: Strip, at: Timestamp) {
-        let place = self.read.iter().position(|(own, _)| *own == pts);
-        let Some((_, read_us)) = place.and_then(|place| self.read.remove(place)) else {
+        let is_this = |own: &Packet| own.pts == pts && own.sent_us.is_some();
+        let place = self.read.iter().position(is_this);
+        let packet = place.and_then(|place| self.read.remove(place));
+        let Some((sent_us, read_us)) = packet.and_then(|own| Some((own.sent_us?, own.read_us)))
+        else {
             return;
         };
         if self.decoded.len() == DECODED_MAX {
@@ -48,6 +74,7 @@ impl Frames {
             frame: strip.b,
             captured_us: Timestamp(expand_time_us(strip.a, at.as_micros())),
             read_us,
+            sent_us,
             decoded_us: at,
             presented_us: None,
         });
@@ -93,6 +120,8 @@ mod tests {
     fn a_frame_is_followed_from_packet_to_screen() {
         let mut frames = Frames::default();
         frames.read(9_000, at(710));
+        frames.sent(9_000, at(712));
+        frames.sent(9_000, at(713));
         frames.decoded(9_000, strip(7), at(715));
         assert!(frames.presented(at(720)).is_empty(), "nothing is drawn yet");
         frames.drawn(strip(7));
@@ -100,6 +129,7 @@ mod tests {
             frame: 7,
             captured_us: at(700),
             read_us: at(710),
+            sent_us: at(712),
             decoded_us: at(715),
             presented_us: Some(at(730)),
         };
@@ -112,6 +142,7 @@ mod tests {
         let mut frames = Frames::default();
         for frame in [1u32, 2, 3] {
             frames.read(frame.into(), at(10));
+            frames.sent(frame.into(), at(11));
             frames.decoded(frame.into(), strip(frame), at(20));
         }
         frames.drawn(strip(2));
@@ -131,6 +162,7 @@ mod tests {
         // I, P, B are read, and shown as I, B, P.
         for (pts, ms) in [(0, 1), (2, 2), (1, 3)] {
             frames.read(pts, at(ms));
+            frames.sent(pts, at(8));
         }
         for pts in [0u32, 1, 2] {
             frames.decoded(pts.into(), strip(pts), at(9));
@@ -144,8 +176,10 @@ mod tests {
     #[test]
     fn what_was_decoded_before_it_was_read_is_a_look_at_the_stream() {
         let mut frames = Frames::default();
+        frames.sent(5, at(0));
         frames.decoded(5, strip(5), at(1));
         frames.read(5, at(2));
+        frames.sent(5, at(2));
         frames.decoded(5, strip(5), at(3));
         frames.drawn(strip(5));
         let rows = frames.presented(at(4));
@@ -158,6 +192,7 @@ mod tests {
         let mut frames = Frames::default();
         for frame in 0..5_000u32 {
             frames.read(frame.into(), at(0));
+            frames.sent(frame.into(), at(0));
         }
         for frame in 0..5_000u32 {
             frames.decoded(frame.into(), strip(frame), at(1));

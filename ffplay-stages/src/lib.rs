@@ -1,7 +1,9 @@
-//! Preloaded into `ffplay` (`LD_PRELOAD`), says when each frame of the clock picture was read, decoded and presented: `ffplay` itself tells nobody.
+//! Preloaded into `ffplay` (`LD_PRELOAD`), says when each frame of the clock picture was read, decoded and presented: `ffplay` itself tells
+//! nobody.
 //!
 //! ```text
 //! ffplay -- av_read_frame ---------> libavformat     read
+//!        -- avcodec_send_packet ---> libavcodec     sent: out of ffplay's queue
 //!        -- avcodec_receive_frame -> libavcodec      decoded
 //!        -- SDL_Update..Texture ---> SDL             drawn: which frame is presented next
 //!        -- SDL_RenderPresent -----> SDL             presented
@@ -31,6 +33,7 @@ use player::note;
 const NOWHERE: c_int = -libc::ENOSYS;
 
 type ReadFrame = unsafe extern "C" fn(*mut c_void, *mut Packet) -> c_int;
+type SendPacket = unsafe extern "C" fn(*mut c_void, *const Packet) -> c_int;
 type ReceiveFrame = unsafe extern "C" fn(*mut c_void, *mut Frame) -> c_int;
 type QueryTexture =
     unsafe extern "C" fn(*mut c_void, *mut u32, *mut c_int, *mut c_int, *mut c_int) -> c_int;
@@ -50,7 +53,9 @@ type RenderPresent = unsafe extern "C" fn(*mut c_void);
 
 // SAFETY: its type in libavformat's `avformat.h`.
 static READ_FRAME: Original<ReadFrame> = unsafe { Original::named(c"av_read_frame") };
-// SAFETY: its type in libavcodec's `avcodec.h`.
+// SAFETY: its type in libavcodec's `avcodec.h`, as that of the next one.
+static SEND_PACKET: Original<SendPacket> = unsafe { Original::named(c"avcodec_send_packet") };
+// SAFETY: as above.
 static RECEIVE_FRAME: Original<ReceiveFrame> = unsafe { Original::named(c"avcodec_receive_frame") };
 // SAFETY: its type in SDL's `SDL_render.h`, as those of the next three.
 static QUERY_TEXTURE: Original<QueryTexture> = unsafe { Original::named(c"SDL_QueryTexture") };
@@ -82,6 +87,27 @@ unsafe extern "C" fn av_read_frame(context: *mut c_void, packet: *mut Packet) ->
         });
     }
     answer
+}
+
+/// A packet is given to the decoder, which may decode it in this very call: it counts from its begin.
+///
+/// # Safety
+/// What libavcodec asks for.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn avcodec_send_packet(context: *mut c_void, packet: *const Packet) -> c_int {
+    let Some(original) = SEND_PACKET.get() else {
+        return NOWHERE;
+    };
+    let at = Timestamp::now();
+    note(|player| {
+        // SAFETY: the caller gives a packet or, at the stream's end, none; nobody changes it meanwhile, and a player is there only for versions
+        // of FFmpeg whose packets are known.
+        if let Some(packet) = unsafe { packet.as_ref() } {
+            player.frames.sent(packet.pts, at);
+        }
+    });
+    // SAFETY: the caller's own arguments.
+    unsafe { original(context, packet) }
 }
 
 /// A frame comes out of the decoder.

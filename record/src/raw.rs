@@ -115,6 +115,8 @@ pub struct PlayerRow {
     pub captured_us: Timestamp,
     /// When its packet had come out of the demuxer.
     pub read_us: Timestamp,
+    /// When that packet was given to the decoder.
+    pub sent_us: Timestamp,
     /// When it had come out of the decoder.
     pub decoded_us: Timestamp,
     /// When it was given to the screen; empty when a later one was in its place.

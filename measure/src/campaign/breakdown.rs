@@ -40,8 +40,9 @@ const PLAYER: &str = "player";
 /// Parts of that stage, where the player was looked into; each is also the name of the point where it ends, but for the last.
 const INSIDE: &str = "player: ";
 const UNTIL_READ: &str = "player: until it is read";
-const DECODER: &str = "player: decoder, with its queue";
-const UNTIL_PRESENTED: &str = "player: picture queue, until it is due";
+const UNTIL_SENT: &str = "player: queue of packets";
+const DECODER: &str = "player: decoder";
+const UNTIL_PRESENTED: &str = "player: queue of pictures, until it is due";
 const SCREEN: &str = "player: screen";
 
 /// A way of the video, measured.
@@ -430,12 +431,13 @@ fn told(folder: &Path) -> Result<Vec<PlayerRow>, MeasureError> {
 
 /// The points in the player, of the frames that came onto the screen; none where no such frame was seen in it.
 fn inside(told: &[PlayerRow], on_screen: &Seen) -> Vec<(&'static str, Seen)> {
-    let mut points = [UNTIL_READ, DECODER, UNTIL_PRESENTED].map(|name| (name, Seen::new()));
+    let points = [UNTIL_READ, UNTIL_SENT, DECODER, UNTIL_PRESENTED];
+    let mut points = points.map(|name| (name, Seen::new()));
     for row in told.iter().filter(|row| on_screen.contains_key(&row.frame)) {
         let Some(presented_us) = row.presented_us else {
             continue;
         };
-        let at = [row.read_us, row.decoded_us, presented_us];
+        let at = [row.read_us, row.sent_us, row.decoded_us, presented_us];
         for ((_, seen), at) in points.iter_mut().zip(at) {
             seen.insert(row.frame, at);
         }
@@ -570,7 +572,7 @@ mod tests {
         );
     }
 
-    /// A frame of that chain in the player: read 0.5 ms after it came, decoded 1 ms later, presented 1 ms later.
+    /// A frame of that chain in the player: read 0.5 ms after it came, sent on 0.25 ms later, decoded 0.75 ms later, presented 1 ms later.
     fn in_player(frame: u32) -> PlayerRow {
         let captured = 1_000 * SECOND + u64::from(frame) * 33_000;
         let after = |us: u64| Timestamp(captured + us);
@@ -578,6 +580,7 @@ mod tests {
             frame,
             captured_us: after(0),
             read_us: after(9_500),
+            sent_us: after(9_750),
             decoded_us: after(10_500),
             presented_us: Some(after(11_500)),
         }
@@ -599,7 +602,8 @@ mod tests {
             .collect();
         let expected = [
             (UNTIL_READ, 0.5),
-            (DECODER, 1.0),
+            (UNTIL_SENT, 0.25),
+            (DECODER, 0.75),
             (UNTIL_PRESENTED, 1.0),
             (SCREEN, 0.5),
         ];
