@@ -71,7 +71,9 @@ unit: ## all tests that need neither root nor virtual machines
 # `--workspace` here too: with `-p forestall` cargo would choose other features and build dependencies anew. The tests of
 # `reliability` leave the network they are started in, so they have a process of their own.
 end-to-end test-openstack test-faults: TEST_PROGRAM = $(CARGO) test --release --workspace --test program -- --test-threads=1 --nocapture
+# The tests do not need ffplay's stages to be linked, and so do not build them; built with the tests, nothing gets other features.
 end-to-end: ## tests on real QEMU, libvirt, snmpd and video (root)
+	$(CARGO) build --release --workspace --lib --tests
 	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(TEST_PROGRAM) lab:: libvirt:: tshark::
 	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(TEST_PROGRAM) reliability::
 

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! function --UDP, HTTP--> ffplay --> Xvfb <-- forestall measure screen --> frames.csv
+//!                         '--- what is preloaded into it --> player.csv
 //! ```
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use media::ffmpeg::Ffmpeg;
+use record::raw::PlayerRow;
 use scenario::{Video, Viewer};
 
 use crate::check;
@@ -20,6 +22,9 @@ const LISTENS_WITHIN: Duration = Duration::from_secs(10);
 const SCREEN_WITHIN: Duration = Duration::from_secs(10);
 /// Pixels that the screen is larger than two pictures, so that windows of this size lie wholly on it: the player's, and a clock beside it.
 const MARGIN: u32 = 64;
+
+/// The library that tells `ffplay`'s own stages (the room `ffplay-stages`).
+const STAGES: &str = "libforestall_ffplay_stages.so";
 
 /// What `ffplay` is told; `None` where something else is the viewer.
 const fn options(viewer: Viewer) -> Option<&'static str> {
@@ -61,8 +66,35 @@ pub fn require(viewer: Viewer) -> Result<(), LabError> {
     }
 }
 
+/// Whether the stages of a viewer can be told apart.
+///
+/// # Errors
+/// [`LabError::Missing`].
+pub(crate) fn require_stages(viewer: Viewer) -> Result<(), LabError> {
+    if options(viewer).is_none() || stages().is_some() {
+        return Ok(());
+    }
+    Err(LabError::Missing(format!(
+        "the stages of ffplay cannot be measured: {STAGES}, which `make build` makes, is not beside {}, or its path has a blank or colon",
+        own()
+    )))
+}
+
+/// The library, beside this program or where a package has it. The loader takes no path with a blank or colon.
+fn stages() -> Option<PathBuf> {
+    let own = std::env::current_exe().ok()?;
+    let folder = own.parent()?;
+    let mut places = [
+        folder.join(STAGES),
+        folder.join("../lib/forestall").join(STAGES),
+    ]
+    .into_iter();
+    places.find(|path| path.is_file() && !path.to_string_lossy().contains([' ', ':']))
+}
+
 /// Starts screen, `ffplay` of a `source` and reader, in the order in which they are to be ended; `frames.csv` goes to `frames`, logs into
-/// `folder`. With them comes the screen's name.
+/// `folder`. With them comes the screen's name. Where there is the library for it, `player.csv` goes into `folder`, too, whatever is measured: it
+/// costs `ffplay` microseconds a frame.
 ///
 /// # Errors
 /// When one does not start.
@@ -83,11 +115,18 @@ pub(crate) fn start(
     let mut screen = Process::start(at, &screen, &log)?;
     let display = display(&mut screen, &log)?;
     // The processor draws: no graphics card is there, and an emulated one takes more of it.
-    let ffplay: Vec<String> = words(&format!(
-        "env DISPLAY={display} SDL_VIDEODRIVER=x11 SDL_RENDER_DRIVER=software \
-         ffplay -nostats -loglevel warning -an -left 0 -top 0 {} {source}",
-        options(video.viewer).unwrap_or_default()
+    let mut ffplay: Vec<String> = words(&format!(
+        "env DISPLAY={display} SDL_VIDEODRIVER=x11 SDL_RENDER_DRIVER=software"
     ));
+    if let Some(library) = stages() {
+        let told = folder.join("player.csv");
+        ffplay.push(format!("LD_PRELOAD={}", library.display()));
+        ffplay.push(format!("{}={}", PlayerRow::VARIABLE, told.display()));
+    }
+    ffplay.extend(words(&format!(
+        "ffplay -nostats -loglevel warning -an -left 0 -top 0 {} {source}",
+        options(video.viewer).unwrap_or_default()
+    )));
     let log = folder.join("ffplay.log");
     let mut ffplay = Process::start(at, &ffplay, &log)?;
     wait_until_it_listens(&mut ffplay, source, &log)?;

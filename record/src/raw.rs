@@ -12,6 +12,7 @@
 //! | `unread.csv` | [`UnreadRow`] | the same, and a person |
 //! | `passages.csv` | [`PointRow`] | the lab, of captures on the way |
 //! | `starts.csv` | [`StartRow`] | the lab, of a capture at a server |
+//! | `player.csv` | [`PlayerRow`] | the library that the lab has preloaded into `ffplay` |
 //! | `ping.csv`, `ping-vpn.csv` | [`PingRow`] | the lab, of a placement |
 //! | `age.csv` | [`AgeRow`] | `measure`, from `frames.csv` |
 //! | `intervals.csv` | [`IntervalRow`] | `measure`, from `packets.csv` and `frames.csv` |
@@ -122,6 +123,28 @@ pub struct StartRow {
     pub last_in_us: Option<Timestamp>,
     /// Last packet out.
     pub last_out_us: Option<Timestamp>,
+}
+
+/// A frame of the clock picture in a player that tells nobody of itself. Frames are in the order in which they were to be shown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlayerRow {
+    /// Frame number from the code strip.
+    pub frame: u32,
+    /// Capture time from the code strip.
+    pub captured_us: Timestamp,
+    /// When its packet had come out of the demuxer.
+    pub read_us: Timestamp,
+    /// When that packet was given to the decoder.
+    pub sent_us: Timestamp,
+    /// When it had come out of the decoder.
+    pub decoded_us: Timestamp,
+    /// When it was given to the screen; empty when a later one was in its place.
+    pub presented_us: Option<Timestamp>,
+}
+
+impl PlayerRow {
+    /// The environment's variable that names the file of these rows to the library that writes them.
+    pub const VARIABLE: &'static str = "FORESTALL_PLAYER_CSV";
 }
 
 /// Load of a host at one instant. The true figure and SNMP's come in rows of their own.

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use record::raw::{FrameRow, PacketRow};
+use record::Timestamp;
+use record::raw::{FrameRow, PacketRow, PlayerRow};
 use serde_json::Value;
 
 use crate::common::wait_for;
@@ -423,6 +424,19 @@ fn ffplay_is_the_viewer_and_its_screen_tells_the_delay() {
         "{begun} of {}",
         frames.len()
     );
+    // What it does with a frame is told by the library beside the program.
+    let told: Vec<PlayerRow> = record::read_csv(&lab.run_folder().join("player.csv")).unwrap();
+    let presented = told.iter().filter_map(|row| row.presented_us);
+    let presented: Vec<Timestamp> = presented.collect();
+    let count = presented.len();
+    assert!(count >= frames.len() / 2, "{count} of {}", frames.len());
+    assert!(presented.is_sorted());
+    for row in &told {
+        let presented = row.presented_us.unwrap_or(row.decoded_us);
+        let own = [row.captured_us, row.read_us, row.sent_us, row.decoded_us];
+        let way = own.into_iter().chain([presented]);
+        assert!(way.is_sorted(), "{row:?}");
+    }
 }
 
 #[test]

@@ -76,6 +76,7 @@ impl Bench<'_> {
         }
         let placement = self.broken_down_placement(of)?;
         ffplay::require(placement.video.viewer)?;
+        ffplay::require_stages(placement.video.viewer)?;
         taps::of_placement(&placement).map(drop)
     }
 

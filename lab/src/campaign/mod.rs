@@ -39,12 +39,13 @@ const SHOT_TAKES: Duration = Duration::from_secs(2);
 const SHOTS_READ_WITHIN: Duration = Duration::from_secs(300);
 
 /// Files of a cell that are packed once it is complete.
-const LARGE: [&str; 5] = [
+const LARGE: [&str; 6] = [
     "frames.csv",
     "packets.csv",
     "sent.csv",
     "load.csv",
     "passages.csv",
+    "player.csv",
 ];
 
 /// What a person asked for.

@@ -1,15 +1,17 @@
 //! Where the delay is spent: Figure 7, and the same beside a load.
 //!
 //! Each frame was seen at every point of its way (`passages.csv`) and on the screen (`frames.csv`). What a stage takes is the mean over
-//! the frames that were seen at both of its ends; a frame that was lost on the way counts as far as it came.
+//! the frames that were seen at both of its ends; a frame that was lost on the way counts as far as it came. Of a player that was looked into
+//! (`player.csv`) only the frames count that came onto the screen, so that its parts add up to the whole.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use maud::{PreEscaped, html};
 use record::campaign::{Cell, Subject};
-use record::raw::{FrameRow, PointRow};
-use record::{Timestamp, read_csv};
+use record::raw::{FrameRow, PlayerRow, PointRow};
+use record::{RecordError, Timestamp, read_csv};
 
 use super::cells::{Cells, Of, nonsense, shots, span};
 use super::estimate::{BATCHES, Estimate};
@@ -34,6 +36,15 @@ const PLAYERS_TABLE: &str = "figure7-players";
 /// Where a video's frames were seen.
 const IN: &str = " in";
 const OUT: &str = " out";
+/// The stage after the last capture.
+const PLAYER: &str = "player";
+/// Parts of that stage, where the player was looked into; each is also the name of the point where it ends, but for the last.
+const INSIDE: &str = "player: ";
+const UNTIL_READ: &str = "player: until it is read";
+const UNTIL_SENT: &str = "player: queue of packets";
+const DECODER: &str = "player: decoder";
+const UNTIL_PRESENTED: &str = "player: queue of pictures, until it is due";
+const SCREEN: &str = "player: screen";
 
 /// A way of the video, measured.
 #[derive(Debug)]
@@ -42,6 +53,10 @@ pub struct BreakdownCell {
     pub stages: Vec<Stage>,
     /// From the first function's input to the last one's output: what the server takes.
     pub server: Option<Estimate>,
+    /// From a frame's last byte at the player's host to the screen: what the player takes, whether or not it is told apart.
+    pub player: Option<Estimate>,
+    /// Whether the player takes the video by UDP.
+    pub is_by_udp: bool,
     /// Delay of all frames when they came onto the screen.
     pub shown: Option<Estimate>,
     /// The delay on the screen that is in no stage, in ms.
@@ -70,6 +85,28 @@ impl BreakdownCell {
         let mut stages = self.stages.iter().map(|stage| stage.ms);
         let first = stages.next()??;
         stages.try_fold(first, |sum, stage| Some(sum.plus(&stage?)))
+    }
+
+    /// What a stage of this name takes, or the player with all its parts.
+    pub(super) fn took(&self, stage: &str) -> Option<Estimate> {
+        if stage == PLAYER {
+            return self.player;
+        }
+        let mut stages = self.stages.iter();
+        stages.find(|own| own.name == stage)?.ms
+    }
+
+    /// What the thesis prints of a stage; of a player by how it takes the video.
+    pub(super) fn printed(&self, stage: &str) -> Option<f64> {
+        let thesis = &THESIS.figure7_breakdown;
+        match (stage, self.is_by_udp) {
+            ("camera", _) => Some(thesis.robot_encode_ms),
+            (PLAYER, false) => Some(thesis.ffplay_tcp_ms),
+            (PLAYER, true) => Some(thesis.ffplay_udp_ms),
+            // What the thesis finds in FFmpeg's input.
+            (UNTIL_READ, true) => Some(thesis.udp_buffering_ms),
+            _ => None,
+        }
     }
 }
 
@@ -105,8 +142,10 @@ impl Of<BreakdownCell> {
             .filter(|row| row.captured_us.is_some_and(|at| span.contains(at)))
             .filter_map(|row| Some((row.frame?, row.shown_us)))
             .collect();
+        let inside = inside(&told(folder)?, &on_screen);
         let mut points: Vec<(&str, &Seen)> = vec![("camera in", &captured)];
         points.extend(ways.iter().map(|(name, seen)| (*name, seen)));
+        points.extend(inside.iter().map(|(name, seen)| (*name, seen)));
         points.push(("screen", &on_screen));
         let stages = points.windows(2).filter_map(|two| match two {
             [from, to] => Some(Stage {
@@ -127,10 +166,18 @@ impl Of<BreakdownCell> {
             [_camera, (_, first), .., (_, last), _player] => took(first, last),
             _ => None,
         };
+        let player = ways.last().and_then(|(_, seen)| took(seen, &on_screen));
+        // The functions of a scenario send on by UDP.
+        let is_by_udp = matches!(
+            &cell.subject,
+            Subject::Breakdown { way, level, .. } if way == BARE_UDP || level.is_some()
+        );
         Ok(Self {
             figures: BreakdownCell {
                 stages: stages.collect(),
                 server,
+                player,
+                is_by_udp,
                 shown: took(&captured, &on_screen),
                 left_over: left_over(&points),
                 picture_age: Estimate::mean_of(&shots),
@@ -203,7 +250,7 @@ pub(super) fn player(cells: &Cells, way: &str, viewer: &str) -> Option<Estimate>
         viewer: Some(viewer),
         level: None,
     };
-    found(cells, &made)?.stages.last()?.ms
+    found(cells, &made)?.player
 }
 
 /// Measurements that belong together.
@@ -248,15 +295,6 @@ pub(super) fn groups(cells: &Cells) -> Vec<Group<'_>> {
     ];
     all.retain(|group| !group.cells.is_empty());
     all
-}
-
-/// What the thesis prints of a stage.
-pub(super) fn printed(stage: &str) -> Option<f64> {
-    match stage {
-        "camera" => Some(THESIS.figure7_breakdown.robot_encode_ms),
-        "player" => Some(THESIS.figure7_breakdown.ffplay_tcp_ms),
-        _ => None,
-    }
 }
 
 const BAR: f64 = 16.0;
@@ -356,6 +394,11 @@ impl Stage {
     fn is_link(&self) -> bool {
         self.name.starts_with(LINK_FROM)
     }
+
+    /// The stage of which this is a part.
+    pub(super) fn whole(&self) -> Option<&'static str> {
+        self.name.starts_with(INSIDE).then_some(PLAYER)
+    }
 }
 
 const LINK_FROM: &str = "link from ";
@@ -364,12 +407,42 @@ const LINK_FROM: &str = "link from ";
 fn name(from: &str, to: &str) -> String {
     match (from.strip_suffix(IN), to.strip_suffix(OUT)) {
         (Some(from), Some(to)) if from == to => from.to_owned(),
+        _ if to.starts_with(INSIDE) => to.to_owned(),
+        _ if from.starts_with(INSIDE) => SCREEN.to_owned(),
         _ if to == "screen" => from.strip_suffix(IN).unwrap_or(from).to_owned(),
         _ => {
             let bare = |point: &str| point.trim_end_matches(OUT).trim_end_matches(IN).to_owned();
             format!("{LINK_FROM}{} to {}", bare(from), bare(to))
         }
     }
+}
+
+/// What was seen in the player; nothing where nobody looked.
+fn told(folder: &Path) -> Result<Vec<PlayerRow>, MeasureError> {
+    match read_csv(&folder.join("player.csv")) {
+        Err(RecordError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            Ok(Vec::new())
+        }
+        rows => Ok(rows?),
+    }
+}
+
+/// The points in the player, of the frames that came onto the screen; none where no such frame was seen in it.
+fn inside(told: &[PlayerRow], on_screen: &Seen) -> Vec<(&'static str, Seen)> {
+    let points = [UNTIL_READ, UNTIL_SENT, DECODER, UNTIL_PRESENTED];
+    let mut points = points.map(|name| (name, Seen::new()));
+    for row in told.iter().filter(|row| on_screen.contains_key(&row.frame)) {
+        let Some(presented_us) = row.presented_us else {
+            continue;
+        };
+        let at = [row.read_us, row.sent_us, row.decoded_us, presented_us];
+        for ((_, seen), at) in points.iter_mut().zip(at) {
+            seen.insert(row.frame, at);
+        }
+    }
+    let mut points = Vec::from(points);
+    points.retain(|(_, seen)| !seen.is_empty());
+    points
 }
 
 /// Mean time from one point to another.
@@ -429,6 +502,14 @@ mod tests {
     fn measured(
         rows: impl Fn(Vec<PointRow>) -> Vec<PointRow>,
     ) -> Result<BreakdownCell, MeasureError> {
+        measured_with(rows, &[])
+    }
+
+    /// The same with a player that was looked into.
+    fn measured_with(
+        rows: impl Fn(Vec<PointRow>) -> Vec<PointRow>,
+        told: &[PlayerRow],
+    ) -> Result<BreakdownCell, MeasureError> {
         let folder = tempfile::tempdir().unwrap();
         let at = |ms: u64| Timestamp(1_000 * SECOND + ms * 1_000);
         let phase = PhaseRow {
@@ -472,6 +553,9 @@ mod tests {
         }
         write_csv(&folder.path().join("passages.csv"), &rows(points)).unwrap();
         write_csv(&folder.path().join("frames.csv"), &shown).unwrap();
+        if !told.is_empty() {
+            write_csv(&folder.path().join("player.csv"), told).unwrap();
+        }
         let cell = Cell {
             schema: record::SCHEMA,
             subject: Subject::Breakdown {
@@ -517,6 +601,72 @@ mod tests {
             Some(1.0),
             "of those that came onto the screen"
         );
+    }
+
+    /// A frame of that chain in the player: read 0.5 ms after it came, sent on 0.25 ms later, decoded 0.75 ms later, presented 1 ms later.
+    fn in_player(frame: u32) -> PlayerRow {
+        let captured = 1_000 * SECOND + u64::from(frame) * 33_000;
+        let after = |us: u64| Timestamp(captured + us);
+        PlayerRow {
+            frame,
+            captured_us: after(0),
+            read_us: after(9_500),
+            sent_us: after(9_750),
+            decoded_us: after(10_500),
+            presented_us: Some(after(11_500)),
+        }
+    }
+
+    #[test]
+    fn the_player_is_told_apart_where_it_was_looked_into() {
+        let mut told: Vec<PlayerRow> = (0..300).map(in_player).collect();
+        // Of two that were shown it says that one was overtaken, and nothing of the other: neither is in any part. It knows frames that
+        // were never seen on the screen: nor are those.
+        told[4].presented_us = None;
+        told.remove(7);
+        let cell = measured_with(|rows| rows, &told).unwrap();
+        let parts: Vec<(&str, f64)> = cell
+            .stages
+            .iter()
+            .filter(|stage| stage.whole() == Some(PLAYER))
+            .map(|stage| (stage.name.as_str(), stage.ms.unwrap().value))
+            .collect();
+        let expected = [
+            (UNTIL_READ, 0.5),
+            (UNTIL_SENT, 0.25),
+            (DECODER, 0.75),
+            (UNTIL_PRESENTED, 1.0),
+            (SCREEN, 0.5),
+        ];
+        assert_eq!(parts.len(), expected.len(), "{parts:?}");
+        for ((name, ms), (expected, expected_ms)) in parts.into_iter().zip(expected) {
+            assert_eq!(name, expected);
+            assert!((ms - expected_ms).abs() < 1e-6, "{name}: {ms}");
+        }
+        assert!((cell.player.unwrap().value - 3.0).abs() < 1e-6);
+        assert!(cell.left_over().unwrap().value.abs() < 1e-6);
+        // 198 of the 200 that were shown.
+        assert!((cell.traced_share.unwrap() - 0.99).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_player_none_of_whose_frames_were_shown_is_one_stage() {
+        let mut told: Vec<PlayerRow> = (0..300).map(in_player).collect();
+        told.iter_mut().for_each(|row| row.presented_us = None);
+        let cell = measured_with(|rows| rows, &told).unwrap();
+        assert_eq!(cell.stages.last().unwrap().name, PLAYER);
+        assert_eq!(cell.took(PLAYER), cell.player);
+    }
+
+    #[test]
+    fn what_is_printed_of_a_player_is_by_how_it_takes_the_video() {
+        // That of a scenario takes it by UDP.
+        let mut cell = measured(|rows| rows).unwrap();
+        assert_eq!(cell.printed(PLAYER), Some(274.0));
+        assert_eq!(cell.printed(UNTIL_READ), Some(194.0));
+        cell.is_by_udp = false;
+        assert_eq!(cell.printed(PLAYER), Some(80.0));
+        assert_eq!(cell.printed(UNTIL_READ), None);
     }
 
     #[test]

@@ -20,7 +20,13 @@ const SMALL: [&str; 5] = [
     "starts.csv",
 ];
 /// Files that are packed.
-const LARGE: [&str; 4] = ["frames.csv", "packets.csv", "load.csv", "passages.csv"];
+const LARGE: [&str; 5] = [
+    "frames.csv",
+    "packets.csv",
+    "load.csv",
+    "passages.csv",
+    "player.csv",
+];
 
 /// Puts the cells of some folders into `out`, which may be one of them; those that are in it already stay as they are.
 ///

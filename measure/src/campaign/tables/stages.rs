@@ -85,16 +85,15 @@ pub(super) fn figure7(group: &breakdown::Group<'_>) -> Table {
     };
     let mut stages: Vec<&str> = Vec::new();
     for stage in own.iter().flat_map(|(_, cell)| &cell.stages) {
-        if !stages.contains(&stage.name.as_str()) {
-            stages.push(&stage.name);
+        // A stage of several parts stands before them.
+        for name in stage.whole().into_iter().chain([stage.name.as_str()]) {
+            if !stages.contains(&name) {
+                stages.push(name);
+            }
         }
     }
     for name in stages {
-        let printed = breakdown::printed(name);
-        row(name, &|cell| {
-            let stage = cell.stages.iter().find(|stage| stage.name == name);
-            Entry::of(stage.and_then(|stage| stage.ms), printed)
-        });
+        row(name, &|cell| Entry::of(cell.took(name), cell.printed(name)));
     }
     row("all stages", &|cell| Entry::of(cell.sum(), None));
     row("delay when a frame is shown", &|cell| {
