@@ -138,7 +138,9 @@ pub(crate) fn of_text(
     // A line of a drawing may be all of it.
     let value = |text: &str| {
         let line = text.lines().nth(at)?;
-        Some(Value::from(line.chars().take(LINE_SHOWN).collect::<String>()))
+        Some(Value::from(
+            line.chars().take(LINE_SHOWN).collect::<String>(),
+        ))
     };
     Ok(Some(Difference {
         file: file.to_owned(),

@@ -16,7 +16,11 @@ const MARK: &str = "#differences\n";
 /// The differences of a CSV text.
 #[must_use]
 pub fn of(text: &str) -> String {
-    let coded = coded(text, |value, last| value.wrapping_sub(last), |value, _| value);
+    let coded = coded(
+        text,
+        |value, last| value.wrapping_sub(last),
+        |value, _| value,
+    );
     format!("{MARK}{coded}")
 }
 
@@ -24,7 +28,11 @@ pub fn of(text: &str) -> String {
 #[must_use]
 pub fn undone(text: String) -> String {
     match text.strip_prefix(MARK) {
-        Some(coded_text) => coded(coded_text, |difference, last| last.wrapping_add(difference), |_, value| value),
+        Some(coded_text) => coded(
+            coded_text,
+            |difference, last| last.wrapping_add(difference),
+            |_, value| value,
+        ),
         None => text,
     }
 }
@@ -34,7 +42,9 @@ fn coded(text: &str, code: impl Fn(i64, i64) -> i64, last: impl Fn(i64, i64) -> 
     let mut columns: Vec<i64> = Vec::new();
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
-        let (fields, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
+        let (fields, end) = line
+            .strip_suffix('\n')
+            .map_or((line, ""), |line| (line, "\n"));
         for (at, field) in fields.split(',').enumerate() {
             if at > 0 {
                 out.push(',');

@@ -194,8 +194,8 @@ fn is_complete(out: &Path, cell: &Subject) -> Result<bool, LabError> {
     if !path.exists() {
         return Ok(false);
     }
-    let found: Cell = record::file::read_json(&path)
-        .map_err(|error| LabError::Measure(error.to_string()))?;
+    let found: Cell =
+        record::file::read_json(&path).map_err(|error| LabError::Measure(error.to_string()))?;
     if found.subject != *cell {
         return Err(LabError::Measure(format!(
             "{} was measured with other settings than the campaign has now: move its folder away to have it measured again, or use another --out",

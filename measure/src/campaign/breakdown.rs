@@ -644,7 +644,7 @@ mod tests {
             assert!((ms - expected_ms).abs() < 1e-6, "{name}: {ms}");
         }
         assert!((cell.player.unwrap().value - 3.0).abs() < 1e-6);
-        assert!(cell.left_over().unwrap().value.abs() < 1e-6);
+        assert!(cell.left_over.unwrap().value.abs() < 1e-6);
         // 198 of the 200 that were shown.
         assert!((cell.traced_share.unwrap() - 0.99).abs() < 1e-9);
     }

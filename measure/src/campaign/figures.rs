@@ -78,7 +78,11 @@ pub fn all(cells: &Cells) -> BTreeMap<String, String> {
             })
             .collect();
         if !panels.is_empty() {
-            let second = if under == ASKED { totals_asked.as_slice() } else { &[] };
+            let second = if under == ASKED {
+                totals_asked.as_slice()
+            } else {
+                &[]
+            };
             drawings.insert(format!("{name}.svg"), draw(name, &panels, (under, second)));
         }
     };

@@ -75,9 +75,8 @@ fn copy(from: &Path, to: &Path, spoilt: bool) -> Result<(), MeasureError> {
         }
         Ok(())
     };
-    let folder = |path: &Path| {
-        fs::create_dir_all(path).map_err(|error| nonsense(path, error.to_string()))
-    };
+    let folder =
+        |path: &Path| fs::create_dir_all(path).map_err(|error| nonsense(path, error.to_string()));
     folder(to)?;
     // It is counted, and no figure is made of it.
     if !spoilt {
@@ -104,7 +103,10 @@ fn copy(from: &Path, to: &Path, spoilt: bool) -> Result<(), MeasureError> {
             let rows: Vec<UnreadRow> = read_csv(&from.join(unread))?;
             for row in rows {
                 if Path::new(&row.png).file_name() != Some(row.png.as_ref()) {
-                    return Err(nonsense(&from.join(unread), format!("{} is no name of a picture", row.png)));
+                    return Err(nonsense(
+                        &from.join(unread),
+                        format!("{} is no name of a picture", row.png),
+                    ));
                 }
                 file(&format!("shots/{}", row.png))?;
             }

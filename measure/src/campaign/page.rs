@@ -145,7 +145,8 @@ fn differences(results: &Results) -> Markup {
         words.into_iter().any(|text| text.contains(word))
     };
     let environment = results.environment.as_ref();
-    let version = |of: fn(&Environment) -> &Option<String>| environment.and_then(|own| of(own).as_deref());
+    let version =
+        |of: fn(&Environment) -> &Option<String>| environment.and_then(|own| of(own).as_deref());
     html! {
         p { "What differs from the thesis' environment: " }
         ul {

@@ -13,10 +13,10 @@ use super::breakdown;
 use super::cells::{Cells, MigrationCell, Of, PlacementCell};
 use super::estimate::{Estimate, Repeatability};
 use super::paths;
-pub(super) use jitter::lateness;
-pub(super) use load::{frame_intervals, of_sweep, picture_age, sweeps};
 use crate::reference::{ByLoad, THESIS};
 use crate::statistics::Values;
+pub(super) use jitter::lateness;
+pub(super) use load::{frame_intervals, of_sweep, picture_age, sweeps};
 
 /// A table: rows of values by column.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -238,9 +238,7 @@ pub(super) fn placement<'a>(cells: &'a Cells, name: &str) -> Vec<&'a PlacementCe
 /// What a placement's name ends in by its chain.
 fn chain_of(name: &str) -> &'static str {
     let mut chains = [PLAIN, TUNED].into_iter();
-    chains
-        .find(|chain| name.ends_with(*chain))
-        .unwrap_or(OURS)
+    chains.find(|chain| name.ends_with(*chain)).unwrap_or(OURS)
 }
 
 /// A figure of a placement, the mean of its runs; how far runs lie apart is known from all placements of the same chain.
@@ -530,7 +528,8 @@ fn table7(cells: &Cells) -> Table {
             &name("S.D. of moves"),
             &row(&|cell| Entry::plain(totals_s(cell).collect::<Values>().sd(), None)),
         );
-        let mean = |values: Values| Entry::of(Estimate::of_independent(values.iter().copied()), None);
+        let mean =
+            |values: Values| Entry::of(Estimate::of_independent(values.iter().copied()), None);
         table.row(
             &name("downtime (ms)"),
             &row(&|cell| {

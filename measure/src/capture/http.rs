@@ -312,7 +312,10 @@ mod tests {
 
     #[test]
     fn the_middle_of_a_message_finds_its_way_at_the_next_chunk() {
-        check("llo\r\n1\r\n \r\n0005\r\nworld\r\nB\r\nand so on..", "llo worldand so on..");
+        check(
+            "llo\r\n1\r\n \r\n0005\r\nworld\r\nB\r\nand so on..",
+            "llo worldand so on..",
+        );
         check("a\r\r\n2\r\nbc\r\n1", "a\rbc");
         let plain = "a\r\nx\r\n\r\n12 \r\n123456789\r\n0\r\nc";
         check(plain, plain);

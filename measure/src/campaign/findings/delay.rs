@@ -43,9 +43,14 @@ fn runs(cells: &Cells, chain: &str, names: &[&str], of: &Estimate) -> String {
     let all: Vec<String> = names.iter().map(runs).collect();
     let all = all.join(", ");
     if of.freedom == 0 {
-        return format!("runs: {all}; none was made twice with this chain, so that the spread between runs is not known");
+        return format!(
+            "runs: {all}; none was made twice with this chain, so that the spread between runs is not known"
+        );
     }
-    format!("runs: {all}; spread between runs with {} degrees of freedom", of.freedom)
+    format!(
+        "runs: {all}; spread between runs with {} degrees of freedom",
+        of.freedom
+    )
 }
 
 /// The part of the difference of two edges that is of their links.
@@ -91,7 +96,8 @@ pub(super) fn dc_excess(cells: &Cells, chain: &str) -> Judged {
         .map(|(name, one)| {
             let mut thesis = THESIS.table4_intervals.iter();
             let thesis = thesis.find(|printed| printed.scenario == *name);
-            let thesis = thesis.map(|one| format!(", the thesis {:.0}", one.unexpected_increase_ms));
+            let thesis =
+                thesis.map(|one| format!(", the thesis {:.0}", one.unexpected_increase_ms));
             format!("{name} {} ms{}", words(one, 1), thesis.unwrap_or_default())
         })
         .collect();
@@ -201,7 +207,12 @@ pub(super) fn virtualisation(cells: &Cells, chain: &str) -> Judged {
     let estimate = far.plus(&near).times(0.5).minus(&bare);
     let what = format!(
         "mean of the two edge placements less non-virtualized ({})",
-        runs(cells, chain, &[EDGES[0], EDGES[1], "non-virtualized"], &estimate)
+        runs(
+            cells,
+            chain,
+            &[EDGES[0], EDGES[1], "non-virtualized"],
+            &estimate
+        )
     );
     let mut made = cells.placements.iter().map(|of| &of.cell);
     let judged = effect(estimate, printed, "ms", &what);

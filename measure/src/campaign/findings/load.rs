@@ -150,7 +150,10 @@ pub(super) fn delay_knee(cells: &Cells) -> Judged {
     );
     let by_mean = match (mean.estimate, mean.interval) {
         (Some(knee), Some([low, high])) => {
-            format!("the mean rises at {:.1} % ({low:.1} to {high:.1})", knee.value)
+            format!(
+                "the mean rises at {:.1} % ({low:.1} to {high:.1})",
+                knee.value
+            )
         }
         _ => "for the mean there is none".to_owned(),
     };
@@ -253,10 +256,7 @@ pub(super) fn kinds(cells: &Cells) -> Judged {
 }
 
 /// A figure with each kind of load less that with all kinds in turn, at equal load.
-fn by_kind(
-    cells: &Cells,
-    of: impl Fn(&LoadCell) -> Option<Estimate>,
-) -> Vec<(String, Estimate)> {
+fn by_kind(cells: &Cells, of: impl Fn(&LoadCell) -> Option<Estimate>) -> Vec<(String, Estimate)> {
     let mut all = Vec::new();
     for kind in KINDS {
         // At 100 % the age is in seconds and its own spread hides any kind.
@@ -264,7 +264,10 @@ fn by_kind(
         for (level, cell) in levels.filter(|(level, _)| *level < 1.0) {
             let base = at(cells, ALL, level).and_then(&of);
             if let Some((own, base)) = of(cell).zip(base) {
-                all.push((format!("{kind} at {:.0} %", level * 100.0), own.minus(&base)));
+                all.push((
+                    format!("{kind} at {:.0} %", level * 100.0),
+                    own.minus(&base),
+                ));
             }
         }
     }

@@ -90,8 +90,12 @@ pub(super) fn fit(cells: &Cells) -> Table {
                 .collect();
             table.row(&format!("{name}: {what}"), &entries);
         };
-        row("for each unit of C.V.", &|fit| Entry::of(Some(fit.slope), None));
-        row("at a C.V. of 0", &|fit| Entry::plain(Some(fit.at_zero), None));
+        row("for each unit of C.V.", &|fit| {
+            Entry::of(Some(fit.slope), None)
+        });
+        row("at a C.V. of 0", &|fit| {
+            Entry::plain(Some(fit.at_zero), None)
+        });
         row("R² (no unit)", &|fit| Entry::plain(Some(fit.r2), None));
     }
     table

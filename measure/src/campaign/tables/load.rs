@@ -68,9 +68,10 @@ pub(super) fn table5(own: &[(f64, &LoadCell)], sweep: &str) -> Table {
     let beside: [(&str, Beside); 5] = [
         ("total load of the host (share)", |cell| cell.total),
         ("of it the virtual machine (share)", |cell| cell.machine),
-        ("weight of the load, the virtual machine's being 1 (no unit)", |cell| {
-            Some(f64::from(cell.weight))
-        }),
+        (
+            "weight of the load, the virtual machine's being 1 (no unit)",
+            |cell| Some(f64::from(cell.weight)),
+        ),
         ("frequency of the CPU (MHz)", |cell| cell.cpu_mhz),
         ("foreign load of the machine (share)", |cell| cell.foreign),
     ];
