@@ -70,6 +70,8 @@ pub enum AlarmKind {
     SilentHost,
     /// A host is about to be too busy, and no move would help.
     NoUsefulMove,
+    /// The system's clock was set while the orchestrator runs.
+    Clock,
 }
 
 /// What is told.
@@ -81,7 +83,7 @@ pub struct Notice {
     pub raised: bool,
     /// What.
     pub kind: AlarmKind,
-    /// The host or function that it is about.
+    /// The host or function that it is about, or the clock.
     pub subject: String,
     /// In words.
     pub words: String,
@@ -92,6 +94,7 @@ pub struct Notice {
 enum Subject {
     Host(HostName),
     Function(VmName),
+    Clock,
 }
 
 impl fmt::Display for Subject {
@@ -99,6 +102,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Host(host) => host.fmt(f),
             Self::Function(vm) => vm.fmt(f),
+            Self::Clock => f.write_str("clock"),
         }
     }
 }
@@ -155,18 +159,42 @@ impl Alarms {
 
     /// Tells what a decision changes. `moving` is what its move moves.
     pub(crate) fn take(&mut self, decision: &Decision, moving: Option<&VmName>) {
-        let Some((subject, kind)) = judge(decision, moving) else {
-            return;
+        if let Some((subject, kind)) = judge(decision, moving) {
+            let words = || explain::of_decision(decision);
+            self.stand(decision.at_us, subject, kind, words);
+        }
+    }
+
+    /// Tells when the system's clock is another one than the orchestrator's, `off_s` seconds ahead, and when it is not any more.
+    pub(crate) fn clock(&mut self, at: Timestamp, off_s: Option<f64>) {
+        let words = || match off_s {
+            Some(off_s) => format!(
+                "the system's clock was set, and is {off_s:+.1} s off the orchestrator's. What is decided goes on by the time as it \
+                 was; with a restart the orchestrator takes the new one"
+            ),
+            None => "the system's clock is the orchestrator's again".into(),
         };
+        let kind = off_s.map(|_| AlarmKind::Clock);
+        self.stand(at, Subject::Clock, kind, words);
+    }
+
+    /// What stands for a subject from now on; told where that is something else than before.
+    fn stand(
+        &mut self,
+        at: Timestamp,
+        subject: Subject,
+        kind: Option<AlarmKind>,
+        words: impl FnOnce() -> String,
+    ) {
         let before = self.standing.get(&subject).copied();
         if before == kind {
             return;
         }
-        let words = explain::of_decision(decision);
+        let words = words();
         let told = before.map(|kind| (kind, false)).into_iter();
         for (kind, raised) in told.chain(kind.map(|kind| (kind, true))) {
             self.tell(Notice {
-                at_us: decision.at_us,
+                at_us: at,
                 raised,
                 kind,
                 subject: subject.to_string(),
@@ -337,6 +365,20 @@ mod tests {
             let seen = judge(&hold(1.0, reason.clone()), None);
             let stands = stands.map(|kind| (host.clone(), kind));
             assert_eq!(seen, stands, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_is_an_alarm_until_it_is_right_again() {
+        let mut alarms = Alarms::new(Timestamp(0), None).unwrap();
+        for (off_s, stands) in [
+            (None, None),
+            (Some(-3600.0), Some(&AlarmKind::Clock)),
+            (Some(-3599.9), Some(&AlarmKind::Clock)),
+            (None, None),
+        ] {
+            alarms.clock(Timestamp(1), off_s);
+            assert_eq!(alarms.standing.get(&Subject::Clock), stands, "{off_s:?}");
         }
     }
 

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::alarm::Alarms;
+use crate::clock;
 use crate::config::{Config, Engine};
 use crate::discover::{Discovered, discovered};
 use crate::run::OrchestratorError;
@@ -57,7 +58,7 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, OrchestratorError> {
     let Discovered { config, notes } = discovered(config.clone()).await?;
     let config = &config;
     control::Controller::new(config.control.clone())?;
-    Alarms::new(record::Timestamp::now(), config.alarms.as_ref())?;
+    Alarms::new(clock::now(), config.alarms.as_ref())?;
     let sources = Sources::new(config)?;
     let functions = async {
         match config.engine.clone() {

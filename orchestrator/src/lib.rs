@@ -10,6 +10,7 @@ pub mod api;
 pub mod bench;
 pub mod check;
 pub mod client;
+mod clock;
 pub mod config;
 pub mod counters;
 pub mod discover;

@@ -10,6 +10,7 @@ use record::{Event, Timestamp, VmName};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
 
+use crate::clock;
 use crate::recording::MoveFact;
 use crate::survey::Seen;
 
@@ -132,7 +133,7 @@ impl<D: Driver> Mover<D> {
 }
 
 async fn tell(news: &mpsc::Sender<News>, migration: MigrationId, fact: MoveFact) {
-    news.send(News::Fact(Timestamp::now(), migration, fact))
+    news.send(News::Fact(clock::now(), migration, fact))
         .await
         .ok();
 }
@@ -142,7 +143,7 @@ async fn copy<D: Driver>(driver: Arc<D>, plan: Plan, news: mpsc::Sender<News>) -
     let begun = {
         let news = news.clone();
         move || {
-            let fact = News::Fact(Timestamp::now(), migration, MoveFact::CopyingBegan);
+            let fact = News::Fact(clock::now(), migration, MoveFact::CopyingBegan);
             tokio::spawn(async move { news.send(fact).await });
         }
     };

@@ -18,6 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::alarm::{AlarmError, Alarms};
 use crate::api::{self, Access, AccessError, ApiError};
+use crate::clock;
 use crate::config::{Config, Engine};
 use crate::discover::{Discovered, discovered};
 use crate::explain;
@@ -117,6 +118,8 @@ pub struct Site {
     pub views: Views,
     /// What viewers have taught of the knees of hosts.
     pub knees: KneeStatuses,
+    /// By how many seconds the system's clock is ahead of the orchestrator's, by which all times are; `null` where nobody has set it.
+    pub clock_off_s: Option<f64>,
 }
 
 /// Watches, decides and moves until `stop` comes. A move that is open then still gets its verdict, for up to 30 s.
@@ -265,7 +268,7 @@ impl<D: Driver> Orchestrator<D> {
         news: mpsc::Sender<News>,
         log: fn(&Decision),
     ) -> Result<Self, OrchestratorError> {
-        let begun_at = Timestamp::now();
+        let begun_at = clock::now();
         let mut journal = Journal::open(&config.journal, config.journal_size_max_bytes())?;
         let standing = journal.standing()?;
         let mut settings = config.control.clone();
@@ -345,7 +348,7 @@ impl<D: Driver> Orchestrator<D> {
             let wait = self
                 .controller
                 .poll_timeout()
-                .map(|at| at.since(Timestamp::now()));
+                .map(|at| at.since(clock::now()));
             tokio::select! {
                 Some(input) = inbox.samples.recv(), if end_at.is_none() => {
                     let mut inputs = vec![input];
@@ -358,10 +361,11 @@ impl<D: Driver> Orchestrator<D> {
                 Some(request) = inbox.requests.recv() => self.answer(request)?,
                 () = sleep(wait.unwrap_or_default()), if wait.is_some() => drop(self.turn(vec![Input::Timeout])?),
                 _ = look.tick(), if end_at.is_none() => {
-                    let now = Timestamp::now();
+                    let now = clock::now();
                     let view = self.controller.view(now);
                     self.survey.begin(&self.driver, &view, &self.news);
                     self.alarms.hear(now, silent(&view));
+                    self.alarms.clock(now, clock::off_s());
                     let kept = self.journal.views(now, &self.reports.views(now));
                     self.written(kept);
                     let thinned = self.journal.thin(now);
@@ -450,10 +454,11 @@ impl<D: Driver> Orchestrator<D> {
         match request {
             Request::Site(answer) => drop(answer.send(Site {
                 begun_at_us: self.begun_at,
-                view: self.controller.view(Timestamp::now()),
+                view: self.controller.view(clock::now()),
                 sightings: self.sightings.clone(),
-                views: self.reports.views(Timestamp::now()),
+                views: self.reports.views(clock::now()),
                 knees: self.knees.statuses(),
+                clock_off_s: clock::off_s(),
             })),
             Request::Report(report, answer) => {
                 let _ = answer.send(self.heard_of(report));
@@ -467,7 +472,7 @@ impl<D: Driver> Orchestrator<D> {
         let Some(host) = self.controller.residence(&report.function) else {
             return Err(NotTaken::Function);
         };
-        let now = Timestamp::now();
+        let now = clock::now();
         self.reports.take(now, report.clone())?;
         self.knees.hear(now, host, &report);
         Ok(())
@@ -513,7 +518,7 @@ impl<D: Driver> Orchestrator<D> {
         let mut waiting: std::collections::VecDeque<Input> = inputs.into();
         let mut learned = Vec::new();
         while let Some(input) = waiting.pop_front() {
-            let now = Timestamp::now();
+            let now = clock::now();
             self.record(|recording| recording.input(now, &input))?;
             self.controller.handle(now, input.clone());
             waiting.extend(self.taught(now, &input));

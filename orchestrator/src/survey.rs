@@ -10,6 +10,7 @@ use record::{HostName, Residency, Timestamp, VmName};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::clock;
 use crate::mover::News;
 
 /// Each function is looked at so often.
@@ -90,7 +91,7 @@ async fn look_at<D: Driver>(driver: &D, look: &Look) -> Seen {
         }
     }
     Seen {
-        at_us: Timestamp::now(),
+        at_us: clock::now(),
         residency,
         elsewhere,
     }

@@ -271,6 +271,9 @@ fn status(status: &Status) -> String {
             waits.vm, waits.source, waits.target, waits.vm
         );
     }
+    if let Some(off_s) = status.clock_off_s {
+        text += &format!("the system's clock was set: it is {off_s:+.1} s off the orchestrator's\n");
+    }
     for vm in &status.given_up {
         text += &format!(
             "needs a person: {vm} (`forestall why {vm}`, then `forestall release {vm}`)\n"
