@@ -199,15 +199,17 @@ impl<D: Driver> Running<D> {
         log: fn(&Decision),
     ) -> Result<Self, OrchestratorError> {
         let access = config.api.as_ref().map(Access::read).transpose()?;
-        let (news_in, news) = mpsc::channel(NEWS_WAITING_MAX);
-        let orchestrator = Orchestrator::begin(driver, config, news_in, log)?;
+        let journal = Journal::open(&config.journal, config.journal_size_max_bytes())?;
         let (requests_in, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
+        // Before the journal has a word of this start: an address that is taken is tried again every other second, for days.
         let api = match config.api.as_ref().zip(access.as_ref()) {
             Some((api, access)) => {
                 Some(api::start(api, access, &config.journal, requests_in).await?)
             }
             None => None,
         };
+        let (news_in, news) = mpsc::channel(NEWS_WAITING_MAX);
+        let orchestrator = Orchestrator::begin(driver, config, journal, news_in, log)?;
         Ok(Self {
             orchestrator,
             inbox: Inbox {
@@ -261,21 +263,20 @@ struct Orchestrator<D> {
 }
 
 impl<D: Driver> Orchestrator<D> {
-    /// Opens the journal and goes on where an earlier one ended: every open move is looked at before anything else.
+    /// Goes on where an earlier one ended: every open move is looked at before anything else.
     fn begin(
         driver: D,
         config: &Config,
+        journal: Journal,
         news: mpsc::Sender<News>,
         log: fn(&Decision),
     ) -> Result<Self, OrchestratorError> {
         let begun_at = clock::now();
-        let mut journal = Journal::open(&config.journal, config.journal_size_max_bytes())?;
         let standing = journal.standing()?;
         let mut settings = config.control.clone();
         settings.hand_over = driver.hand_over();
         settings.moves_begun = standing.moves_begun;
         let controller = Controller::new(settings.clone())?;
-        journal.begin(begun_at, &settings)?;
         let recording = config.recording.as_ref().map(|folder| {
             let recording = Recording::create(folder, &settings)
                 .map_err(|(path, source)| OrchestratorError::Recording { path, source })?;
@@ -331,6 +332,7 @@ impl<D: Driver> Orchestrator<D> {
         let mut told = orchestrator.learner.inputs();
         told.extend(orchestrator.knees.inputs());
         told.extend(standing.inputs());
+        orchestrator.journal.begin(begun_at, &settings)?;
         orchestrator.turn(told)?;
         Ok(orchestrator)
     }
