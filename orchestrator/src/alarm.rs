@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use record::decision::HoldReason;
-use record::{Decision, Event, HostName, Timestamp, Verdict, VmName};
+use record::{Decision, Event, HostName, Residency, Timestamp, Verdict, VmName};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::explain;
 use crate::snmp::{SecretError, SecretSource};
+use crate::survey::Seen;
 
 /// A host whose agent was never heard is silent after this; before, it may just not have been asked.
 const HEARD_WITHIN: Duration = Duration::from_secs(30);
@@ -60,7 +61,7 @@ pub enum AlarmError {
 pub enum AlarmKind {
     /// The guest may run twice.
     Split,
-    /// No whole guest is left.
+    /// No whole guest is seen any more.
     Lost,
     /// A whole guest is there and runs nowhere.
     Blackout,
@@ -162,6 +163,20 @@ impl Alarms {
         if let Some((subject, kind)) = judge(decision, moving) {
             let words = || explain::of_decision(decision);
             self.stand(decision.at_us, subject, kind, words);
+        }
+    }
+
+    /// Tells what a look at a function changes that nobody moves here. `before` is the last look at it: others may have been moving it
+    /// at one of them, so what is not as it should be is believed when it is seen twice in a row.
+    pub(crate) fn see(&mut self, vm: &VmName, before: Option<&Seen>, seen: &Seen) {
+        let kind = match seen.verdict {
+            // Its host does not answer: it may well run there.
+            Verdict::Unknown if seen.residency == Residency::Unreachable => return,
+            verdict => of_verdict(verdict),
+        };
+        let again = before.is_some_and(|before| before.verdict == seen.verdict);
+        if kind.is_none() || again {
+            self.stand(seen.at_us, Subject::Function(vm.clone()), kind, || seen.words());
         }
     }
 
@@ -365,6 +380,43 @@ mod tests {
             let seen = judge(&hold(1.0, reason.clone()), None);
             let stands = stands.map(|kind| (host.clone(), kind));
             assert_eq!(seen, stands, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_seen_twice_in_a_row_is_an_alarm_until_it_is_mended() {
+        use Residency::{Absent, Running, Unreachable};
+        let vm = VmName::new("f").unwrap();
+        let mut alarms = Alarms::new(Timestamp(0), None).unwrap();
+        let mut before = None;
+        for (residency, verdict, stands) in [
+            (Running, Verdict::Stayed, None),
+            // Somebody else moved it at that instant.
+            (Absent, Verdict::Lost, None),
+            (Running, Verdict::Stayed, None),
+            (Absent, Verdict::Lost, None),
+            (Absent, Verdict::Lost, Some(AlarmKind::Lost)),
+            // Of that nobody says that it is mended.
+            (Unreachable, Verdict::Unknown, Some(AlarmKind::Lost)),
+            (Running, Verdict::Stayed, None),
+            (Running, Verdict::Split, None),
+            (Running, Verdict::Split, Some(AlarmKind::Split)),
+            (Absent, Verdict::Moved, None),
+            (Unreachable, Verdict::Unknown, None),
+            (Unreachable, Verdict::Unknown, None),
+            (Absent, Verdict::Unknown, Some(AlarmKind::Unknown)),
+        ] {
+            let seen = Seen {
+                at_us: Timestamp(1),
+                host: HostName::new("a").unwrap(),
+                residency,
+                elsewhere: Vec::new(),
+                verdict,
+            };
+            alarms.see(&vm, before.as_ref(), &seen);
+            let standing = alarms.standing.get(&Subject::Function(vm.clone()));
+            assert_eq!(standing.copied(), stands, "{seen:?} after {before:?}");
+            before = Some(seen);
         }
     }
 

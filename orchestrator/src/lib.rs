@@ -24,6 +24,8 @@ pub mod prometheus;
 pub mod recording;
 pub mod reports;
 pub mod run;
+#[cfg(test)]
+mod scripted;
 pub mod snmp;
 mod sources;
 pub mod survey;

@@ -56,6 +56,11 @@ impl<D: Driver> Mover<D> {
         self.plans.get(&migration).map(|plan| &plan.vm)
     }
 
+    /// Whether an open move moves this function.
+    pub fn moves(&self, vm: &VmName) -> bool {
+        self.plans.values().any(|plan| plan.vm == *vm)
+    }
+
     /// Knows a move that an earlier orchestrator began.
     pub fn resume(&mut self, plan: Plan) {
         self.plans.insert(plan.migration, plan);

@@ -10,7 +10,7 @@ use control::{Controller, Freshness, Input, View};
 use drivers::nova::CredentialsError;
 use drivers::{Driver, Libvirt, Nova, Qemu};
 use record::report::Report;
-use record::{Decision, Event, HostName, Timestamp, VmName};
+use record::{Decision, Event, HostName, Residency, Timestamp, Verdict, VmName};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -365,7 +365,7 @@ impl<D: Driver> Orchestrator<D> {
                 _ = look.tick(), if end_at.is_none() => {
                     let now = clock::now();
                     let view = self.controller.view(now);
-                    self.survey.begin(&self.driver, &view, &self.news);
+                    self.survey.begin(&self.driver, &view, &self.sightings, &self.news);
                     self.alarms.hear(now, silent(&view));
                     self.alarms.clock(now, clock::off_s());
                     let kept = self.journal.views(now, &self.reports.views(now));
@@ -425,25 +425,34 @@ impl<D: Driver> Orchestrator<D> {
     }
 
     fn see(&mut self, vm: VmName, seen: Seen) -> Result<(), OrchestratorError> {
-        let concluded = survey::conclude(&vm, &seen);
-        let before = self.sightings.insert(vm.clone(), seen.clone());
-        if before.is_none_or(|before| before.residency != seen.residency)
-            && seen.residency != record::Residency::Running
-        {
-            eprintln!(
-                "function {vm} is {:?} where it should run; it runs on {:?}",
-                seen.residency, seen.elsewhere
-            );
+        // A move that has begun since looks for itself, and one that is over has its own word.
+        if self.mover.moves(&vm) || self.controller.residence(&vm) != Some(&seen.host) {
+            return Ok(());
         }
-        let Some(input) = concluded else {
+        let before = self.sightings.insert(vm.clone(), seen.clone());
+        if before.as_ref().map(|before| before.verdict) != Some(seen.verdict)
+            && seen.verdict != Verdict::Stayed
+        {
+            eprintln!("function {vm} is {}", seen.words());
+        }
+        // What a move has come to a person has to end, whatever is seen afterwards.
+        let known = self.controller.known(&vm);
+        let given_up = matches!(known, Some(Input::Known { given_up: true, .. }));
+        if !(given_up && matches!(seen.verdict, Verdict::Stayed | Verdict::Moved)) {
+            self.alarms.see(&vm, before.as_ref(), &seen);
+        }
+        let Some(input) = survey::conclude(&vm, &seen) else {
             return Ok(());
         };
         self.turn(vec![input])?;
         // Where it is taken to be now, it was seen to run.
-        if self.controller.residence(&vm) == seen.elsewhere.first() {
+        let residence = self.controller.residence(&vm);
+        if let Some(host) = residence.filter(|host| seen.elsewhere.contains(host)) {
             let there = Seen {
-                residency: record::Residency::Running,
+                host: host.clone(),
+                residency: Residency::Running,
                 elsewhere: Vec::new(),
+                verdict: Verdict::Stayed,
                 ..seen
             };
             self.sightings.insert(vm, there);
@@ -498,7 +507,7 @@ impl<D: Driver> Orchestrator<D> {
                 let runs = |vm: &VmName| {
                     let seen = sightings.get(vm).zip(rests_since);
                     seen.is_some_and(|(seen, since)| {
-                        seen.residency == record::Residency::Running && seen.at_us >= since
+                        seen.residency == Residency::Running && seen.at_us >= since
                     })
                 };
                 let lesson = self.knees.sampled(now, sample, rests_since, runs);
