@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use control::{CopyOutcome, HandOver, Input};
+use drivers::tagged::Found;
 use drivers::{Driver, DriverError, Plan};
 use record::decision::{End, MigrationId};
 use record::{Event, Timestamp, VmName};
@@ -23,6 +24,8 @@ pub enum News {
     Fact(Timestamp, MigrationId, MoveFact),
     /// What was seen of a function that is not being moved.
     Seen(VmName, Seen),
+    /// What the engine knows by tags.
+    Tagged(Found),
 }
 
 /// The open plans and the way to the driver.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use control::{Controller, Freshness, Input, View};
 use drivers::nova::CredentialsError;
+use drivers::tagged::Found;
 use drivers::{Driver, Libvirt, Nova, Qemu};
 use record::report::Report;
 use record::{Decision, Event, HostName, Residency, Timestamp, Verdict, VmName};
@@ -20,7 +21,7 @@ use crate::alarm::{AlarmError, Alarms};
 use crate::api::{self, Access, AccessError, ApiError};
 use crate::clock;
 use crate::config::{Config, Engine};
-use crate::discover::{Discovered, discovered};
+use crate::discover::{self, Discovery, discover};
 use crate::explain;
 use crate::journal::{Journal, JournalError, Turn};
 use crate::knees::{KneeStatuses, Knees, Lesson};
@@ -120,6 +121,8 @@ pub struct Site {
     pub knees: KneeStatuses,
     /// By how many seconds the system's clock is ahead of the orchestrator's, by which all times are; `null` where nobody has set it.
     pub clock_off_s: Option<f64>,
+    /// What the engine did not say when it was last asked for functions, and what else of its answer a person should know.
+    pub discovery: Vec<String>,
 }
 
 /// Watches, decides and moves until `stop` comes. A move that is open then still gets its verdict, for up to 30 s.
@@ -127,10 +130,6 @@ pub struct Site {
 /// # Errors
 /// When the settings are wrong, a secret cannot be read, another orchestrator has the journal, or it cannot be written.
 pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), OrchestratorError> {
-    let Discovered { config, notes } = discovered(config).await?;
-    for note in notes {
-        eprintln!("{note}");
-    }
     match config.engine.clone() {
         Engine::Qemu(engine) => run_with(Qemu::new(engine), config, stop).await,
         Engine::Libvirt(engine) => run_with(Libvirt::new(engine), config, stop).await,
@@ -140,12 +139,14 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), O
 
 async fn run_with<D: Driver>(
     driver: D,
-    config: Config,
+    mut config: Config,
     stop: impl Future<Output = ()>,
 ) -> Result<(), OrchestratorError> {
+    let (discovery, words) = discover(&driver, &mut config).await;
+    tell(words);
     let mut sources = Sources::new(&config)?;
     let (samples_in, samples) = mpsc::channel(NEWS_WAITING_MAX);
-    let running = Running::begin(driver, &config, samples, log).await?;
+    let running = Running::begin(driver, &config, discovery, samples, log).await?;
     eprintln!("{}", begun(&config));
     let (stop_asking, asked_enough) = oneshot::channel::<()>();
     let asking: JoinHandle<Option<Totals>> = tokio::spawn(async move {
@@ -178,6 +179,12 @@ fn begun(config: &Config) -> String {
     )
 }
 
+fn tell(words: Vec<String>) {
+    for words in words {
+        eprintln!("{words}");
+    }
+}
+
 fn log(decision: &Decision) {
     if let Some(words) = explain::for_log(decision) {
         eprintln!("{words}");
@@ -195,6 +202,7 @@ impl<D: Driver> Running<D> {
     pub(crate) async fn begin(
         driver: D,
         config: &Config,
+        discovery: Option<Discovery>,
         samples: mpsc::Receiver<Input>,
         log: fn(&Decision),
     ) -> Result<Self, OrchestratorError> {
@@ -209,7 +217,8 @@ impl<D: Driver> Running<D> {
             None => None,
         };
         let (news_in, news) = mpsc::channel(NEWS_WAITING_MAX);
-        let orchestrator = Orchestrator::begin(driver, config, journal, news_in, log)?;
+        let mut orchestrator = Orchestrator::begin(driver, config, journal, news_in, log)?;
+        orchestrator.discovery = discovery;
         Ok(Self {
             orchestrator,
             inbox: Inbox {
@@ -252,6 +261,8 @@ struct Orchestrator<D> {
     sightings: Sightings,
     reports: Reports,
     survey: Survey,
+    /// What the engine has said of functions, where it is asked.
+    discovery: Option<Discovery>,
     news: mpsc::Sender<News>,
     /// Tells the log of a decision.
     log: fn(&Decision),
@@ -276,6 +287,16 @@ impl<D: Driver> Orchestrator<D> {
         let mut settings = config.control.clone();
         settings.hand_over = driver.hand_over();
         settings.moves_begun = standing.moves_begun;
+        if let Some(discover) = &config.discover {
+            // Its engine may be silent now, or list nothing that stands still: where it is has to be looked at all the same.
+            for open in standing.open.values() {
+                let is_told = settings.functions.iter().any(|told| told.vm == open.vm);
+                if !is_told && settings.hosts.contains(&open.source) {
+                    let function = discover.untold(open.vm.clone(), open.source.clone());
+                    settings.functions.push(function);
+                }
+            }
+        }
         let controller = Controller::new(settings.clone())?;
         let recording = config.recording.as_ref().map(|folder| {
             let recording = Recording::create(folder, &settings)
@@ -321,6 +342,7 @@ impl<D: Driver> Orchestrator<D> {
             sightings: Sightings::new(),
             reports: Reports::default(),
             survey: Survey::default(),
+            discovery: None,
             news,
             log,
             ending: false,
@@ -342,6 +364,10 @@ impl<D: Driver> Orchestrator<D> {
         stop: impl Future<Output = ()>,
         mut inbox: Inbox,
     ) -> Result<(), OrchestratorError> {
+        if self.discovery.is_some() {
+            let (driver, news) = (Arc::clone(&self.driver), self.news.clone());
+            tokio::spawn(discover::ask_again(driver, news));
+        }
         let mut look = interval(survey::EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut end_at: Option<Instant> = None;
@@ -409,7 +435,37 @@ impl<D: Driver> Orchestrator<D> {
             News::Input(input) => self.turn(vec![input]).map(drop),
             News::Fact(at, migration, fact) => self.fact(at, migration, fact),
             News::Seen(vm, seen) => self.see(vm, seen),
+            News::Tagged(found) => self.discover(found),
         }
+    }
+
+    /// Takes functions in that nobody knew of, with what the journal has of them.
+    fn discover(&mut self, found: Found) -> Result<(), OrchestratorError> {
+        let Some(discovery) = &mut self.discovery else {
+            return Ok(());
+        };
+        let controller = &self.controller;
+        let new = discovery.take(found, |vm| controller.residence(vm).is_some());
+        tell(new.words);
+        if new.functions.is_empty() {
+            return Ok(());
+        }
+        let standing = match self.journal.standing() {
+            Ok(standing) => standing,
+            Err(error) => {
+                self.written(Err(error));
+                return Ok(());
+            }
+        };
+        let mut inputs = Vec::new();
+        for function in new.functions {
+            let learned = self.learner.add(&function);
+            let known = standing.known_of(&function.vm, &function.host);
+            let function = Box::new(function);
+            inputs.push(Input::Found { function });
+            inputs.extend(learned.into_iter().chain(known));
+        }
+        self.turn(inputs).map(drop)
     }
 
     fn fact(
@@ -437,8 +493,7 @@ impl<D: Driver> Orchestrator<D> {
         }
         // What a move has come to a person has to end, whatever is seen afterwards.
         let known = self.controller.known(&vm);
-        let given_up = matches!(known, Some(Input::Known { given_up: true, .. }));
-        if !(given_up && matches!(seen.verdict, Verdict::Stayed | Verdict::Moved)) {
+        if !matches!(known, Some(Input::Known { given_up: true, .. })) {
             self.alarms.see(&vm, before.as_ref(), &seen);
         }
         let Some(input) = survey::conclude(&vm, &seen) else {
@@ -470,6 +525,7 @@ impl<D: Driver> Orchestrator<D> {
                 views: self.reports.views(clock::now()),
                 knees: self.knees.statuses(),
                 clock_off_s: clock::off_s(),
+                discovery: self.discovery.as_ref().map(Discovery::notes).unwrap_or_default(),
             })),
             Request::Report(report, answer) => {
                 let _ = answer.send(self.heard_of(report));
@@ -625,3 +681,6 @@ fn silent(view: &View) -> BTreeSet<HostName> {
 async fn at(instant: Option<Instant>) {
     tokio::time::sleep_until(instant.unwrap_or_else(Instant::now)).await;
 }
+
+#[cfg(test)]
+mod tests;

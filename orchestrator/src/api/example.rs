@@ -33,5 +33,6 @@ pub(super) fn site() -> Site {
         views: serde_json::from_value(views).unwrap(),
         knees: Default::default(),
         clock_off_s: None,
+        discovery: Vec::new(),
     }
 }

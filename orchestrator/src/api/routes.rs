@@ -80,6 +80,9 @@ pub struct Status {
     pub given_up: Vec<VmName>,
     /// By how many seconds the system's clock is ahead of the orchestrator's; `null` where nobody has set it since that began.
     pub clock_off_s: Option<f64>,
+    /// What the engine did not say when it was last asked for functions, and what else of its answer a person should know.
+    #[serde(default)]
+    pub discovery: Vec<String>,
 }
 
 /// A move that waits for approval.
@@ -313,6 +316,7 @@ async fn status(State(context): State<Context>) -> Answer<Status> {
         given_up: given_up.map(|function| function.vm.clone()).collect(),
         moves: view.moves,
         clock_off_s: site.clock_off_s,
+        discovery: site.discovery,
     }))
 }
 
