@@ -215,8 +215,10 @@ impl Controller {
                 given_up,
             } => {
                 if let Some(function) = self.function_id(&vm) {
+                    let longest = self.cooldown(COOLDOWN_DOUBLINGS_MAX);
                     let known = &mut self.functions[function];
-                    known.cooldown_until = cooldown_until_us;
+                    // No cool-down lasts longer: the clock may have been set back since.
+                    known.cooldown_until = cooldown_until_us.min(now + longest);
                     known.failures_in_a_row = failures_in_a_row.min(COOLDOWN_DOUBLINGS_MAX);
                     known.given_up = given_up;
                     // A host that is gone from the settings says nothing of where it is; that a person has to look still holds.
@@ -577,8 +579,8 @@ impl Controller {
     }
 
     /// Notes how a function's move ended, and says until when it is not moved again.
-    fn cool_down(&mut self, now: Timestamp, function: usize, verdict: Verdict) -> Timestamp {
-        let function = &mut self.functions[function];
+    fn cool_down(&mut self, now: Timestamp, number: usize, verdict: Verdict) -> Timestamp {
+        let function = &mut self.functions[number];
         function.given_up = !matches!(verdict, Verdict::Moved | Verdict::Stayed);
         if verdict == Verdict::Moved {
             function.failures_in_a_row = 0;
@@ -587,9 +589,14 @@ impl Controller {
             function.failures_in_a_row =
                 (function.failures_in_a_row + 1).min(COOLDOWN_DOUBLINGS_MAX);
         }
-        let factor = f64::from(1_u32 << function.failures_in_a_row);
-        function.cooldown_until = now + milliseconds(self.settings.limits.cooldown_ms * factor);
-        function.cooldown_until
+        let until = now + self.cooldown(self.functions[number].failures_in_a_row);
+        self.functions[number].cooldown_until = until;
+        until
+    }
+
+    /// How long a function is left alone after so many failures in a row.
+    fn cooldown(&self, failures: u32) -> Duration {
+        milliseconds(self.settings.limits.cooldown_ms * f64::from(1_u32 << failures))
     }
 
     /// Writes a function down at a host.

@@ -335,6 +335,21 @@ fn what_an_earlier_controller_knew_is_gone_on_with() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_since_prolongs_no_cool_down() {
+    let mut bench = Bench::new(settings());
+    bench.give(Input::Known {
+        vm: vm(),
+        host: host("a"),
+        cooldown_until_us: seconds(1e6),
+        failures_in_a_row: 0,
+        given_up: false,
+    });
+    let function = &bench.controller.view(seconds(0.0)).functions[0];
+    // 30 s, doubled six times.
+    assert_eq!(function.cooldown_until_us, Some(seconds(64.0 * 30.0)));
+}
+
+#[test]
 fn a_function_that_was_given_up_stays_so_when_its_host_is_gone() {
     let mut bench = Bench::new(settings());
     bench.give(Input::Known {

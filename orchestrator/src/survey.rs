@@ -260,7 +260,7 @@ mod tests {
         };
         let host = |number| {
             serde_json::json!({
-                "host": if number == 0 { "a".into() } else { format!("h{number}") }, "freshness": "fresh", "functions": [],
+                "host": if number == 0 { "a".to_owned() } else { format!("h{number}") }, "freshness": "fresh", "functions": [],
                 "draining": false, "holding": null, "utilization": null, "sample_age_ms": null, "forecast": null,
                 "threshold": null, "knee": null, "start_by_us": null,
             })

@@ -7,7 +7,7 @@ use orchestrator::api::{Explained, FunctionStatus, HostStatus, Status};
 use orchestrator::client::ClientError;
 use orchestrator::explain;
 use orchestrator::journal::history::MoveRecord;
-use record::{Decision, HostName, Timestamp, VmName};
+use record::{Decision, HostName, Timestamp, Verdict, VmName};
 use serde_json::json;
 
 use super::place::Place;
@@ -371,7 +371,12 @@ fn functions(functions: &[FunctionStatus]) -> String {
             _ => "free".into(),
         };
         let seen = function.seen.as_ref().map_or("-".into(), |seen| {
-            format!("{:?}", seen.residency).to_lowercase()
+            let elsewhere = if seen.verdict == Verdict::Split {
+                ", and elsewhere"
+            } else {
+                ""
+            };
+            format!("{:?}{elsewhere}", seen.residency).to_lowercase()
         });
         [
             view.vm.to_string(),
