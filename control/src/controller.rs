@@ -75,34 +75,24 @@ impl Controller {
     /// When the settings are wrong.
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
         settings.check()?;
-        let mut hosts: Vec<Host> = settings.hosts.iter().cloned().map(Host::new).collect();
+        let hosts: Vec<Host> = settings.hosts.iter().cloned().map(Host::new).collect();
         let host_ids: HashMap<HostName, HostId> = settings
             .hosts
             .iter()
             .cloned()
             .zip((0..).map(HostId))
             .collect();
-        let mut functions = Vec::new();
-        let mut function_ids = HashMap::new();
-        let mut groups: HashMap<String, Vec<usize>> = HashMap::new();
-        for placement in &settings.functions {
-            let function = function(placement, &host_ids)?;
-            let number = functions.len();
-            hosts[function.host.0 as usize].functions.push(number);
-            function_ids.insert(placement.vm.clone(), number);
-            if let Some(group) = &placement.together {
-                groups.entry(group.clone()).or_default().push(number);
-            }
-            functions.push(function);
-        }
+        let functions = settings.functions.iter();
+        let functions = functions.map(|placement| function(placement, &host_ids));
+        let functions = functions.collect::<Result<Vec<_>, _>>()?;
         let mut controller = Self {
             // Every host is looked at once at the start, so that the log also says of one that never answers.
             agenda: Agenda::new(hosts.len()),
             hosts,
             host_ids,
-            functions,
-            function_ids,
-            groups,
+            functions: Vec::new(),
+            function_ids: HashMap::new(),
+            groups: HashMap::new(),
             moves: BTreeMap::new(),
             moves_begun: settings.moves_begun,
             begun: false,
@@ -113,10 +103,25 @@ impl Controller {
             approved: None,
             settings,
         };
+        for function in functions {
+            controller.add(function);
+        }
         for host in (0..).map(HostId).take(controller.hosts.len()) {
             controller.learn_functions(host);
         }
         Ok(controller)
+    }
+
+    /// Its number is higher than those of all before it.
+    fn add(&mut self, function: Function) {
+        let number = self.functions.len();
+        let home = &mut self.hosts[function.host.0 as usize];
+        home.functions.push(number);
+        self.function_ids.insert(function.told.vm.clone(), number);
+        if let Some(group) = &function.told.together {
+            self.groups.entry(group.clone()).or_default().push(number);
+        }
+        self.functions.push(function);
     }
 
     /// The settings.
@@ -201,6 +206,7 @@ impl Controller {
                 gap_ms,
             } => self.learn(&vm, migration_ms, gap_ms),
             Input::Knee { host, knee } => self.learn_knee(now, &host, knee),
+            Input::Found { function } => self.found(&function),
             Input::Known {
                 vm,
                 host,
@@ -209,8 +215,10 @@ impl Controller {
                 given_up,
             } => {
                 if let Some(function) = self.function_id(&vm) {
+                    let longest = self.cooldown(COOLDOWN_DOUBLINGS_MAX);
                     let known = &mut self.functions[function];
-                    known.cooldown_until = cooldown_until_us;
+                    // No cool-down lasts longer: the clock may have been set back since.
+                    known.cooldown_until = cooldown_until_us.min(now + longest);
                     known.failures_in_a_row = failures_in_a_row.min(COOLDOWN_DOUBLINGS_MAX);
                     known.given_up = given_up;
                     // A host that is gone from the settings says nothing of where it is; that a person has to look still holds.
@@ -350,6 +358,20 @@ impl Controller {
         for end in [from, to] {
             self.evaluate(now, end, News::Other);
         }
+    }
+
+    /// One that is known already is no news, and with figures that are none it is not taken in. Nothing is decided of it yet: what an
+    /// earlier controller knew of it may come next.
+    fn found(&mut self, placement: &Placement) {
+        if self.function_id(&placement.vm).is_some() || placement.check().is_err() {
+            return;
+        }
+        let Ok(function) = function(placement, &self.host_ids) else {
+            return;
+        };
+        let host = function.host;
+        self.add(function);
+        self.learn_functions(host);
     }
 
     /// What is no length of time is not learned.
@@ -557,8 +579,8 @@ impl Controller {
     }
 
     /// Notes how a function's move ended, and says until when it is not moved again.
-    fn cool_down(&mut self, now: Timestamp, function: usize, verdict: Verdict) -> Timestamp {
-        let function = &mut self.functions[function];
+    fn cool_down(&mut self, now: Timestamp, number: usize, verdict: Verdict) -> Timestamp {
+        let function = &mut self.functions[number];
         function.given_up = !matches!(verdict, Verdict::Moved | Verdict::Stayed);
         if verdict == Verdict::Moved {
             function.failures_in_a_row = 0;
@@ -567,9 +589,14 @@ impl Controller {
             function.failures_in_a_row =
                 (function.failures_in_a_row + 1).min(COOLDOWN_DOUBLINGS_MAX);
         }
-        let factor = f64::from(1_u32 << function.failures_in_a_row);
-        function.cooldown_until = now + milliseconds(self.settings.limits.cooldown_ms * factor);
-        function.cooldown_until
+        let until = now + self.cooldown(self.functions[number].failures_in_a_row);
+        self.functions[number].cooldown_until = until;
+        until
+    }
+
+    /// How long a function is left alone after so many failures in a row.
+    fn cooldown(&self, failures: u32) -> Duration {
+        milliseconds(self.settings.limits.cooldown_ms * f64::from(1_u32 << failures))
     }
 
     /// Writes a function down at a host.

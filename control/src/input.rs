@@ -4,6 +4,8 @@ use record::decision::MigrationId;
 use record::{HostName, Residency, Sample, Timestamp, Utilization, VmName};
 use serde::{Deserialize, Serialize};
 
+use crate::settings::Placement;
+
 /// Something that happened outside. It is recorded as it came, so that a run can be replayed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "input", rename_all = "snake_case")]
@@ -97,6 +99,11 @@ pub enum Input {
         host: HostName,
         /// That load; `None` for the configured one, whatever was learned.
         knee: Option<Utilization>,
+    },
+    /// A function that the settings do not name, and that an engine knows.
+    Found {
+        /// The function, where it was found.
+        function: Box<Placement>,
     },
     /// What an earlier controller knew of a function.
     Known {

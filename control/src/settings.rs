@@ -78,6 +78,23 @@ pub struct Placement {
 }
 
 impl Placement {
+    /// Checks its figures.
+    ///
+    /// # Errors
+    /// The first that is wrong.
+    pub(crate) fn check(&self) -> Result<(), SettingsError> {
+        figures_of_moves(self.migration_ms, self.gap_ms)?;
+        for (key, paths) in [
+            ("path_ms", &self.path_ms),
+            ("path_late_ms", &self.path_late_ms),
+        ] {
+            for ms in paths.values() {
+                not_negative(key, *ms)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Delay of the network by each host that is named, with what its jitter adds, in order of name.
     pub fn paths(&self) -> impl Iterator<Item = (&HostName, f64)> {
         let by = |ms: &BTreeMap<HostName, f64>, host| ms.get(host).copied().unwrap_or_default();
@@ -228,15 +245,7 @@ impl Settings {
         not_negative("cooldown_ms", limits.cooldown_ms)?;
         not_negative("gain_min", limits.gain_min)?;
         for function in &self.functions {
-            figures_of_moves(function.migration_ms, function.gap_ms)?;
-            for (key, paths) in [
-                ("path_ms", &function.path_ms),
-                ("path_late_ms", &function.path_late_ms),
-            ] {
-                for ms in paths.values() {
-                    not_negative(key, *ms)?;
-                }
-            }
+            function.check()?;
         }
         if let Policy::Deadline {
             copying_extra,

@@ -248,6 +248,36 @@ fn a_host_that_is_not_heard_again_after_a_move_falls_silent() {
 }
 
 #[test]
+fn a_function_that_is_found_later_is_looked_after_like_any_other() {
+    let mut told = settings();
+    let function = told.functions.remove(0);
+    let found = |change: fn(&mut forestall_control::Placement)| {
+        let mut function = Box::new(function.clone());
+        change(&mut function);
+        Input::Found { function }
+    };
+    let mut bench = Bench::new(told);
+    bench.sample("b", 5.0, 0.0);
+    let events = bench.sample("a", 5.0, 0.96);
+    assert_eq!(Bench::reason(&events, "a"), HoldReason::NothingToMove);
+    // Nonsense, and a host that nobody knows.
+    for wrong in [
+        found(|function| function.migration_ms = 0.0),
+        found(|function| function.host = host("gone")),
+    ] {
+        assert!(bench.give(wrong).is_empty());
+        assert_eq!(bench.controller.residence(&vm()), None);
+    }
+    assert!(bench.give(found(|_| ())).is_empty(), "what was known of it may come yet");
+    assert_eq!(bench.controller.residence(&vm()), Some(&host("a")));
+    assert_eq!(words(&bench.sample("a", 10.0, 0.96)), ["start a>b"]);
+    // It is the same one still.
+    assert!(bench.give(found(|function| function.host = host("b"))).is_empty());
+    let view = bench.controller.view(bench.now);
+    assert_eq!((view.functions.len(), view.moves.len()), (1, 1));
+}
+
+#[test]
 fn a_look_at_a_function_that_moves_changes_nothing() {
     let mut bench = Bench::copying(settings());
     let events = bench.give(Input::Seen {
@@ -302,6 +332,21 @@ fn what_an_earlier_controller_knew_is_gone_on_with() {
         (function.host.clone(), function.failures_in_a_row),
         (host("b"), 2)
     );
+}
+
+#[test]
+fn a_clock_that_was_set_back_since_prolongs_no_cool_down() {
+    let mut bench = Bench::new(settings());
+    bench.give(Input::Known {
+        vm: vm(),
+        host: host("a"),
+        cooldown_until_us: seconds(1e6),
+        failures_in_a_row: 0,
+        given_up: false,
+    });
+    let function = &bench.controller.view(seconds(0.0)).functions[0];
+    // 30 s, doubled six times.
+    assert_eq!(function.cooldown_until_us, Some(seconds(64.0 * 30.0)));
 }
 
 #[test]

@@ -6,6 +6,8 @@ use control::HandOver;
 use record::decision::{Copied, End, MigrationId, Mode};
 use record::{HostName, Residency, VmName};
 
+use crate::tagged::Found;
+
 /// A move that was decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -83,6 +85,11 @@ pub trait Driver: Send + Sync + 'static {
 
     /// The engine's figures of a move; ask before the source is discarded. What it does not say stays `None`.
     fn figures(&self, plan: &Plan) -> impl Future<Output = Figures> + Send;
+
+    /// Functions that the engine knows by their tags; none where it knows no tags.
+    fn tagged(&self) -> impl Future<Output = Found> + Send {
+        async { Found::default() }
+    }
 
     /// What a host says of a virtual machine.
     ///

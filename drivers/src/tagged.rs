@@ -20,6 +20,8 @@ pub struct Tagged {
 pub struct Found {
     /// The functions.
     pub functions: Vec<Tagged>,
+    /// Hosts that the engine has, where it says that itself.
+    pub hosts: Vec<HostName>,
     /// Why others may be missing, each in a line.
     pub problems: Vec<String>,
 }

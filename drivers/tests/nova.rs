@@ -13,7 +13,6 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use forestall_drivers::nova::NovaConfig;
-use forestall_drivers::nova::tagged::tagged;
 use forestall_drivers::{Driver, DriverError, Nova, Plan};
 use record::decision::{End, Mode};
 use record::{HostName, Residency, VmName};
@@ -615,15 +614,15 @@ fn list_servers(recorded: &mut Value) {
 
 #[tokio::test]
 async fn servers_that_are_tagged_are_functions() {
-    let mut told = None;
     let pages: &[&str] = &["servers", "servers-none"];
-    let _site = site_where(&[("/servers/detail", pages)], |config| {
-        config.servers.clear();
-        told = Some(config.clone());
-    })
-    .await;
-    let found = tagged(&told.take().unwrap()).await.unwrap();
-    let [function] = &found.found.functions[..] else {
+    let script = [("/servers/detail", pages)];
+    let site = site_where(&script, |config| config.servers.clear()).await;
+    let f = VmName::new("overlay").unwrap();
+    let a = HostName::new("a").unwrap();
+    let unknown = site.driver.look(&f, &a).await.unwrap_err();
+    assert!(unknown.contains("find the server"), "{unknown}");
+    let found = site.driver.tagged().await;
+    let [function] = &found.functions[..] else {
         panic!("{found:?}")
     };
     assert_eq!(
@@ -631,21 +630,16 @@ async fn servers_that_are_tagged_are_functions() {
         ("overlay", "a")
     );
     assert_eq!(function.viewers, Some(3));
-    assert_eq!(found.servers[&function.vm], SERVER);
     assert_eq!(found.hosts, [HostName::new("b").unwrap()]);
-    let [problem] = &found.found.problems[..] else {
+    // From now on it knows which server that is.
+    assert_eq!(site.driver.look(&f, &a).await, Ok(Residency::Running));
+    let [problem] = &found.problems[..] else {
         panic!("{found:?}")
     };
     assert!(problem.contains("engine.nova.servers"), "{problem}");
 
-    let _gone = site_where(&[("/servers/detail", &["503"])], |config| {
-        told = Some(config.clone());
-    })
-    .await;
-    let found = tagged(&told.take().unwrap()).await.unwrap();
-    assert!(found.found.functions.is_empty(), "{found:?}");
-    assert!(
-        found.found.problems[0].contains("does not say all"),
-        "{found:?}"
-    );
+    let gone = site_where(&[("/servers/detail", &["503"])], |_| ()).await;
+    let found = gone.driver.tagged().await;
+    assert!(found.functions.is_empty(), "{found:?}");
+    assert!(found.problems[0].contains("does not say all"), "{found:?}");
 }

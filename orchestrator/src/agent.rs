@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use control::Input;
 use nix::sys::socket::{setsockopt, sockopt};
-use record::{HostName, Timestamp};
+use record::HostName;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
+use crate::clock;
 use crate::counters::Counters;
 use crate::snmp::{Access, Event, Failure, Poller, Snmp, SnmpError, Totals, Transmit};
 
@@ -145,7 +146,7 @@ impl Watch {
                 if host.failure.take().is_some() {
                     eprintln!("snmp: {name} at {address} answers again");
                 }
-                let sample = host.counters.take(Timestamp::now(), &reading);
+                let sample = host.counters.take(clock::now(), &reading);
                 if let Some(sample) = sample
                     && inputs.send(Input::Sample(sample)).await.is_err()
                 {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use record::decision::HoldReason;
-use record::{Decision, Event, HostName, Timestamp, Verdict, VmName};
+use record::{Decision, Event, HostName, Residency, Timestamp, Verdict, VmName};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::explain;
 use crate::snmp::{SecretError, SecretSource};
+use crate::survey::Seen;
 
 /// A host whose agent was never heard is silent after this; before, it may just not have been asked.
 const HEARD_WITHIN: Duration = Duration::from_secs(30);
@@ -60,7 +61,7 @@ pub enum AlarmError {
 pub enum AlarmKind {
     /// The guest may run twice.
     Split,
-    /// No whole guest is left.
+    /// No whole guest is seen any more.
     Lost,
     /// A whole guest is there and runs nowhere.
     Blackout,
@@ -70,6 +71,8 @@ pub enum AlarmKind {
     SilentHost,
     /// A host is about to be too busy, and no move would help.
     NoUsefulMove,
+    /// The system's clock was set while the orchestrator runs.
+    Clock,
 }
 
 /// What is told.
@@ -81,7 +84,7 @@ pub struct Notice {
     pub raised: bool,
     /// What.
     pub kind: AlarmKind,
-    /// The host or function that it is about.
+    /// The host or function that it is about, or the clock.
     pub subject: String,
     /// In words.
     pub words: String,
@@ -92,6 +95,7 @@ pub struct Notice {
 enum Subject {
     Host(HostName),
     Function(VmName),
+    Clock,
 }
 
 impl fmt::Display for Subject {
@@ -99,6 +103,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Host(host) => host.fmt(f),
             Self::Function(vm) => vm.fmt(f),
+            Self::Clock => f.write_str("clock"),
         }
     }
 }
@@ -155,18 +160,56 @@ impl Alarms {
 
     /// Tells what a decision changes. `moving` is what its move moves.
     pub(crate) fn take(&mut self, decision: &Decision, moving: Option<&VmName>) {
-        let Some((subject, kind)) = judge(decision, moving) else {
-            return;
+        if let Some((subject, kind)) = judge(decision, moving) {
+            let words = || explain::of_decision(decision);
+            self.stand(decision.at_us, subject, kind, words);
+        }
+    }
+
+    /// Tells what a look at a function changes that nobody moves here. `before` is the last look at it: others may have been moving it
+    /// at one of them, so what is not as it should be is believed when it is seen twice in a row.
+    pub(crate) fn see(&mut self, vm: &VmName, before: Option<&Seen>, seen: &Seen) {
+        let kind = match seen.verdict {
+            // Its host does not answer: it may well run there.
+            Verdict::Unknown if seen.residency == Residency::Unreachable => return,
+            verdict => of_verdict(verdict),
         };
+        let again = before.is_some_and(|before| before.verdict == seen.verdict);
+        if kind.is_none() || again {
+            self.stand(seen.at_us, Subject::Function(vm.clone()), kind, || seen.words());
+        }
+    }
+
+    /// Tells when the system's clock is another one than the orchestrator's, `off_s` seconds ahead, and when it is not any more.
+    pub(crate) fn clock(&mut self, at: Timestamp, off_s: Option<f64>) {
+        let words = || match off_s {
+            Some(off_s) => format!(
+                "the system's clock was set, and is {off_s:+.1} s off the orchestrator's. What is decided goes on by the time as it \
+                 was; with a restart the orchestrator takes the new one"
+            ),
+            None => "the system's clock is the orchestrator's again".into(),
+        };
+        let kind = off_s.map(|_| AlarmKind::Clock);
+        self.stand(at, Subject::Clock, kind, words);
+    }
+
+    /// What stands for a subject from now on; told where that is something else than before.
+    fn stand(
+        &mut self,
+        at: Timestamp,
+        subject: Subject,
+        kind: Option<AlarmKind>,
+        words: impl FnOnce() -> String,
+    ) {
         let before = self.standing.get(&subject).copied();
         if before == kind {
             return;
         }
-        let words = explain::of_decision(decision);
+        let words = words();
         let told = before.map(|kind| (kind, false)).into_iter();
         for (kind, raised) in told.chain(kind.map(|kind| (kind, true))) {
             self.tell(Notice {
-                at_us: decision.at_us,
+                at_us: at,
                 raised,
                 kind,
                 subject: subject.to_string(),
@@ -337,6 +380,57 @@ mod tests {
             let seen = judge(&hold(1.0, reason.clone()), None);
             let stands = stands.map(|kind| (host.clone(), kind));
             assert_eq!(seen, stands, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_seen_twice_in_a_row_is_an_alarm_until_it_is_mended() {
+        use Residency::{Absent, Running, Unreachable};
+        let vm = VmName::new("f").unwrap();
+        let mut alarms = Alarms::new(Timestamp(0), None).unwrap();
+        let mut before = None;
+        for (residency, verdict, stands) in [
+            (Running, Verdict::Stayed, None),
+            // Somebody else moved it at that instant.
+            (Absent, Verdict::Lost, None),
+            (Running, Verdict::Stayed, None),
+            (Absent, Verdict::Lost, None),
+            (Absent, Verdict::Lost, Some(AlarmKind::Lost)),
+            // Of that nobody says that it is mended.
+            (Unreachable, Verdict::Unknown, Some(AlarmKind::Lost)),
+            (Running, Verdict::Stayed, None),
+            (Running, Verdict::Split, None),
+            (Running, Verdict::Split, Some(AlarmKind::Split)),
+            (Absent, Verdict::Moved, None),
+            (Unreachable, Verdict::Unknown, None),
+            (Unreachable, Verdict::Unknown, None),
+            (Absent, Verdict::Unknown, Some(AlarmKind::Unknown)),
+        ] {
+            let seen = Seen {
+                at_us: Timestamp(1),
+                host: HostName::new("a").unwrap(),
+                residency,
+                elsewhere: Vec::new(),
+                verdict,
+            };
+            alarms.see(&vm, before.as_ref(), &seen);
+            let standing = alarms.standing.get(&Subject::Function(vm.clone()));
+            assert_eq!(standing.copied(), stands, "{seen:?} after {before:?}");
+            before = Some(seen);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_is_an_alarm_until_it_is_right_again() {
+        let mut alarms = Alarms::new(Timestamp(0), None).unwrap();
+        for (off_s, stands) in [
+            (None, None),
+            (Some(-3600.0), Some(&AlarmKind::Clock)),
+            (Some(-3599.9), Some(&AlarmKind::Clock)),
+            (None, None),
+        ] {
+            alarms.clock(Timestamp(1), off_s);
+            assert_eq!(alarms.standing.get(&Subject::Clock), stands, "{off_s:?}");
         }
     }
 

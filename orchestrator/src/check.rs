@@ -15,8 +15,9 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::alarm::Alarms;
+use crate::clock;
 use crate::config::{Config, Engine};
-use crate::discover::{Discovered, discovered};
+use crate::discover::discover;
 use crate::run::OrchestratorError;
 use crate::sources::Sources;
 
@@ -54,27 +55,33 @@ impl Finding {
 /// # Errors
 /// When a secret cannot be read, the settings contradict each other, or no sockets are to be had.
 pub async fn check(config: &Config) -> Result<Vec<Finding>, OrchestratorError> {
-    let Discovered { config, notes } = discovered(config.clone()).await?;
+    let config = config.clone();
+    match config.engine.clone() {
+        Engine::Qemu(engine) => check_with(Qemu::new(engine), config).await,
+        Engine::Libvirt(engine) => check_with(Libvirt::new(engine), config).await,
+        Engine::Nova(engine) => check_with(Nova::new(engine)?, config).await,
+    }
+}
+
+async fn check_with<D: Driver>(
+    driver: D,
+    mut config: Config,
+) -> Result<Vec<Finding>, OrchestratorError> {
+    let (_, words) = discover(&driver, &mut config).await;
     let config = &config;
     control::Controller::new(config.control.clone())?;
-    Alarms::new(record::Timestamp::now(), config.alarms.as_ref())?;
+    Alarms::new(clock::now(), config.alarms.as_ref())?;
     let sources = Sources::new(config)?;
-    let functions = async {
-        match config.engine.clone() {
-            Engine::Qemu(engine) => Ok(functions(config, Qemu::new(engine)).await),
-            Engine::Libvirt(engine) => Ok(functions(config, Libvirt::new(engine)).await),
-            Engine::Nova(engine) => Ok(functions(config, Nova::new(engine)?).await),
-        }
-    };
-    let (loads, functions) = tokio::join!(loads(sources, &config.control.hosts), functions);
+    let loads = loads(sources, &config.control.hosts);
+    let (loads, functions) = tokio::join!(loads, functions(config, driver));
     let mut findings = vec![journal(config)];
     findings.extend(config.profile.as_deref().map(profile));
-    let told = notes
+    let told = words
         .into_iter()
-        .map(|note| Finding::new("discovered".into(), Ok(note)));
+        .map(|words| Finding::new("discovered".into(), Ok(words)));
     findings.extend(told);
     findings.extend(loads);
-    findings.extend(functions.map_err(OrchestratorError::Credentials)?);
+    findings.extend(functions);
     Ok(findings)
 }
 

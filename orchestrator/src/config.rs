@@ -135,6 +135,9 @@ impl Config {
         }
         config.check_sources().map_err(wrong)?;
         config.check_engine().map_err(wrong)?;
+        if let Some(discover) = &config.discover {
+            discover.check().map_err(wrong)?;
+        }
         if let Some(api) = &config.api {
             api.check().map_err(|error| wrong(error.to_string()))?;
         }

@@ -46,6 +46,13 @@ impl Learner {
         }
     }
 
+    /// A function that was found later; what its controller is told of what earlier moves taught.
+    pub(crate) fn add(&mut self, told: &Placement) -> Option<Input> {
+        let figures = (told.migration_ms, told.gap_ms);
+        self.configured.insert(told.vm.clone(), figures);
+        self.input(&told.vm)
+    }
+
     /// What a new controller is told of what earlier moves taught.
     pub(crate) fn inputs(&self) -> Vec<Input> {
         let known = self.learned.keys();

@@ -10,6 +10,7 @@ pub mod api;
 pub mod bench;
 pub mod check;
 pub mod client;
+mod clock;
 pub mod config;
 pub mod counters;
 pub mod discover;
@@ -23,6 +24,8 @@ pub mod prometheus;
 pub mod recording;
 pub mod reports;
 pub mod run;
+#[cfg(test)]
+mod scripted;
 pub mod snmp;
 mod sources;
 pub mod survey;

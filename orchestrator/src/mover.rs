@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use control::{CopyOutcome, HandOver, Input};
+use drivers::tagged::Found;
 use drivers::{Driver, DriverError, Plan};
 use record::decision::{End, MigrationId};
 use record::{Event, Timestamp, VmName};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
 
+use crate::clock;
 use crate::recording::MoveFact;
 use crate::survey::Seen;
 
@@ -22,6 +24,8 @@ pub enum News {
     Fact(Timestamp, MigrationId, MoveFact),
     /// What was seen of a function that is not being moved.
     Seen(VmName, Seen),
+    /// What the engine knows by tags.
+    Tagged(Found),
 }
 
 /// The open plans and the way to the driver.
@@ -53,6 +57,11 @@ impl<D: Driver> Mover<D> {
     /// What an open move moves.
     pub fn vm(&self, migration: MigrationId) -> Option<&VmName> {
         self.plans.get(&migration).map(|plan| &plan.vm)
+    }
+
+    /// Whether an open move moves this function.
+    pub fn moves(&self, vm: &VmName) -> bool {
+        self.plans.values().any(|plan| plan.vm == *vm)
     }
 
     /// Knows a move that an earlier orchestrator began.
@@ -132,7 +141,7 @@ impl<D: Driver> Mover<D> {
 }
 
 async fn tell(news: &mpsc::Sender<News>, migration: MigrationId, fact: MoveFact) {
-    news.send(News::Fact(Timestamp::now(), migration, fact))
+    news.send(News::Fact(clock::now(), migration, fact))
         .await
         .ok();
 }
@@ -142,7 +151,7 @@ async fn copy<D: Driver>(driver: Arc<D>, plan: Plan, news: mpsc::Sender<News>) -
     let begun = {
         let news = news.clone();
         move || {
-            let fact = News::Fact(Timestamp::now(), migration, MoveFact::CopyingBegan);
+            let fact = News::Fact(clock::now(), migration, MoveFact::CopyingBegan);
             tokio::spawn(async move { news.send(fact).await });
         }
     };

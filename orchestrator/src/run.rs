@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use control::{Controller, Freshness, Input, View};
 use drivers::nova::CredentialsError;
+use drivers::tagged::Found;
 use drivers::{Driver, Libvirt, Nova, Qemu};
 use record::report::Report;
-use record::{Decision, Event, HostName, Timestamp, VmName};
+use record::{Decision, Event, HostName, Residency, Timestamp, Verdict, VmName};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -18,8 +19,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::alarm::{AlarmError, Alarms};
 use crate::api::{self, Access, AccessError, ApiError};
+use crate::clock;
 use crate::config::{Config, Engine};
-use crate::discover::{Discovered, discovered};
+use crate::discover::{self, Discovery, discover};
 use crate::explain;
 use crate::journal::{Journal, JournalError, Turn};
 use crate::knees::{KneeStatuses, Knees, Lesson};
@@ -117,6 +119,10 @@ pub struct Site {
     pub views: Views,
     /// What viewers have taught of the knees of hosts.
     pub knees: KneeStatuses,
+    /// By how many seconds the system's clock is ahead of the orchestrator's, by which all times are; `null` where nobody has set it.
+    pub clock_off_s: Option<f64>,
+    /// What the engine did not say when it was last asked for functions, and what else of its answer a person should know.
+    pub discovery: Vec<String>,
 }
 
 /// Watches, decides and moves until `stop` comes. A move that is open then still gets its verdict, for up to 30 s.
@@ -124,10 +130,6 @@ pub struct Site {
 /// # Errors
 /// When the settings are wrong, a secret cannot be read, another orchestrator has the journal, or it cannot be written.
 pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), OrchestratorError> {
-    let Discovered { config, notes } = discovered(config).await?;
-    for note in notes {
-        eprintln!("{note}");
-    }
     match config.engine.clone() {
         Engine::Qemu(engine) => run_with(Qemu::new(engine), config, stop).await,
         Engine::Libvirt(engine) => run_with(Libvirt::new(engine), config, stop).await,
@@ -137,12 +139,14 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), O
 
 async fn run_with<D: Driver>(
     driver: D,
-    config: Config,
+    mut config: Config,
     stop: impl Future<Output = ()>,
 ) -> Result<(), OrchestratorError> {
+    let (discovery, words) = discover(&driver, &mut config).await;
+    tell(words);
     let mut sources = Sources::new(&config)?;
     let (samples_in, samples) = mpsc::channel(NEWS_WAITING_MAX);
-    let running = Running::begin(driver, &config, samples, log).await?;
+    let running = Running::begin(driver, &config, discovery, samples, log).await?;
     eprintln!("{}", begun(&config));
     let (stop_asking, asked_enough) = oneshot::channel::<()>();
     let asking: JoinHandle<Option<Totals>> = tokio::spawn(async move {
@@ -175,6 +179,12 @@ fn begun(config: &Config) -> String {
     )
 }
 
+fn tell(words: Vec<String>) {
+    for words in words {
+        eprintln!("{words}");
+    }
+}
+
 fn log(decision: &Decision) {
     if let Some(words) = explain::for_log(decision) {
         eprintln!("{words}");
@@ -192,19 +202,23 @@ impl<D: Driver> Running<D> {
     pub(crate) async fn begin(
         driver: D,
         config: &Config,
+        discovery: Option<Discovery>,
         samples: mpsc::Receiver<Input>,
         log: fn(&Decision),
     ) -> Result<Self, OrchestratorError> {
         let access = config.api.as_ref().map(Access::read).transpose()?;
-        let (news_in, news) = mpsc::channel(NEWS_WAITING_MAX);
-        let orchestrator = Orchestrator::begin(driver, config, news_in, log)?;
+        let journal = Journal::open(&config.journal, config.journal_size_max_bytes())?;
         let (requests_in, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
+        // Before the journal has a word of this start: an address that is taken is tried again every other second, for days.
         let api = match config.api.as_ref().zip(access.as_ref()) {
             Some((api, access)) => {
                 Some(api::start(api, access, &config.journal, requests_in).await?)
             }
             None => None,
         };
+        let (news_in, news) = mpsc::channel(NEWS_WAITING_MAX);
+        let mut orchestrator = Orchestrator::begin(driver, config, journal, news_in, log)?;
+        orchestrator.discovery = discovery;
         Ok(Self {
             orchestrator,
             inbox: Inbox {
@@ -247,6 +261,8 @@ struct Orchestrator<D> {
     sightings: Sightings,
     reports: Reports,
     survey: Survey,
+    /// What the engine has said of functions, where it is asked.
+    discovery: Option<Discovery>,
     news: mpsc::Sender<News>,
     /// Tells the log of a decision.
     log: fn(&Decision),
@@ -258,21 +274,30 @@ struct Orchestrator<D> {
 }
 
 impl<D: Driver> Orchestrator<D> {
-    /// Opens the journal and goes on where an earlier one ended: every open move is looked at before anything else.
+    /// Goes on where an earlier one ended: every open move is looked at before anything else.
     fn begin(
         driver: D,
         config: &Config,
+        journal: Journal,
         news: mpsc::Sender<News>,
         log: fn(&Decision),
     ) -> Result<Self, OrchestratorError> {
-        let begun_at = Timestamp::now();
-        let mut journal = Journal::open(&config.journal, config.journal_size_max_bytes())?;
+        let begun_at = clock::now();
         let standing = journal.standing()?;
         let mut settings = config.control.clone();
         settings.hand_over = driver.hand_over();
         settings.moves_begun = standing.moves_begun;
+        if let Some(discover) = &config.discover {
+            // Its engine may be silent now, or list nothing that stands still: where it is has to be looked at all the same.
+            for open in standing.open.values() {
+                let is_told = settings.functions.iter().any(|told| told.vm == open.vm);
+                if !is_told && settings.hosts.contains(&open.source) {
+                    let function = discover.untold(open.vm.clone(), open.source.clone());
+                    settings.functions.push(function);
+                }
+            }
+        }
         let controller = Controller::new(settings.clone())?;
-        journal.begin(begun_at, &settings)?;
         let recording = config.recording.as_ref().map(|folder| {
             let recording = Recording::create(folder, &settings)
                 .map_err(|(path, source)| OrchestratorError::Recording { path, source })?;
@@ -317,6 +342,7 @@ impl<D: Driver> Orchestrator<D> {
             sightings: Sightings::new(),
             reports: Reports::default(),
             survey: Survey::default(),
+            discovery: None,
             news,
             log,
             ending: false,
@@ -328,6 +354,7 @@ impl<D: Driver> Orchestrator<D> {
         let mut told = orchestrator.learner.inputs();
         told.extend(orchestrator.knees.inputs());
         told.extend(standing.inputs());
+        orchestrator.journal.begin(begun_at, &settings)?;
         orchestrator.turn(told)?;
         Ok(orchestrator)
     }
@@ -337,6 +364,10 @@ impl<D: Driver> Orchestrator<D> {
         stop: impl Future<Output = ()>,
         mut inbox: Inbox,
     ) -> Result<(), OrchestratorError> {
+        if self.discovery.is_some() {
+            let (driver, news) = (Arc::clone(&self.driver), self.news.clone());
+            tokio::spawn(discover::ask_again(driver, news));
+        }
         let mut look = interval(survey::EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut end_at: Option<Instant> = None;
@@ -345,7 +376,7 @@ impl<D: Driver> Orchestrator<D> {
             let wait = self
                 .controller
                 .poll_timeout()
-                .map(|at| at.since(Timestamp::now()));
+                .map(|at| at.since(clock::now()));
             tokio::select! {
                 Some(input) = inbox.samples.recv(), if end_at.is_none() => {
                     let mut inputs = vec![input];
@@ -358,10 +389,11 @@ impl<D: Driver> Orchestrator<D> {
                 Some(request) = inbox.requests.recv() => self.answer(request)?,
                 () = sleep(wait.unwrap_or_default()), if wait.is_some() => drop(self.turn(vec![Input::Timeout])?),
                 _ = look.tick(), if end_at.is_none() => {
-                    let now = Timestamp::now();
+                    let now = clock::now();
                     let view = self.controller.view(now);
-                    self.survey.begin(&self.driver, &view, &self.news);
+                    self.survey.begin(&self.driver, &view, &self.sightings, &self.news);
                     self.alarms.hear(now, silent(&view));
+                    self.alarms.clock(now, clock::off_s());
                     let kept = self.journal.views(now, &self.reports.views(now));
                     self.written(kept);
                     let thinned = self.journal.thin(now);
@@ -403,7 +435,37 @@ impl<D: Driver> Orchestrator<D> {
             News::Input(input) => self.turn(vec![input]).map(drop),
             News::Fact(at, migration, fact) => self.fact(at, migration, fact),
             News::Seen(vm, seen) => self.see(vm, seen),
+            News::Tagged(found) => self.discover(found),
         }
+    }
+
+    /// Takes functions in that nobody knew of, with what the journal has of them.
+    fn discover(&mut self, found: Found) -> Result<(), OrchestratorError> {
+        let Some(discovery) = &mut self.discovery else {
+            return Ok(());
+        };
+        let controller = &self.controller;
+        let new = discovery.take(found, |vm| controller.residence(vm).is_some());
+        tell(new.words);
+        if new.functions.is_empty() {
+            return Ok(());
+        }
+        let standing = match self.journal.standing() {
+            Ok(standing) => standing,
+            Err(error) => {
+                self.written(Err(error));
+                return Ok(());
+            }
+        };
+        let mut inputs = Vec::new();
+        for function in new.functions {
+            let learned = self.learner.add(&function);
+            let known = standing.known_of(&function.vm, &function.host);
+            let function = Box::new(function);
+            inputs.push(Input::Found { function });
+            inputs.extend(learned.into_iter().chain(known));
+        }
+        self.turn(inputs).map(drop)
     }
 
     fn fact(
@@ -419,25 +481,33 @@ impl<D: Driver> Orchestrator<D> {
     }
 
     fn see(&mut self, vm: VmName, seen: Seen) -> Result<(), OrchestratorError> {
-        let concluded = survey::conclude(&vm, &seen);
-        let before = self.sightings.insert(vm.clone(), seen.clone());
-        if before.is_none_or(|before| before.residency != seen.residency)
-            && seen.residency != record::Residency::Running
-        {
-            eprintln!(
-                "function {vm} is {:?} where it should run; it runs on {:?}",
-                seen.residency, seen.elsewhere
-            );
+        // A move that has begun since looks for itself, and one that is over has its own word.
+        if self.mover.moves(&vm) || self.controller.residence(&vm) != Some(&seen.host) {
+            return Ok(());
         }
-        let Some(input) = concluded else {
+        let before = self.sightings.insert(vm.clone(), seen.clone());
+        if before.as_ref().map(|before| before.verdict) != Some(seen.verdict)
+            && seen.verdict != Verdict::Stayed
+        {
+            eprintln!("function {vm} is {}", seen.words());
+        }
+        // What a move has come to a person has to end, whatever is seen afterwards.
+        let known = self.controller.known(&vm);
+        if !matches!(known, Some(Input::Known { given_up: true, .. })) {
+            self.alarms.see(&vm, before.as_ref(), &seen);
+        }
+        let Some(input) = survey::conclude(&vm, &seen) else {
             return Ok(());
         };
         self.turn(vec![input])?;
         // Where it is taken to be now, it was seen to run.
-        if self.controller.residence(&vm) == seen.elsewhere.first() {
+        let residence = self.controller.residence(&vm);
+        if let Some(host) = residence.filter(|host| seen.elsewhere.contains(host)) {
             let there = Seen {
-                residency: record::Residency::Running,
+                host: host.clone(),
+                residency: Residency::Running,
                 elsewhere: Vec::new(),
+                verdict: Verdict::Stayed,
                 ..seen
             };
             self.sightings.insert(vm, there);
@@ -450,10 +520,12 @@ impl<D: Driver> Orchestrator<D> {
         match request {
             Request::Site(answer) => drop(answer.send(Site {
                 begun_at_us: self.begun_at,
-                view: self.controller.view(Timestamp::now()),
+                view: self.controller.view(clock::now()),
                 sightings: self.sightings.clone(),
-                views: self.reports.views(Timestamp::now()),
+                views: self.reports.views(clock::now()),
                 knees: self.knees.statuses(),
+                clock_off_s: clock::off_s(),
+                discovery: self.discovery.as_ref().map(Discovery::notes).unwrap_or_default(),
             })),
             Request::Report(report, answer) => {
                 let _ = answer.send(self.heard_of(report));
@@ -467,7 +539,7 @@ impl<D: Driver> Orchestrator<D> {
         let Some(host) = self.controller.residence(&report.function) else {
             return Err(NotTaken::Function);
         };
-        let now = Timestamp::now();
+        let now = clock::now();
         self.reports.take(now, report.clone())?;
         self.knees.hear(now, host, &report);
         Ok(())
@@ -491,7 +563,7 @@ impl<D: Driver> Orchestrator<D> {
                 let runs = |vm: &VmName| {
                     let seen = sightings.get(vm).zip(rests_since);
                     seen.is_some_and(|(seen, since)| {
-                        seen.residency == record::Residency::Running && seen.at_us >= since
+                        seen.residency == Residency::Running && seen.at_us >= since
                     })
                 };
                 let lesson = self.knees.sampled(now, sample, rests_since, runs);
@@ -513,7 +585,7 @@ impl<D: Driver> Orchestrator<D> {
         let mut waiting: std::collections::VecDeque<Input> = inputs.into();
         let mut learned = Vec::new();
         while let Some(input) = waiting.pop_front() {
-            let now = Timestamp::now();
+            let now = clock::now();
             self.record(|recording| recording.input(now, &input))?;
             self.controller.handle(now, input.clone());
             waiting.extend(self.taught(now, &input));
@@ -609,3 +681,6 @@ fn silent(view: &View) -> BTreeSet<HostName> {
 async fn at(instant: Option<Instant>) {
     tokio::time::sleep_until(instant.unwrap_or_else(Instant::now)).await;
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use control::Input;
+use forestall_orchestrator::Config;
 use forestall_orchestrator::journal::{History, Journal, JournalError, Learned, Turn};
 use forestall_orchestrator::knees::Taught;
 use forestall_orchestrator::reports::{Viewed, Views};
@@ -249,6 +250,63 @@ fn a_file_that_is_too_large_loses_what_is_oldest_and_moves_last() {
     assert!(kept <= size_max, "{kept} of {all}");
     assert!(kept > size_max / 2, "no more than has to: {kept} of {all}");
     assert_eq!(moves, 1);
+}
+
+/// Settings of a site so large that each start of its orchestrator writes a megabyte.
+fn large_settings() -> control::Settings {
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/forestall.toml");
+    let mut settings = Config::read(shipped.as_ref()).unwrap().control;
+    let function = settings.functions[0].clone();
+    let named = |number| control::Placement {
+        vm: VmName::new(&format!("f{number}")).unwrap(),
+        ..function.clone()
+    };
+    settings.functions = (0..5000).map(named).collect();
+    settings
+}
+
+fn runs(bench: &Bench) -> i64 {
+    let file = rusqlite::Connection::open(bench.path()).unwrap();
+    file.query_row("SELECT count(*) FROM run", [], |row| row.get(0))
+        .unwrap()
+}
+
+#[test]
+fn settings_of_earlier_starts_go_before_anything_else_does() {
+    let settings = large_settings();
+    let mut bench = Bench::new(4 << 20);
+    let begin = noon();
+    bench.samples(begin, [0.5; 10].into_iter());
+    bench.turn(&[], &[Decision::new(begin, start(1))]);
+    for start in 0..12 {
+        let at = begin + Duration::from_secs(start);
+        bench.journal.begin(at, &settings).unwrap();
+    }
+    bench.journal.thin(begin + MINUTE).unwrap();
+    let kept = runs(&bench);
+    assert!(0 < kept && kept < 12, "{kept}");
+    assert_eq!(bench.history().moves(10).unwrap().len(), 1);
+    assert_eq!(
+        bench
+            .history()
+            .load(&host("a"), Timestamp(0))
+            .unwrap()
+            .len(),
+        10
+    );
+}
+
+#[test]
+fn settings_of_the_last_starts_are_kept() {
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/forestall.toml");
+    let settings = Config::read(shipped.as_ref()).unwrap().control;
+    let mut bench = Bench::new(PLENTY);
+    for start in 0..150 {
+        let at = noon() + Duration::from_secs(start);
+        bench.journal.begin(at, &settings).unwrap();
+    }
+    bench.journal.thin(noon() + MINUTE * 5).unwrap();
+    assert_eq!(runs(&bench), 100);
 }
 
 #[test]

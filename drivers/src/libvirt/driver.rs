@@ -10,8 +10,10 @@ use record::{HostName, Residency, VmName};
 use tokio::time::{Instant, sleep};
 
 use super::config::{LibvirtConfig, LibvirtHost};
+use super::tagged;
 use super::virsh::{State, Virsh, raw_figure};
 use crate::driver::{Driver, DriverError, Figures, Plan};
+use crate::tagged::Found;
 
 /// A target whose migration was aborted is cleared away by libvirt within this.
 const CLEARED_WITHIN: Duration = Duration::from_secs(10);
@@ -262,6 +264,10 @@ impl Driver for Libvirt {
             downtime_ms: raw_figure(&said, "downtime"),
             copied: None,
         }
+    }
+
+    async fn tagged(&self) -> Found {
+        tagged::tagged(&self.config).await
     }
 
     async fn look(&self, vm: &VmName, host: &HostName) -> Result<Residency, String> {

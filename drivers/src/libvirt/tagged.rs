@@ -18,8 +18,11 @@ pub async fn tagged(config: &LibvirtConfig) -> Found {
         let running = ["list", "--state-running", "--name"];
         match virsh.ask(&running).await {
             Ok(said) => {
-                for domain in said.lines().map(str::trim).filter(|name| !name.is_empty()) {
-                    of_domain(config, virsh, (host, domain), &mut found).await;
+                for line in said.lines() {
+                    let domain = line.trim();
+                    if !domain.is_empty() {
+                        of_domain(config, virsh, (host, domain), &mut found).await;
+                    }
                 }
             }
             Err(why) => found.take(Err(format!("{host} does not say what runs there: {why}"))),

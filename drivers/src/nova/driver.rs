@@ -1,7 +1,7 @@
 //! The [`Driver`] of Nova.
 
-use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use control::HandOver;
@@ -18,7 +18,9 @@ use super::answer::{
 use super::cloud::{Cloud, CloudError};
 use super::config::NovaConfig;
 use super::credentials::{Credentials, CredentialsError};
+use super::tagged::{self, FoundByNova};
 use crate::driver::{Driver, DriverError, Figures, Plan};
+use crate::tagged::Found;
 
 /// How often Nova is asked how far a migration is.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
@@ -36,6 +38,8 @@ const OVER_WITHIN: Duration = Duration::from_secs(20);
 pub struct Nova {
     config: NovaConfig,
     cloud: Cloud,
+    /// Nova's id of each function's server: as configured, and as tags have told since.
+    servers: Mutex<BTreeMap<VmName, String>>,
     /// Moves under way that nobody has cancelled.
     wanted: Mutex<BTreeSet<MigrationId>>,
 }
@@ -46,12 +50,6 @@ impl Nova {
     /// # Errors
     /// When it is not known who Forestall is, or a server's id is none.
     pub fn new(config: NovaConfig) -> Result<Self, CredentialsError> {
-        let is_id = |id: &str| {
-            !id.is_empty()
-                && id
-                    .chars()
-                    .all(|letter| letter.is_ascii_alphanumeric() || letter == '-')
-        };
         if let Some(id) = config.servers.values().find(|id| !is_id(id)) {
             return Err(CredentialsError::ServerId(id.clone()));
         }
@@ -59,17 +57,22 @@ impl Nova {
             Credentials::find(config.cloud.as_deref(), config.clouds_file.as_deref())?;
         let cloud = Cloud::new(credentials)?;
         Ok(Self {
+            servers: Mutex::new(config.servers.clone()),
             config,
             cloud,
             wanted: Mutex::default(),
         })
     }
 
-    fn server_id(&self, vm: &VmName) -> Result<&str, DriverError> {
-        let id = self.config.servers.get(vm).map(String::as_str);
+    fn servers(&self) -> MutexGuard<'_, BTreeMap<VmName, String>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn server_id(&self, vm: &VmName) -> Result<String, DriverError> {
+        let id = self.servers().get(vm).cloned();
         id.ok_or_else(|| DriverError::Refused {
             what: format!("find the server of {vm}"),
-            why: "the configuration of the Nova driver names none".into(),
+            why: "the configuration of the Nova driver names none, and Nova has told of none that is tagged".into(),
         })
     }
 
@@ -119,7 +122,7 @@ impl Nova {
     }
 
     /// The moves that are wanted. Nobody panics while they are held.
-    fn wanted(&self) -> std::sync::MutexGuard<'_, BTreeSet<MigrationId>> {
+    fn wanted(&self) -> MutexGuard<'_, BTreeSet<MigrationId>> {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -201,7 +204,7 @@ impl Nova {
     }
 
     async fn settle(&self, plan: &Plan, end: End) -> Result<(), String> {
-        let id = self
+        let id = &self
             .server_id(&plan.vm)
             .map_err(|error| error.to_string())?;
         let begun = Instant::now();
@@ -234,7 +237,7 @@ impl Nova {
     async fn server_of(&self, vm: &VmName) -> Result<Option<Server>, CloudError> {
         let id = self.server_id(vm);
         let id = id.map_err(|error| CloudError::NoAnswer(error.to_string()))?;
-        match self.server(id).await {
+        match self.server(&id).await {
             Err(error) if error.is_not_found() => Ok(None),
             server => server.map(Some),
         }
@@ -266,6 +269,12 @@ impl Nova {
     }
 }
 
+/// Whether it may be a server's id, and nothing else in a path.
+pub(super) fn is_id(id: &str) -> bool {
+    let mut letters = id.chars();
+    !id.is_empty() && letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '-')
+}
+
 impl Driver for Nova {
     fn hand_over(&self) -> HandOver {
         HandOver::ByEngine
@@ -286,7 +295,7 @@ impl Driver for Nova {
             why,
         };
         let failed = |error: CloudError| refused(error.to_string());
-        let id = self.server_id(&plan.vm)?;
+        let id = &self.server_id(&plan.vm)?;
         let server = self.server(id).await.map_err(failed)?;
         if server.host.as_deref() != Some(self.config.host(&plan.source)) {
             return Err(refused(format!(
@@ -333,7 +342,7 @@ impl Driver for Nova {
 
     async fn figures(&self, plan: &Plan) -> Figures {
         let last = match self.server_id(&plan.vm) {
-            Ok(id) => self.last_migration(id).await.ok().flatten(),
+            Ok(id) => self.last_migration(&id).await.ok().flatten(),
             Err(_) => None,
         };
         Figures {
@@ -341,6 +350,17 @@ impl Driver for Nova {
             downtime_ms: None,
             copied: None,
         }
+    }
+
+    async fn tagged(&self) -> Found {
+        let FoundByNova { found, servers } = tagged::tagged(&self.cloud, &self.config).await;
+        for (vm, id) in servers {
+            // What a person wrote of a function counts, and not its tag.
+            if !self.config.servers.contains_key(&vm) {
+                self.servers().insert(vm, id);
+            }
+        }
+        found
     }
 
     async fn look(&self, vm: &VmName, host: &HostName) -> Result<Residency, String> {
@@ -381,7 +401,7 @@ impl Driver for Nova {
             why: error.to_string(),
         };
         self.wanted().remove(&plan.migration);
-        let id = self.server_id(&plan.vm)?;
+        let id = &self.server_id(&plan.vm)?;
         match self.under_way(id).await.map_err(uncertain)? {
             Some(migration) => self.abort(id, plan, &migration).await.map_err(uncertain),
             None => Ok(()),

@@ -1,13 +1,13 @@
 //! Servers whose metadata says that they are functions.
 
-use record::{HostName, VmName};
+use record::VmName;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
 use super::answer::ServicesAnswer;
 use super::cloud::{Cloud, CloudError};
 use super::config::NovaConfig;
-use super::credentials::{Credentials, CredentialsError};
+use super::driver::is_id;
 use crate::tagged::{Found, Tagged};
 
 /// The tag: `openstack server set --property forestall=function SERVER`.
@@ -39,47 +39,39 @@ struct Listed {
     host: Option<String>,
 }
 
-/// What Nova says of functions and hosts.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct FoundByNova {
-    /// The functions.
-    pub found: Found,
-    /// Nova's id of each one's server.
-    pub servers: BTreeMap<VmName, String>,
-    /// Hosts with a `nova-compute`, by the names that they have here.
-    pub hosts: Vec<HostName>,
+/// What Nova says of functions, and its id of each one's server.
+#[derive(Default)]
+pub(super) struct FoundByNova {
+    pub(super) found: Found,
+    pub(super) servers: BTreeMap<VmName, String>,
 }
 
-/// Asks Nova for its hosts, and for all servers of the project that are tagged and run.
-///
-/// # Errors
-/// When it is not known who Forestall is. What Nova does not answer is a problem among those found.
-pub async fn tagged(config: &NovaConfig) -> Result<FoundByNova, CredentialsError> {
-    let credentials = Credentials::find(config.cloud.as_deref(), config.clouds_file.as_deref())?;
-    let cloud = Cloud::new(credentials)?;
+/// Asks Nova for its hosts, and for all servers of the project that are tagged and run. What it does not answer is a problem among
+/// those found.
+pub(super) async fn tagged(cloud: &Cloud, config: &NovaConfig) -> FoundByNova {
     let mut all = FoundByNova::default();
-    let asked = match ask_hosts(&cloud, config, &mut all).await {
-        Ok(()) => ask_servers(&cloud, config, &mut all).await,
+    let asked = match ask_hosts(cloud, config, &mut all.found).await {
+        Ok(()) => ask_servers(cloud, config, &mut all).await,
         Err(error) => Err(error),
     };
     if let Err(error) = asked {
         all.found
             .take(Err(format!("Nova does not say all: {error}")));
     }
-    Ok(all)
+    all
 }
 
 async fn ask_hosts(
     cloud: &Cloud,
     config: &NovaConfig,
-    all: &mut FoundByNova,
+    found: &mut Found,
 ) -> Result<(), CloudError> {
     let query = [("binary", "nova-compute")];
     let answer: ServicesAnswer = cloud.get("/os-services", &query).await?;
     for service in answer.services {
         match config.host_named(&service.host) {
-            Ok(host) => all.hosts.push(host),
-            Err(why) => all.found.take(Err(why)),
+            Ok(host) => found.hosts.push(host),
+            Err(why) => found.take(Err(why)),
         }
     }
     Ok(())
@@ -115,6 +107,9 @@ async fn ask_servers(
 }
 
 fn read(config: &NovaConfig, server: &Listed) -> Result<Tagged, String> {
+    if !is_id(&server.id) {
+        return Err(format!("Nova tells of a server by {:?}, which is no id", server.id));
+    }
     let named = config.servers.iter().find(|(_, id)| **id == server.id);
     let vm = match named {
         Some((vm, _)) => vm.clone(),

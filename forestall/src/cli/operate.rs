@@ -7,7 +7,7 @@ use orchestrator::api::{Explained, FunctionStatus, HostStatus, Status};
 use orchestrator::client::ClientError;
 use orchestrator::explain;
 use orchestrator::journal::history::MoveRecord;
-use record::{Decision, HostName, Timestamp, VmName};
+use record::{Decision, HostName, Timestamp, Verdict, VmName};
 use serde_json::json;
 
 use super::place::Place;
@@ -271,6 +271,12 @@ fn status(status: &Status) -> String {
             waits.vm, waits.source, waits.target, waits.vm
         );
     }
+    if let Some(off_s) = status.clock_off_s {
+        text += &format!("the system's clock was set: it is {off_s:+.1} s off the orchestrator's\n");
+    }
+    for note in &status.discovery {
+        text += &format!("discovery: {note}\n");
+    }
     for vm in &status.given_up {
         text += &format!(
             "needs a person: {vm} (`forestall why {vm}`, then `forestall release {vm}`)\n"
@@ -365,7 +371,12 @@ fn functions(functions: &[FunctionStatus]) -> String {
             _ => "free".into(),
         };
         let seen = function.seen.as_ref().map_or("-".into(), |seen| {
-            format!("{:?}", seen.residency).to_lowercase()
+            let elsewhere = if seen.verdict == Verdict::Split {
+                ", and elsewhere"
+            } else {
+                ""
+            };
+            format!("{:?}{elsewhere}", seen.residency).to_lowercase()
         });
         [
             view.vm.to_string(),

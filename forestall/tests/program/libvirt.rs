@@ -249,6 +249,39 @@ fn a_domain_that_is_tagged_is_found_and_moved() {
     assert!(found.problems[0].contains(HOSTS[0]), "{found:?}");
 }
 
+/// It is known by its tag alone. Of an incoming guest nobody says that it runs, and its source says nothing.
+#[test]
+fn a_tagged_domain_in_an_open_move_is_looked_at_though_its_libvirtd_is_silent() {
+    if !enabled() {
+        return;
+    }
+    let libvirts = Arc::new(Libvirts::new(SLOW));
+    let mut site = Site::of(Box::new(Arc::clone(&libvirts)), HOSTS[0], Trust::Automatic);
+    site.discover();
+    let tag = ["metadata", FUNCTION, libvirt::tagged::NAMESPACE, "--live"];
+    let set = ["--key", "forestall", "--set", "<function/>"];
+    libvirts.hosts[0].say(&[&tag[..], &set].concat());
+    site.start_and_hear();
+    site.words(&format!("move {FUNCTION} {}", HOSTS[1]));
+    site.wait_for("copying", |_| {
+        libvirts.hosts[0].job_figure("memory_processed") > Some(0)
+    });
+    site.kill();
+    libvirts.hosts[0].freeze();
+    site.start();
+    site.wait_for("an alarm", |site| kinds(site).contains(&"alarm".into()));
+    let status = site.ask("status");
+    let silent = status["discovery"][0].as_str().unwrap();
+    assert!(silent.contains(HOSTS[0]), "{status}");
+    libvirts.hosts[0].thaw();
+    site.wait_for("a verdict", |site| {
+        site.ask("moves")[0]["verdict"].is_string()
+    });
+    let runners = site.runners();
+    assert_eq!(runners.len(), 1, "{runners:?} {}", site.log());
+    assert_eq!(site.where_is(), runners[0]);
+}
+
 #[test]
 fn an_operator_moves_a_domain_and_its_orchestrator_is_killed_in_between() {
     if !enabled() {

@@ -111,6 +111,10 @@ fn what_others_did_is_noticed() {
         site.ask("functions")[0]["seen"]["residency"] == "absent"
     });
     assert!(site.log().contains("is Absent where it should run"));
+    // Nobody moves it here: it is an alarm all the same, once it was seen twice.
+    site.wait_for("the alarm", |site| {
+        site.log().contains("ALARM: Lost of text-insertion")
+    });
 }
 
 #[test]

@@ -32,5 +32,7 @@ pub(super) fn site() -> Site {
         sightings: Default::default(),
         views: serde_json::from_value(views).unwrap(),
         knees: Default::default(),
+        clock_off_s: None,
+        discovery: Vec::new(),
     }
 }

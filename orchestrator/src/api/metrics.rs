@@ -79,6 +79,14 @@ fn whole(registry: &mut Registry, site: &Site) {
         Unit::Seconds,
         start,
     );
+    let off = Number::default();
+    off.set(site.clock_off_s.unwrap_or_default());
+    registry.register_with_unit(
+        "clock_off",
+        "By how much the system's clock is ahead of the orchestrator's, once somebody has set it",
+        Unit::Seconds,
+        off,
+    );
 }
 
 fn hosts(registry: &mut Registry, site: &Site) {

@@ -17,6 +17,7 @@ use record::{Decision, Event, HostName, Timestamp, VmName};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::clock;
 use crate::explain;
 use crate::journal::JournalError;
 use crate::journal::history::{History, Load, MoveRecord};
@@ -77,6 +78,11 @@ pub struct Status {
     pub recommended: Vec<Recommended>,
     /// Functions that a person has to look after.
     pub given_up: Vec<VmName>,
+    /// By how many seconds the system's clock is ahead of the orchestrator's; `null` where nobody has set it since that began.
+    pub clock_off_s: Option<f64>,
+    /// What the engine did not say when it was last asked for functions, and what else of its answer a person should know.
+    #[serde(default)]
+    pub discovery: Vec<String>,
 }
 
 /// A move that waits for approval.
@@ -309,6 +315,8 @@ async fn status(State(context): State<Context>) -> Answer<Status> {
         recommended: recommended.collect(),
         given_up: given_up.map(|function| function.vm.clone()).collect(),
         moves: view.moves,
+        clock_off_s: site.clock_off_s,
+        discovery: site.discovery,
     }))
 }
 
@@ -419,7 +427,7 @@ async fn explain_host(context: &Context, host: HostStatus) -> Answer<Explained> 
     let name = host.host.clone();
     let read = move |history: &History| history.of_host(&name, HOLDS);
     let decisions = context.history(read).await?;
-    let now = Timestamp::now();
+    let now = clock::now();
     let why = host.holding.as_ref().map_or_else(
         || format!("a function is leaving {}", host.host),
         |reason| format!("nothing leaves {}: {}", host.host, explain::of_hold(reason)),
@@ -455,7 +463,7 @@ async fn load(
     let ago = Duration::try_from_secs_f64(query.since_s.unwrap_or(LOAD_S));
     let ago =
         ago.map_err(|_| Refusal::Wrong("since_s is a number of seconds, 0 or more".into()))?;
-    let since = Timestamp::now() - ago;
+    let since = clock::now() - ago;
     let read = move |history: &History| history.load(&host, since);
     context.history(read).await.map(Json)
 }

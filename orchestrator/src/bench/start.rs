@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use control::{HandOver, Input, Limits, Mobility, Placement, Policy, Settings, Trust};
 use drivers::{Driver, DriverError, Figures, Plan};
 use record::decision::{End, Mode};
-use record::{HostName, Residency, Timestamp, Utilization, VmName};
+use record::{HostName, Residency, Utilization, VmName};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::journal::sample;
 use super::{BenchError, Spread};
+use crate::clock;
 use crate::run::{NEWS_WAITING_MAX, Running};
 
 /// Each host tells its load once in so many ticks.
@@ -84,7 +85,7 @@ pub(super) async fn measure(hosts: &[HostName]) -> Result<Spread, BenchError> {
     let journal = folder.path().join("journal");
     let driver = Refuses { homes, told };
     let running =
-        Running::begin(driver, &super::config(journal, settings), samples, |_| ()).await?;
+        Running::begin(driver, &super::config(journal, settings), None, samples, |_| ()).await?;
     let measured = measure_moves(hosts, &samples_in, begun);
     tokio::pin!(measured);
     tokio::select! {
@@ -104,7 +105,7 @@ async fn measure_moves(
     // A burst would be no fleet.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let tell = async |host: &HostName, load| {
-        let told = Input::Sample(sample(host, Timestamp::now(), load));
+        let told = Input::Sample(sample(host, clock::now(), load));
         // It is measured only while somebody hears.
         samples.send(told).await.ok();
     };

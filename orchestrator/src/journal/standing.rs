@@ -77,6 +77,17 @@ impl Standing {
         }));
         inputs
     }
+
+    /// What was known of a function that runs on this host now.
+    pub(crate) fn known_of(&self, function: &VmName, host: &HostName) -> Option<Input> {
+        let mut known = self.known.iter();
+        let known = known.find(|known| matches!(known, Input::Known { vm, .. } if vm == function));
+        let mut known = known?.clone();
+        if let Input::Known { host: there, .. } = &mut known {
+            there.clone_from(host);
+        }
+        Some(known)
+    }
 }
 
 /// Whether an input is one that has to be known after a restart.

@@ -23,6 +23,8 @@ const KEPT: Duration = DAY.saturating_mul(400);
 const HOLDS_KEPT: Duration = DAY.saturating_mul(30);
 /// What viewers saw is kept for so long.
 const VIEWED_KEPT: Duration = DAY.saturating_mul(7);
+/// Settings of so many starts of an orchestrator are kept.
+const RUNS_KEPT: i64 = 100;
 /// One of so many of the oldest rows goes at a time while the file is too large.
 const SHED_PART: i64 = 10;
 /// So often in one look: enough for all samples of a full file, a tenth at a time, and for what comes after them.
@@ -45,6 +47,10 @@ pub(super) fn thin(
     )?;
     delete("DELETE FROM decision WHERE at_us < ?1", KEPT)?;
     delete("DELETE FROM fact WHERE at_us < ?1", KEPT)?;
+    transaction.execute(
+        "DELETE FROM run WHERE id <= (SELECT max(id) FROM run) - ?1",
+        [RUNS_KEPT],
+    )?;
     for _ in 0..SHED_TIMES_MAX {
         if used_bytes(transaction)? <= size_max_bytes || !shed(transaction)? {
             break;
@@ -94,10 +100,11 @@ fn used_bytes(transaction: &Transaction<'_>) -> rusqlite::Result<u64> {
     Ok((pages.max(0) * pragma("page_size")?) as u64)
 }
 
-/// Lets the oldest tenth of the samples go, then of what viewers saw, means, holds, and last of moves and what they came to; `false`
-/// when there is nothing left to let go.
+/// Lets the oldest tenth of earlier starts' settings go (those of a large site may be megabytes each), then of samples, what viewers
+/// saw, means, holds, and last of moves and what they came to; `false` when there is nothing left to let go.
 fn shed(transaction: &Transaction<'_>) -> rusqlite::Result<bool> {
     let steps = [
+        ("run", "WHERE id < (SELECT max(id) FROM run)", "begun_us"),
         ("sample", "", "measured_us"),
         ("viewed", "", "at_us"),
         ("mean", "", "begin_us"),

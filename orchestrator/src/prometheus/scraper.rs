@@ -15,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::config::{Prometheus, PrometheusError, url};
 use super::exposition::CpuTimes;
+use crate::clock;
 
 /// An exporter is waited for at least so long, however often it is asked.
 const ANSWER_WITHIN_MIN: Duration = Duration::from_secs(1);
@@ -155,10 +156,10 @@ impl Exporter {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             ticks.tick().await;
-            let asked_at = Timestamp::now();
+            let asked_at = clock::now();
             let answer = self.scrape().await;
             // It reads its counters somewhere between the two.
-            let at = asked_at + Timestamp::now().since(asked_at) / 2;
+            let at = asked_at + clock::now().since(asked_at) / 2;
             let sample = match answer {
                 Ok(times) => {
                     failures.note(&self, None);

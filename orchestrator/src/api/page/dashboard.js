@@ -96,6 +96,7 @@ function chip(vm, site) {
   const viewers = `${told.viewers} viewer${told.viewers === 1 ? "" : "s"}`;
   if (told.given_up) return element("li", { class: "bad" }, `${vm}: needs a person`);
   if (told.migration !== null) return element("li", { class: "moving" }, `${vm}: move ${told.migration} under way`);
+  if (seen && seen.verdict === "split") return element("li", { class: "bad" }, `${vm}: runs on ${seen.elsewhere.join(" and ")}, too`);
   if (seen && seen.residency !== "running") return element("li", { class: "bad" }, `${vm}: ${seen.residency} here`);
   const age = site.views[vm]?.picture_age_ms;
   const picture = age ? ` · picture ${age.p95.toFixed(0)} ms old` : "";
