@@ -292,10 +292,10 @@ fn hosts(hosts: &[HostStatus]) -> String {
         };
         let reaches = evidence.forecast.and_then(|forecast| forecast.knee_at_us);
         let names: Vec<&str> = host.functions.iter().map(VmName::as_str).collect();
-        let holding = host
-            .holding
-            .as_ref()
-            .map_or("a function is leaving".into(), explain::of_hold);
+        let holding = host.holding.as_ref();
+        let holding = holding.map_or("a function is leaving".into(), |reason| {
+            explain::of_hold(Timestamp::now(), reason)
+        });
         [
             host.host.to_string(),
             freshness.into(),

@@ -31,6 +31,16 @@ fn a_person_moves_a_function_and_is_told_why() {
     ] {
         assert!(why.contains(words), "{words:?} in {why}");
     }
+    // The function itself is explained, not its host alone.
+    let why = site.words(&format!("why {FUNCTION}"));
+    for words in [
+        "text-insertion is on edge-user.",
+        "What was decided of it, newest first:",
+        "moved: it runs at the target",
+        "nothing leaves edge-user: ",
+    ] {
+        assert!(why.contains(words), "{words:?} in {why}");
+    }
     // What was learned of it is known after a restart, and numbers go on.
     site.kill();
     site.start_and_hear();
