@@ -1,6 +1,6 @@
 //! The loop: one turn takes what has come in, lets the controller decide, writes all of it down, and only then has it done.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::api::{self, Access, AccessError, ApiError};
 use crate::config::{Config, Engine};
 use crate::discover::{Discovered, discovered};
 use crate::explain;
-use crate::journal::{Journal, JournalError, Turn};
+use crate::journal::{Journal, JournalError, Learned, Turn};
 use crate::knees::{KneeStatuses, Knees, Lesson};
 use crate::learn::Learner;
 use crate::mover::{Mover, News};
@@ -117,6 +117,8 @@ pub struct Site {
     pub views: Views,
     /// What viewers have taught of the knees of hosts.
     pub knees: KneeStatuses,
+    /// What moves of each function have taught, where any has arrived.
+    pub learned: BTreeMap<VmName, Learned>,
 }
 
 /// Watches, decides and moves until `stop` comes. A move that is open then still gets its verdict, for up to 30 s.
@@ -454,6 +456,7 @@ impl<D: Driver> Orchestrator<D> {
                 sightings: self.sightings.clone(),
                 views: self.reports.views(Timestamp::now()),
                 knees: self.knees.statuses(),
+                learned: self.learner.learned().clone(),
             })),
             Request::Report(report, answer) => {
                 let _ = answer.send(self.heard_of(report));
@@ -524,9 +527,9 @@ impl<D: Driver> Orchestrator<D> {
                     continue;
                 }
                 self.record(|recording| recording.decision(&decision))?;
-                if let Some((vm, what, input)) = self.learner.decided(&decision) {
+                if let Some((vm, what, lesson)) = self.learner.decided(&decision) {
                     learned.push((vm, what));
-                    waiting.push_back(input);
+                    waiting.extend(told(lesson));
                 }
                 decisions.push(decision);
             }

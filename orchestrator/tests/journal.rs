@@ -168,6 +168,7 @@ fn what_stands_is_read_again_and_what_is_over_is_not() {
     let learned = Learned {
         migrations_ms: vec![7e3],
         downtimes_ms: vec![],
+        last_at_us: Some(now),
     };
     bench
         .journal

@@ -32,5 +32,6 @@ pub(super) fn site() -> Site {
         sightings: Default::default(),
         views: serde_json::from_value(views).unwrap(),
         knees: Default::default(),
+        learned: Default::default(),
     }
 }

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::explain;
-use crate::journal::JournalError;
 use crate::journal::history::{History, Load, MoveRecord};
+use crate::journal::{JournalError, Learned};
 use crate::knees::KneeStatus;
 use crate::reports::{NotTaken, Viewed};
 use crate::run::{Request, Site};
@@ -100,6 +100,8 @@ pub struct FunctionStatus {
     pub seen: Option<Seen>,
     /// What its viewers see; `null` where none of them says it.
     pub viewed: Option<Viewed>,
+    /// What its moves have taught of the next one; `null` where none has arrived.
+    pub learned: Option<Learned>,
 }
 
 /// A host, and what its viewers have taught.
@@ -347,13 +349,14 @@ async fn hosts(State(context): State<Context>) -> Answer<Vec<HostStatus>> {
 
 async fn functions(State(context): State<Context>) -> Answer<Vec<FunctionStatus>> {
     let site = context.site().await?;
-    let (mut sightings, mut views) = (site.sightings, site.views);
+    let (mut sightings, mut views, mut learned) = (site.sightings, site.views, site.learned);
     let functions = site.view.functions.into_iter();
     Ok(Json(
         functions
             .map(|view| FunctionStatus {
                 seen: sightings.remove(&view.vm),
                 viewed: views.remove(&view.vm),
+                learned: learned.remove(&view.vm),
                 view,
             })
             .collect(),
