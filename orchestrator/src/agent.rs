@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use control::Input;
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use record::{HostName, Timestamp};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
@@ -15,9 +15,11 @@ use crate::counters::Counters;
 use crate::snmp::{Access, Event, Failure, Poller, Snmp, SnmpError, Totals, Transmit};
 
 /// Room for answers that come while this task waits for its turn: a second of those of 10,000 agents.
-const RECEIVE_BUFFER_BYTES: usize = 16 << 20;
+pub const RECEIVE_BUFFER_BYTES: usize = 16 << 20;
 /// Room for the requests of a moment.
-const SEND_BUFFER_BYTES: usize = 4 << 20;
+pub const SEND_BUFFER_BYTES: usize = 4 << 20;
+/// Agents at once that buffers are made for.
+const AGENTS_MAX: usize = 10_000;
 /// Longest datagram.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
 /// Polls in a row without an answer before it is told: a datagram that is lost is no news.
@@ -32,6 +34,8 @@ pub struct Watch {
     hosts: Vec<Host>,
     v4: Option<UdpSocket>,
     v6: Option<UdpSocket>,
+    /// Where the kernel gives less room than was wanted: what a person can do.
+    cramped: Option<String>,
 }
 
 /// What is known of a host whose agent is asked.
@@ -62,20 +66,36 @@ impl Watch {
             failed: 0,
             one_minute: false,
         });
-        let wanted = |v4: bool| snmp.agents.values().any(|address| address.is_ipv4() == v4);
-        let socket = |wanted: bool, address: SocketAddr| {
-            let opened = wanted.then(|| open(address)).transpose();
+        let agents = |v4: bool| {
+            let same = snmp.agents.values().filter(|one| one.is_ipv4() == v4);
+            same.count()
+        };
+        let socket = |agents: usize, address: SocketAddr| {
+            let opened = (agents > 0).then(|| open(address)).transpose();
             opened.map_err(|error| SnmpError::Setup {
                 what: "a socket",
                 why: error.to_string(),
             })
         };
+        let v4 = socket(agents(true), (Ipv4Addr::UNSPECIFIED, 0).into())?;
+        let v6 = socket(agents(false), (Ipv6Addr::UNSPECIFIED, 0).into())?;
+        let sockets = [(&v4, agents(true)), (&v6, agents(false))];
+        let cramped = sockets
+            .into_iter()
+            .find_map(|(socket, agents)| cramped(agents, room(socket.as_ref()?)?));
         Ok(Self {
             poller: Poller::new(snmp, access, Instant::now(), chance())?,
             hosts: hosts.collect(),
-            v4: socket(wanted(true), (Ipv4Addr::UNSPECIFIED, 0).into())?,
-            v6: socket(wanted(false), (Ipv6Addr::UNSPECIFIED, 0).into())?,
+            cramped,
+            v4,
+            v6,
         })
+    }
+
+    /// That the kernel gives too little room for the answers of so many agents, and what to set; nothing where it is enough.
+    #[must_use]
+    pub fn cramped(&self) -> Option<&str> {
+        self.cramped.as_deref()
     }
 
     /// Asks the agents until `stop` comes or nobody wants samples any more, and sends a sample whenever one of them has
@@ -218,8 +238,43 @@ fn open(address: SocketAddr) -> io::Result<UdpSocket> {
     UdpSocket::from_std(socket)
 }
 
+/// Bytes of answers that may wait in a socket; the kernel tells twice as many, for its own books.
+fn room(socket: &UdpSocket) -> Option<usize> {
+    let told = getsockopt(socket, sockopt::RcvBuf).ok()?;
+    Some(told / 2)
+}
+
+/// What is to be said where a second of answers of so many agents may not find room in so many bytes.
+fn cramped(agents: usize, room_bytes: usize) -> Option<String> {
+    let needed_bytes = agents.min(AGENTS_MAX) * (RECEIVE_BUFFER_BYTES / AGENTS_MAX);
+    (room_bytes < needed_bytes).then(|| {
+        format!(
+            "the kernel gives the answers of {agents} agents room for {room_bytes} bytes, where {needed_bytes} may come in a second: \
+             some will be lost when they come together. Set net.core.rmem_max={RECEIVE_BUFFER_BYTES} (`sysctl -w`, and in \
+             /etc/sysctl.d for the next start), or give the orchestrator CAP_NET_ADMIN"
+        )
+    })
+}
+
 /// A number that another process does not know: the standard library's hash maps start with one from the system.
 fn chance() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
     RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_little_room_for_the_answers_is_told() {
+        // What Linux gives by itself.
+        const USUAL_BYTES: usize = 212_992;
+        assert_eq!(cramped(100, USUAL_BYTES), None);
+        assert_eq!(cramped(AGENTS_MAX, RECEIVE_BUFFER_BYTES), None);
+        let told = cramped(1000, USUAL_BYTES).unwrap();
+        for words in ["1000 agents", "212992 bytes", "net.core.rmem_max=16777216"] {
+            assert!(told.contains(words), "{words:?} in {told}");
+        }
+    }
 }

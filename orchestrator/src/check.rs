@@ -59,6 +59,7 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, OrchestratorError> {
     control::Controller::new(config.control.clone())?;
     Alarms::new(record::Timestamp::now(), config.alarms.as_ref())?;
     let sources = Sources::new(config)?;
+    let cramped = sources.cramped().map(str::to_owned);
     let functions = async {
         match config.engine.clone() {
             Engine::Qemu(engine) => Ok(functions(config, Qemu::new(engine)).await),
@@ -73,6 +74,7 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, OrchestratorError> {
         .into_iter()
         .map(|note| Finding::new("discovered".into(), Ok(note)));
     findings.extend(told);
+    findings.extend(cramped.map(|why| Finding::new("room for answers".into(), Err(why))));
     findings.extend(loads);
     findings.extend(functions.map_err(OrchestratorError::Credentials)?);
     Ok(findings)

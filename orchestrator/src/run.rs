@@ -146,6 +146,9 @@ async fn run_with<D: Driver>(
     let (samples_in, samples) = mpsc::channel(NEWS_WAITING_MAX);
     let running = Running::begin(driver, &config, samples, log).await?;
     eprintln!("{}", begun(&config));
+    if let Some(words) = sources.cramped() {
+        eprintln!("snmp: {words}");
+    }
     let (stop_asking, asked_enough) = oneshot::channel::<()>();
     let asking: JoinHandle<Option<Totals>> = tokio::spawn(async move {
         // Dropping the other end tells it, too.

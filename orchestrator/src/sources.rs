@@ -62,6 +62,11 @@ impl Sources {
         self.snmp.as_ref().map(Watch::totals)
     }
 
+    /// That there is too little room for the answers of SNMP agents, if so.
+    pub(crate) fn cramped(&self) -> Option<&str> {
+        self.snmp.as_ref().and_then(Watch::cramped)
+    }
+
     /// Why the last polls of a host came to nothing, if they did.
     pub(crate) fn failure(&self, host: &HostName) -> Option<String> {
         let snmp = self.snmp.as_ref().and_then(|watch| watch.failure(host));
