@@ -3,13 +3,13 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::ControlFlow;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use control::Input;
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use record::{HostName, Timestamp};
 use tokio::net::UdpSocket;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::counters::Counters;
 use crate::snmp::{Access, Event, Failure, Poller, Snmp, SnmpError, Totals, Transmit};
@@ -24,6 +24,8 @@ const AGENTS_MAX: usize = 10_000;
 const DATAGRAM_BYTES_MAX: usize = 65_535;
 /// Polls in a row without an answer before it is told: a datagram that is lost is no news.
 const SILENT_TOLD_AFTER: u32 = 3;
+/// How often counts are told.
+const COUNTS_EVERY: Duration = Duration::from_secs(1);
 /// Answers that are taken before looking again who is due.
 const TAKEN_AT_ONCE_MAX: usize = 256;
 
@@ -36,6 +38,7 @@ pub struct Watch {
     v6: Option<UdpSocket>,
     /// Where the kernel gives less room than was wanted: what a person can do.
     cramped: Option<String>,
+    counts: watch::Sender<Totals>,
 }
 
 /// What is known of a host whose agent is asked.
@@ -87,6 +90,7 @@ impl Watch {
             poller: Poller::new(snmp, access, Instant::now(), chance())?,
             hosts: hosts.collect(),
             cramped,
+            counts: watch::Sender::new(Totals::default()),
             v4,
             v6,
         })
@@ -103,7 +107,12 @@ impl Watch {
     pub async fn run(&mut self, inputs: &mpsc::Sender<Input>, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
         let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+        let mut counted = Instant::now();
         loop {
+            if counted.elapsed() >= COUNTS_EVERY {
+                counted = Instant::now();
+                self.counts.send_replace(self.poller.totals());
+            }
             self.poller.poll(Instant::now());
             while let Some(transmit) = self.poller.poll_transmit() {
                 self.send(transmit).await;
@@ -131,6 +140,12 @@ impl Watch {
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.poller.totals()
+    }
+
+    /// The same while it runs, told about each second.
+    #[must_use]
+    pub fn counts(&self) -> watch::Receiver<Totals> {
+        self.counts.subscribe()
     }
 
     /// Why the last polls of a host came to nothing, if they did.

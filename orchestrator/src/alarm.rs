@@ -55,7 +55,7 @@ pub enum AlarmError {
 }
 
 /// What kind of thing a person has to look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AlarmKind {
     /// The guest may run twice.
@@ -204,6 +204,16 @@ impl Alarms {
     /// A person has looked after a function: what comes next is told anew.
     pub(crate) fn released(&mut self, vm: &VmName) {
         self.standing.remove(&Subject::Function(vm.clone()));
+    }
+
+    /// How many stand, by kind.
+    pub(crate) fn counts(&self) -> BTreeMap<AlarmKind, u64> {
+        let silent = self.silent.iter().map(|_| AlarmKind::SilentHost);
+        let mut counts = BTreeMap::new();
+        for kind in self.standing.values().copied().chain(silent) {
+            *counts.entry(kind).or_default() += 1;
+        }
+        counts
     }
 
     /// Gives the webhook time to take what waits for it.

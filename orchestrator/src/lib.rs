@@ -12,6 +12,7 @@ pub mod check;
 pub mod client;
 pub mod config;
 pub mod counters;
+pub mod counts;
 pub mod discover;
 pub mod explain;
 pub mod journal;

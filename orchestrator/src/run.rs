@@ -12,13 +12,14 @@ use drivers::{Driver, Libvirt, Nova, Qemu};
 use record::report::Report;
 use record::{Decision, Event, HostName, Timestamp, VmName};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use crate::alarm::{AlarmError, Alarms};
+use crate::alarm::{AlarmError, AlarmKind, Alarms};
 use crate::api::{self, Access, AccessError, ApiError};
 use crate::config::{Config, Engine};
+use crate::counts::Counts;
 use crate::discover::{Discovered, discovered};
 use crate::explain;
 use crate::journal::{Journal, JournalError, Learned, Turn};
@@ -119,6 +120,10 @@ pub struct Site {
     pub knees: KneeStatuses,
     /// What moves of each function have taught, where any has arrived.
     pub learned: BTreeMap<VmName, Learned>,
+    /// Alarms that stand, by kind.
+    pub alarms: BTreeMap<AlarmKind, u64>,
+    /// What was counted since it began.
+    pub counts: Counts,
 }
 
 /// Watches, decides and moves until `stop` comes. A move that is open then still gets its verdict, for up to 30 s.
@@ -144,7 +149,8 @@ async fn run_with<D: Driver>(
 ) -> Result<(), OrchestratorError> {
     let mut sources = Sources::new(&config)?;
     let (samples_in, samples) = mpsc::channel(NEWS_WAITING_MAX);
-    let running = Running::begin(driver, &config, samples, log).await?;
+    let mut running = Running::begin(driver, &config, samples, log).await?;
+    running.orchestrator.snmp = sources.counts();
     eprintln!("{}", begun(&config));
     if let Some(words) = sources.cramped() {
         eprintln!("snmp: {words}");
@@ -252,6 +258,9 @@ struct Orchestrator<D> {
     sightings: Sightings,
     reports: Reports,
     survey: Survey,
+    counts: Counts,
+    /// Counts of polls, where SNMP agents are asked.
+    snmp: Option<watch::Receiver<Totals>>,
     news: mpsc::Sender<News>,
     /// Tells the log of a decision.
     log: fn(&Decision),
@@ -322,6 +331,8 @@ impl<D: Driver> Orchestrator<D> {
             sightings: Sightings::new(),
             reports: Reports::default(),
             survey: Survey::default(),
+            counts: Counts::default(),
+            snmp: None,
             news,
             log,
             ending: false,
@@ -453,14 +464,7 @@ impl<D: Driver> Orchestrator<D> {
     fn answer(&mut self, request: Request) -> Result<(), OrchestratorError> {
         // Who asked may have gone away: nobody is to be told then.
         match request {
-            Request::Site(answer) => drop(answer.send(Site {
-                begun_at_us: self.begun_at,
-                view: self.controller.view(Timestamp::now()),
-                sightings: self.sightings.clone(),
-                views: self.reports.views(Timestamp::now()),
-                knees: self.knees.statuses(),
-                learned: self.learner.learned().clone(),
-            })),
+            Request::Site(answer) => drop(answer.send(self.site())),
             Request::Report(report, answer) => {
                 let _ = answer.send(self.heard_of(report));
             }
@@ -469,12 +473,31 @@ impl<D: Driver> Orchestrator<D> {
         Ok(())
     }
 
+    fn site(&self) -> Site {
+        let now = Timestamp::now();
+        let snmp = self.snmp.as_ref().map(|counts| *counts.borrow());
+        Site {
+            begun_at_us: self.begun_at,
+            view: self.controller.view(now),
+            sightings: self.sightings.clone(),
+            views: self.reports.views(now),
+            knees: self.knees.statuses(),
+            learned: self.learner.learned().clone(),
+            alarms: self.alarms.counts(),
+            counts: Counts {
+                snmp,
+                ..self.counts.clone()
+            },
+        }
+    }
+
     fn heard_of(&mut self, report: Report) -> Result<(), NotTaken> {
         let Some(host) = self.controller.residence(&report.function) else {
             return Err(NotTaken::Function);
         };
         let now = Timestamp::now();
         self.reports.take(now, report.clone())?;
+        self.counts.reported(&report);
         self.knees.hear(now, host, &report);
         Ok(())
     }
@@ -560,6 +583,7 @@ impl<D: Driver> Orchestrator<D> {
                 _ => None,
             };
             (self.log)(decision);
+            self.counts.decided(decision);
             self.alarms.take(decision, moving);
             self.mover.act(&decision.event);
         }

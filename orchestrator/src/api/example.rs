@@ -1,9 +1,11 @@
 //! A site for tests.
 
-use record::Timestamp;
+use record::{Timestamp, Verdict, VmName};
 use serde_json::json;
 
+use crate::counts::Counts;
 use crate::run::Site;
+use crate::snmp::Totals;
 
 /// Everything is known, so every metric has a series.
 pub(super) fn site() -> Site {
@@ -33,5 +35,11 @@ pub(super) fn site() -> Site {
         views: serde_json::from_value(views).unwrap(),
         knees: Default::default(),
         learned: Default::default(),
+        alarms: Default::default(),
+        counts: Counts {
+            moves: [(Verdict::Moved, 3)].into(),
+            freezes: [(VmName::new("f").unwrap(), 2)].into(),
+            snmp: Some(Totals::default()),
+        },
     }
 }
