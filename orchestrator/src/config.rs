@@ -177,17 +177,17 @@ impl Config {
                 .as_ref()
                 .map(|snmp| snmp.agents.contains_key(host));
             let exporter = self.prometheus.as_ref();
-            let exporter = exporter.map(|told| told.exporters.contains_key(host));
+            let exporter = exporter.map(|told| told.tells(host));
             match (agent.unwrap_or(false), exporter.unwrap_or(false)) {
                 (true, false) | (false, true) => {}
                 (false, false) => {
                     return Err(format!(
-                        "nobody tells the load of host {host}: neither snmp.agents nor prometheus.exporters names it"
+                        "nobody tells the load of host {host}: neither snmp.agents nor prometheus.exporters nor prometheus.server.instances names it"
                     ));
                 }
                 (true, true) => {
                     return Err(format!(
-                        "two tell the load of host {host}: take it out of snmp.agents or of prometheus.exporters"
+                        "two tell the load of host {host}: take it out of snmp.agents or of prometheus"
                     ));
                 }
             }
