@@ -12,6 +12,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 
 use crate::counters::Counters;
+use crate::log::{self, About};
 use crate::snmp::{Access, Event, Failure, Poller, Snmp, SnmpError, Totals, Transmit};
 
 /// Room for answers that come while this task waits for its turn: a second of those of 10,000 agents.
@@ -178,7 +179,7 @@ impl Watch {
             Event::Reading { reading, .. } => {
                 host.failed = 0;
                 if host.failure.take().is_some() {
-                    eprintln!("snmp: {name} at {address} answers again");
+                    say(name, &format!("{address} answers again"));
                 }
                 let sample = host.counters.take(Timestamp::now(), &reading);
                 if let Some(sample) = sample
@@ -191,27 +192,35 @@ impl Watch {
                 host.failed = host.failed.saturating_add(1);
                 let told = failure != Failure::Silent || host.failed >= SILENT_TOLD_AFTER;
                 if told && host.failure.as_ref() != Some(&failure) {
-                    eprintln!("snmp: {name} at {address} {failure}");
+                    say(name, &format!("{address} {failure}"));
                     host.failure = Some(failure);
                 }
             }
             Event::OneMinuteOnly { .. } => {
                 if !std::mem::replace(&mut host.one_minute, true) {
-                    eprintln!(
-                        "snmp: {name} at {address} has no ssCpuRaw* counters: its load is hrProcessorLoad, a mean over the \
-                         last minute, which is late when the load rises"
+                    let words = format!(
+                        "{address} has no ssCpuRaw* counters: its load is hrProcessorLoad, a mean over the last minute, which is \
+                         late when the load rises"
                     );
+                    say(name, &words);
                 }
             }
             Event::Forged { from, .. } => {
                 let forged = self.poller.tally(agent).forged;
-                eprintln!(
+                let words = format!(
                     "snmp: an answer from {from} in the name of {name} at {address} is not believed ({forged} so far)"
                 );
+                log::say(Some(About::Host(name)), &words);
             }
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Tells of the agent of a host, by its address.
+fn say(host: &HostName, words: &str) {
+    let words = format!("snmp: {host} at {words}");
+    log::say(Some(About::Host(host)), &words);
 }
 
 /// Takes the answers that are there.

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::explain;
+use crate::log::{self, About};
 use crate::snmp::{SecretError, SecretSource};
 
 /// A host whose agent was never heard is silent after this; before, it may just not have been asked.
@@ -165,13 +166,14 @@ impl Alarms {
         let words = explain::of_decision(decision);
         let told = before.map(|kind| (kind, false)).into_iter();
         for (kind, raised) in told.chain(kind.map(|kind| (kind, true))) {
-            self.tell(Notice {
+            let notice = Notice {
                 at_us: decision.at_us,
                 raised,
                 kind,
                 subject: subject.to_string(),
                 words: words.clone(),
-            });
+            };
+            self.tell(&subject, notice);
         }
         match kind {
             Some(kind) => drop(self.standing.insert(subject, kind)),
@@ -185,18 +187,21 @@ impl Alarms {
             return;
         }
         let before = std::mem::take(&mut self.silent);
-        let notice = |host: &HostName, raised, words: &str| Notice {
-            at_us: at,
-            raised,
-            kind: AlarmKind::SilentHost,
-            subject: host.to_string(),
-            words: words.into(),
+        let tell = |host: &HostName, raised, words: &str| {
+            let notice = Notice {
+                at_us: at,
+                raised,
+                kind: AlarmKind::SilentHost,
+                subject: host.to_string(),
+                words: words.into(),
+            };
+            self.tell(&Subject::Host(host.clone()), notice);
         };
         for host in silent.difference(&before) {
-            self.tell(notice(host, true, "no sample of its load comes"));
+            tell(host, true, "no sample of its load comes");
         }
         for host in before.difference(&silent) {
-            self.tell(notice(host, false, "samples of its load come again"));
+            tell(host, false, "samples of its load come again");
         }
         self.silent = silent;
     }
@@ -223,23 +228,30 @@ impl Alarms {
         };
         drop(notices);
         if timeout(TOLD_WITHIN, posts).await.is_err() {
-            eprintln!(
+            let words = format!(
                 "alarms: the webhook has not taken the last ones within {} s",
                 TOLD_WITHIN.as_secs()
             );
+            log::say(None, &words);
         }
     }
 
-    fn tell(&self, notice: Notice) {
+    fn tell(&self, subject: &Subject, notice: Notice) {
         let state = if notice.raised { "ALARM" } else { "alarm over" };
-        eprintln!(
+        let words = format!(
             "{state}: {:?} of {}: {}",
             notice.kind, notice.subject, notice.words
         );
+        let about = match subject {
+            Subject::Host(host) => About::Host(host),
+            Subject::Function(vm) => About::Function(vm),
+        };
+        log::say(Some(about), &words);
         if let Some(webhook) = &self.webhook
             && let Err(error) = webhook.notices.try_send(notice)
         {
-            eprintln!("alarms: the webhook is not told of this one: {error}");
+            let words = format!("alarms: the webhook is not told of this one: {error}");
+            log::say(None, &words);
         }
     }
 }
@@ -287,10 +299,11 @@ async fn post_all(client: Client, url: Url, mut notices: mpsc::Receiver<Notice>)
         let mut pauses = AGAIN_AFTER.iter();
         while let Err(why) = post(&client, &url, &notice).await {
             let Some(pause) = pauses.next() else {
-                eprintln!(
+                let words = format!(
                     "alarms: the webhook has not taken {:?} of {}: {why}",
                     notice.kind, notice.subject
                 );
+                log::say(None, &words);
                 break;
             };
             sleep(*pause).await;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::alarm::AlarmSettings;
 use crate::api::Api;
 use crate::discover::Discover;
+use crate::log::LogFormat;
 use crate::measured;
 use crate::prometheus::Prometheus;
 use crate::snmp::Snmp;
@@ -31,6 +32,9 @@ pub struct Config {
     /// Largest size of the journal, 512 where nothing is said: what is oldest goes first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journal_mib_max: Option<u64>,
+    /// How the log is written; in words, where nothing is said.
+    #[serde(default)]
+    pub log: LogFormat,
     /// A machine's profile, as `lab calibrate` writes it: it says what `control` leaves out (knee, picture age, load and moves).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<PathBuf>,

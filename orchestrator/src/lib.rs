@@ -18,6 +18,7 @@ pub mod explain;
 pub mod journal;
 pub mod knees;
 mod learn;
+pub mod log;
 mod measured;
 pub mod mover;
 pub mod prometheus;

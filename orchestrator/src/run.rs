@@ -25,6 +25,7 @@ use crate::explain;
 use crate::journal::{Journal, JournalError, Learned, Turn};
 use crate::knees::{KneeStatuses, Knees, Lesson};
 use crate::learn::Learner;
+use crate::log::{self, About, say};
 use crate::mover::{Mover, News};
 use crate::prometheus::PrometheusError;
 use crate::recording::{MoveFact, Recording};
@@ -131,9 +132,10 @@ pub struct Site {
 /// # Errors
 /// When the settings are wrong, a secret cannot be read, another orchestrator has the journal, or it cannot be written.
 pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), OrchestratorError> {
+    log::write_as(config.log);
     let Discovered { config, notes } = discovered(config).await?;
     for note in notes {
-        eprintln!("{note}");
+        say(None, &note);
     }
     match config.engine.clone() {
         Engine::Qemu(engine) => run_with(Qemu::new(engine), config, stop).await,
@@ -151,9 +153,9 @@ async fn run_with<D: Driver>(
     let (samples_in, samples) = mpsc::channel(NEWS_WAITING_MAX);
     let mut running = Running::begin(driver, &config, samples, log).await?;
     running.orchestrator.snmp = sources.counts();
-    eprintln!("{}", begun(&config));
+    say(None, &begun(&config));
     if let Some(words) = sources.cramped() {
-        eprintln!("snmp: {words}");
+        say(None, &format!("snmp: {words}"));
     }
     let (stop_asking, asked_enough) = oneshot::channel::<()>();
     let asking: JoinHandle<Option<Totals>> = tokio::spawn(async move {
@@ -166,7 +168,7 @@ async fn run_with<D: Driver>(
     let ended = running.until(stop).await;
     drop(stop_asking);
     if let Ok(Some(totals)) = asking.await {
-        eprintln!("snmp: {totals}");
+        say(None, &format!("snmp: {totals}"));
     }
     ended
 }
@@ -188,7 +190,7 @@ fn begun(config: &Config) -> String {
 
 fn log(decision: &Decision) {
     if let Some(words) = explain::for_log(decision) {
-        eprintln!("{words}");
+        say(Some(About::Decision(decision)), &words);
     }
 }
 
@@ -306,10 +308,11 @@ impl<D: Driver> Orchestrator<D> {
                     target: open.target.clone(),
                 });
             }
-            eprintln!(
+            let words = format!(
                 "move {migration} of {} from {} to {} was open when an earlier orchestrator ended: looking where it is",
                 open.vm, open.source, open.target
             );
+            say(Some(About::Migration(*migration)), &words);
             mover.resume(drivers::Plan {
                 migration: *migration,
                 vm: open.vm.clone(),
@@ -401,9 +404,10 @@ impl<D: Driver> Orchestrator<D> {
     fn written(&mut self, written: Result<(), JournalError>) {
         if let Err(error) = written {
             if self.failed.is_none() {
-                eprintln!(
+                let words = format!(
                     "{error}. No move begins any more; those under way go on to their verdict"
                 );
+                say(None, &words);
             }
             self.ending = true;
             self.failed.get_or_insert(error);
@@ -440,10 +444,11 @@ impl<D: Driver> Orchestrator<D> {
         if before.is_none_or(|before| before.residency != seen.residency)
             && seen.residency != record::Residency::Running
         {
-            eprintln!(
+            let words = format!(
                 "function {vm} is {:?} where it should run; it runs on {:?}",
                 seen.residency, seen.elsewhere
             );
+            say(Some(About::Function(&vm)), &words);
         }
         let Some(input) = concluded else {
             return Ok(());
@@ -527,7 +532,10 @@ impl<D: Driver> Orchestrator<D> {
                 lesson.and_then(told)
             }
             Input::Knee { host, knee: None } => {
-                eprintln!("what viewers taught of the knee of {host} is thrown away, as was asked");
+                let words = format!(
+                    "what viewers taught of the knee of {host} is thrown away, as was asked"
+                );
+                say(Some(About::Host(host)), &words);
                 self.knees.forget(host);
                 None
             }
@@ -625,7 +633,7 @@ impl<D: Driver> Orchestrator<D> {
 
 /// Says what was learned, and what the controller is told of it.
 fn told(lesson: Lesson) -> Option<Input> {
-    eprintln!("{}", lesson.words);
+    say(None, &lesson.words);
     lesson.input
 }
 

@@ -16,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use super::config::{Prometheus, PrometheusError, exporter_url, query_url};
 use super::exposition::CpuTimes;
 use super::query;
+use crate::log::{self, About};
 
 /// An exporter is waited for at least so long, however often it is asked.
 const ANSWER_WITHIN_MIN: Duration = Duration::from_secs(1);
@@ -136,16 +137,20 @@ impl Failures {
     /// Tells what has changed.
     fn note(&self, exporter: &Exporter, failure: Option<String>) {
         let (host, url) = (&exporter.host, &exporter.url);
+        let say = |words: &str| {
+            let words = format!("prometheus: {host} at {url} {words}");
+            log::say(Some(About::Host(host)), &words);
+        };
         let mut all = self.all();
         match failure {
             Some(why) if all.get(host) != Some(&why) => {
-                eprintln!("prometheus: {host} at {url} {why}");
+                say(&why);
                 all.insert(host.clone(), why);
             }
             Some(_) => {}
             None => {
                 if all.remove(host).is_some() {
-                    eprintln!("prometheus: {host} at {url} answers again");
+                    say("answers again");
                 }
             }
         }
