@@ -298,7 +298,8 @@ pub fn of_knee(
     let reports = status.reports;
     if let Some(from) = status.late_at_any_load_from {
         return Some(format!(
-            "Viewers see pictures of {host} too late from a load of {from} on, and never saw them in time at a lower one ({reports} reports): that is not put down to its load, and its knee stays as configured."
+            "Viewers see pictures of {host} too late from a load of {from} on, and never saw them in time at a lower one ({reports} \
+             reports): that is not put down to its load, and its knee stays as configured."
         ));
     }
     let ((knee, configured), since) = evidence
