@@ -94,7 +94,7 @@ fuzz: ## fuzz each parser for FUZZ_SECONDS (600)
 	BOLERO_RANDOM_TEST_TIME_MS=$$(( $(FUZZ_SECONDS) * 1000 )) BOLERO_RANDOM_ITERATIONS=1000000000 \
 	    $(CARGO) test --release --workspace --test fuzz
 	BOLERO_RANDOM_TEST_TIME_MS=$$(( $(FUZZ_SECONDS) * 1000 )) BOLERO_RANDOM_ITERATIONS=1000000000 \
-	    $(CARGO) test --release --workspace --lib api::fuzz
+	    $(CARGO) test --release --workspace --lib fuzz
 
 calibrate: setup build ## measure the knee and the time of a move again, into profile.toml
 	$(SUDO) $(FORESTALL) lab calibrate $(SCENARIO)

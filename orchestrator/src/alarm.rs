@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::explain;
+use crate::log::{self, About};
 use crate::snmp::{SecretError, SecretSource};
 use crate::survey::Seen;
 
@@ -56,7 +57,7 @@ pub enum AlarmError {
 }
 
 /// What kind of thing a person has to look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AlarmKind {
     /// The guest may run twice.
@@ -208,13 +209,14 @@ impl Alarms {
         let words = words();
         let told = before.map(|kind| (kind, false)).into_iter();
         for (kind, raised) in told.chain(kind.map(|kind| (kind, true))) {
-            self.tell(Notice {
+            let notice = Notice {
                 at_us: at,
                 raised,
                 kind,
                 subject: subject.to_string(),
                 words: words.clone(),
-            });
+            };
+            self.tell(&subject, notice);
         }
         match kind {
             Some(kind) => drop(self.standing.insert(subject, kind)),
@@ -228,18 +230,21 @@ impl Alarms {
             return;
         }
         let before = std::mem::take(&mut self.silent);
-        let notice = |host: &HostName, raised, words: &str| Notice {
-            at_us: at,
-            raised,
-            kind: AlarmKind::SilentHost,
-            subject: host.to_string(),
-            words: words.into(),
+        let tell = |host: &HostName, raised, words: &str| {
+            let notice = Notice {
+                at_us: at,
+                raised,
+                kind: AlarmKind::SilentHost,
+                subject: host.to_string(),
+                words: words.into(),
+            };
+            self.tell(&Subject::Host(host.clone()), notice);
         };
         for host in silent.difference(&before) {
-            self.tell(notice(host, true, "no sample of its load comes"));
+            tell(host, true, "no sample of its load comes");
         }
         for host in before.difference(&silent) {
-            self.tell(notice(host, false, "samples of its load come again"));
+            tell(host, false, "samples of its load come again");
         }
         self.silent = silent;
     }
@@ -249,6 +254,16 @@ impl Alarms {
         self.standing.remove(&Subject::Function(vm.clone()));
     }
 
+    /// How many stand, by kind.
+    pub(crate) fn counts(&self) -> BTreeMap<AlarmKind, u64> {
+        let silent = self.silent.iter().map(|_| AlarmKind::SilentHost);
+        let mut counts = BTreeMap::new();
+        for kind in self.standing.values().copied().chain(silent) {
+            *counts.entry(kind).or_default() += 1;
+        }
+        counts
+    }
+
     /// Gives the webhook time to take what waits for it.
     pub(crate) async fn end(self) {
         let Some(Webhook { notices, posts }) = self.webhook else {
@@ -256,23 +271,30 @@ impl Alarms {
         };
         drop(notices);
         if timeout(TOLD_WITHIN, posts).await.is_err() {
-            eprintln!(
+            let words = format!(
                 "alarms: the webhook has not taken the last ones within {} s",
                 TOLD_WITHIN.as_secs()
             );
+            log::say(None, &words);
         }
     }
 
-    fn tell(&self, notice: Notice) {
+    fn tell(&self, subject: &Subject, notice: Notice) {
         let state = if notice.raised { "ALARM" } else { "alarm over" };
-        eprintln!(
+        let words = format!(
             "{state}: {:?} of {}: {}",
             notice.kind, notice.subject, notice.words
         );
+        let about = match subject {
+            Subject::Host(host) => About::Host(host),
+            Subject::Function(vm) => About::Function(vm),
+        };
+        log::say(Some(about), &words);
         if let Some(webhook) = &self.webhook
             && let Err(error) = webhook.notices.try_send(notice)
         {
-            eprintln!("alarms: the webhook is not told of this one: {error}");
+            let words = format!("alarms: the webhook is not told of this one: {error}");
+            log::say(None, &words);
         }
     }
 }
@@ -320,10 +342,11 @@ async fn post_all(client: Client, url: Url, mut notices: mpsc::Receiver<Notice>)
         let mut pauses = AGAIN_AFTER.iter();
         while let Err(why) = post(&client, &url, &notice).await {
             let Some(pause) = pauses.next() else {
-                eprintln!(
+                let words = format!(
                     "alarms: the webhook has not taken {:?} of {}: {why}",
                     notice.kind, notice.subject
                 );
+                log::say(None, &words);
                 break;
             };
             sleep(*pause).await;

@@ -72,6 +72,7 @@ async fn check_with<D: Driver>(
     control::Controller::new(config.control.clone())?;
     Alarms::new(clock::now(), config.alarms.as_ref())?;
     let sources = Sources::new(config)?;
+    let cramped = sources.cramped().map(str::to_owned);
     let loads = loads(sources, &config.control.hosts);
     let (loads, functions) = tokio::join!(loads, functions(config, driver));
     let mut findings = vec![journal(config)];
@@ -80,6 +81,7 @@ async fn check_with<D: Driver>(
         .into_iter()
         .map(|words| Finding::new("discovered".into(), Ok(words)));
     findings.extend(told);
+    findings.extend(cramped.map(|why| Finding::new("room for answers".into(), Err(why))));
     findings.extend(loads);
     findings.extend(functions);
     Ok(findings)

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::alarm::AlarmSettings;
 use crate::api::Api;
 use crate::discover::Discover;
+use crate::log::LogFormat;
 use crate::measured;
 use crate::prometheus::Prometheus;
 use crate::snmp::Snmp;
@@ -31,6 +32,9 @@ pub struct Config {
     /// Largest size of the journal, 512 where nothing is said: what is oldest goes first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journal_mib_max: Option<u64>,
+    /// How the log is written; in words, where nothing is said.
+    #[serde(default)]
+    pub log: LogFormat,
     /// A machine's profile, as `lab calibrate` writes it: it says what `control` leaves out (knee, picture age, load and moves).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<PathBuf>,
@@ -180,17 +184,17 @@ impl Config {
                 .as_ref()
                 .map(|snmp| snmp.agents.contains_key(host));
             let exporter = self.prometheus.as_ref();
-            let exporter = exporter.map(|told| told.exporters.contains_key(host));
+            let exporter = exporter.map(|told| told.tells(host));
             match (agent.unwrap_or(false), exporter.unwrap_or(false)) {
                 (true, false) | (false, true) => {}
                 (false, false) => {
                     return Err(format!(
-                        "nobody tells the load of host {host}: neither snmp.agents nor prometheus.exporters names it"
+                        "nobody tells the load of host {host}: neither snmp.agents nor prometheus.exporters nor prometheus.server.instances names it"
                     ));
                 }
                 (true, true) => {
                     return Err(format!(
-                        "two tell the load of host {host}: take it out of snmp.agents or of prometheus.exporters"
+                        "two tell the load of host {host}: take it out of snmp.agents or of prometheus"
                     ));
                 }
             }

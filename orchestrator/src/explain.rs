@@ -1,5 +1,7 @@
 //! Decisions in plain words, with the figures that they rest on.
 
+use control::Mobility;
+use control::view::FunctionView;
 use record::decision::{
     CancelReason, Candidate, Cause, End, Evidence, Gain, HoldReason, Restraint, Unfit,
 };
@@ -30,7 +32,7 @@ pub fn of_decision(decision: &Decision) -> String {
             evidence,
         } => format!(
             "nothing leaves {host}: {}. {}",
-            of_hold(reason),
+            of_hold(decision.at_us, reason),
             of_evidence(decision.at_us, evidence)
         ),
         Event::Start {
@@ -95,7 +97,7 @@ pub fn of_decision(decision: &Decision) -> String {
         Event::Declined { vm, target, why } => {
             format!(
                 "{vm} is not moved to {target} as was asked: {}",
-                of_hold(why)
+                of_hold(decision.at_us, why)
             )
         }
         Event::Alarm {
@@ -133,9 +135,9 @@ pub fn for_log(decision: &Decision) -> Option<String> {
     }
 }
 
-/// Why nothing is moved, in words that end without a full stop.
+/// Why nothing is moved at an instant, in words that end without a full stop.
 #[must_use]
-pub fn of_hold(reason: &HoldReason) -> String {
+pub fn of_hold(at: Timestamp, reason: &HoldReason) -> String {
     match reason {
         HoldReason::NeverMoves => "the policy is never to move".into(),
         HoldReason::NothingToMove => "no function is on it".into(),
@@ -147,9 +149,10 @@ pub fn of_hold(reason: &HoldReason) -> String {
             "its newest sample is older than {}: it may tell of the past",
             seconds(limit_ms / 1e3)
         ),
-        HoldReason::SampleBeforeMove { .. } => {
-            "a function came or left, and no sample tells of the time since".into()
-        }
+        HoldReason::SampleBeforeMove { moved_at_us } => format!(
+            "a function came or left {} ago, and no sample tells of the time since",
+            seconds(at.since(*moved_at_us).as_secs_f64())
+        ),
         HoldReason::BelowThreshold => "its load is under the threshold".into(),
         HoldReason::NotDue => "by the forecast there is time still".into(),
         HoldReason::NotSustained { samples, needed } => format!(
@@ -162,7 +165,10 @@ pub fn of_hold(reason: &HoldReason) -> String {
         HoldReason::MovesAtOnce { limit } => {
             format!("{limit} moves are under way, which is as many as may be")
         }
-        HoldReason::CoolingDown { .. } => "its functions have moved, or failed to, too lately".into(),
+        HoldReason::CoolingDown { until_us } => format!(
+            "its functions have moved, or failed to, too lately: none is moved for another {}",
+            seconds(until_us.since(at).as_secs_f64())
+        ),
         HoldReason::NoTargetFits {
             vm,
             candidates,
@@ -202,6 +208,37 @@ pub fn of_hold(reason: &HoldReason) -> String {
             gain.move_ms, gain.stay_ms
         ),
     }
+}
+
+/// What is true of a function itself: where it is, what a move of it takes, and what keeps it where it is. A sentence a line.
+#[must_use]
+pub fn of_function(now: Timestamp, function: &FunctionView) -> Vec<String> {
+    let FunctionView { vm, host, .. } = function;
+    let mut lines = vec![format!(
+        "{vm} is on {host}. A move of it is expected to take {} at most, and its viewers then see nothing new for {:.0} ms.",
+        seconds(function.migration_ms / 1e3),
+        function.gap_ms
+    )];
+    if function.given_up {
+        lines.push(format!(
+            "It is given up: how its last move ended only a person can put right. Nothing moves it before `forestall release {vm}`."
+        ));
+    }
+    if function.mobility == Mobility::Pinned {
+        lines.push(format!("It is pinned to {host}: nothing moves it."));
+    }
+    if let Some(until) = function.cooldown_until_us {
+        let why = match function.failures_in_a_row {
+            0 => "it has just moved".into(),
+            1 => "its last move did not arrive".into(),
+            failures => format!("its last {failures} moves did not arrive"),
+        };
+        lines.push(format!(
+            "It is moved only by a person's order for another {}, since {why}.",
+            seconds(until.since(now).as_secs_f64())
+        ));
+    }
+    lines
 }
 
 /// The figures of a host at an instant, as sentences.
@@ -261,7 +298,8 @@ pub fn of_knee(
     let reports = status.reports;
     if let Some(from) = status.late_at_any_load_from {
         return Some(format!(
-            "Viewers see pictures of {host} too late from a load of {from} on, and never saw them in time at a lower one ({reports}              reports): that is not put down to its load, and its knee stays as configured."
+            "Viewers see pictures of {host} too late from a load of {from} on, and never saw them in time at a lower one ({reports} \
+             reports): that is not put down to its load, and its knee stays as configured."
         ));
     }
     let ((knee, configured), since) = evidence
@@ -352,9 +390,12 @@ mod tests {
         Utilization::new(share).unwrap()
     }
 
+    fn host(name: &str) -> HostName {
+        HostName::new(name).unwrap()
+    }
+
     #[test]
     fn a_move_is_told_with_its_figures() {
-        let host = |name| HostName::new(name).unwrap();
         let start = Event::Start {
             migration: 1,
             vm: VmName::new("text").unwrap(),
@@ -430,7 +471,7 @@ mod tests {
 
     #[test]
     fn what_viewers_taught_is_told() {
-        let host = HostName::new("a").unwrap();
+        let host = host("a");
         let evidence = Evidence {
             utilization: Some(share(0.75)),
             knee: Some(share(0.72)),
@@ -477,6 +518,62 @@ mod tests {
                 (told, words) => told.is_none() && words.is_none(),
             };
             assert!(as_expected, "{told:?}");
+            assert!(told.is_none_or(|told| !told.contains("  ")));
+        }
+    }
+
+    #[test]
+    fn a_function_says_what_keeps_it() {
+        let free = FunctionView {
+            vm: VmName::new("text").unwrap(),
+            host: host("a"),
+            viewers: 1,
+            load: 0.3,
+            mobility: Mobility::Free,
+            migration_ms: 8_000.0,
+            gap_ms: 300.0,
+            migration: None,
+            cooldown_until_us: None,
+            failures_in_a_row: 0,
+            given_up: false,
+        };
+        let own = "text is on a. A move of it is expected to take 8.0 s at most, and its viewers then see nothing new for 300 ms.";
+        assert_eq!(of_function(Timestamp(0), &free), [own]);
+        let kept = FunctionView {
+            mobility: Mobility::Pinned,
+            cooldown_until_us: Some(Timestamp(9_000_000)),
+            failures_in_a_row: 2,
+            given_up: true,
+            ..free
+        };
+        assert_eq!(
+            of_function(Timestamp(1_000_000), &kept)[1..],
+            [
+                "It is given up: how its last move ended only a person can put right. Nothing moves it before `forestall release text`.",
+                "It is pinned to a: nothing moves it.",
+                "It is moved only by a person's order for another 8.0 s, since its last 2 moves did not arrive.",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_hold_that_passes_says_when() {
+        for (reason, words) in [
+            (
+                HoldReason::CoolingDown {
+                    until_us: Timestamp(13_000_000),
+                },
+                "none is moved for another 3.0 s",
+            ),
+            (
+                HoldReason::SampleBeforeMove {
+                    moved_at_us: Timestamp(8_000_000),
+                },
+                "a function came or left 2.0 s ago",
+            ),
+        ] {
+            let told = of_hold(Timestamp(10_000_000), &reason);
+            assert!(told.contains(words), "{told}");
         }
     }
 

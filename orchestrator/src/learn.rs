@@ -3,6 +3,10 @@
 //! The longest of n moves is not passed by the next with probability n / (n + 1), whatever their distribution (Hahn and
 //! Meeker, Statistical Intervals, section 5.3): the longest of the last 19 is a 95 % bound. Until there are so many, what was
 //! configured counts, too, when it is longer.
+//!
+//! The gap that viewers see is longer than the engine's downtime: the network has to follow the guest, and the next picture has
+//! to be made (docs/reallocation.md). So a longer downtime than the configured gap makes that longer, and no number of short
+//! ones makes it shorter.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +15,7 @@ use record::decision::MigrationId;
 use record::{Decision, Event, Timestamp, Verdict, VmName};
 
 use crate::journal::Learned;
+use crate::knees::Lesson;
 use crate::recording::MoveFact;
 
 /// Moves that are remembered.
@@ -59,6 +64,11 @@ impl Learner {
         known.filter_map(|vm| self.input(vm)).collect()
     }
 
+    /// What earlier moves taught, by function.
+    pub(crate) const fn learned(&self) -> &BTreeMap<VmName, Learned> {
+        &self.learned
+    }
+
     pub(crate) fn fact(&mut self, at: Timestamp, migration: MigrationId, fact: &MoveFact) {
         let Some(open) = self.open.get_mut(&migration) else {
             return;
@@ -71,7 +81,7 @@ impl Learner {
     }
 
     /// What a decision teaches: a move that arrived, and the function's figures from now on.
-    pub(crate) fn decided(&mut self, decision: &Decision) -> Option<(VmName, Learned, Input)> {
+    pub(crate) fn decided(&mut self, decision: &Decision) -> Option<(VmName, Learned, Lesson)> {
         match &decision.event {
             Event::Start { migration, vm, .. } => {
                 let open = Open {
@@ -91,22 +101,43 @@ impl Learner {
                 let learned = self.learned.entry(open.vm.clone()).or_default();
                 keep(&mut learned.migrations_ms, Some(took_ms));
                 keep(&mut learned.downtimes_ms, open.downtime_ms);
+                learned.last_at_us = Some(decision.at_us);
                 let learned = learned.clone();
-                let input = self.input(&open.vm)?;
-                Some((open.vm, learned, input))
+                let lesson = self.lesson(&open.vm, learned.migrations_ms.len())?;
+                Some((open.vm, learned, lesson))
             }
             _ => None,
         }
     }
 
+    fn lesson(&self, vm: &VmName, moves: usize) -> Option<Lesson> {
+        let (configured_ms, configured_gap_ms) = *self.configured.get(vm)?;
+        let (migration_ms, gap_ms) = self.figures(vm)?;
+        let words = format!(
+            "a move of {vm} is expected to take {:.1} s at most from now on, and its viewers then to see nothing new for \
+             {gap_ms:.0} ms, by its last moves ({moves}); configured: {:.1} s and {configured_gap_ms:.0} ms",
+            migration_ms / 1e3,
+            configured_ms / 1e3
+        );
+        let input = self.input(vm);
+        Some(Lesson { words, input })
+    }
+
     fn input(&self, vm: &VmName) -> Option<Input> {
-        let (migration_ms, gap_ms) = *self.configured.get(vm)?;
-        let learned = self.learned.get(vm)?;
+        let (migration_ms, gap_ms) = self.figures(vm)?;
         Some(Input::Learned {
             vm: vm.clone(),
-            migration_ms: bound(&learned.migrations_ms, migration_ms),
-            gap_ms: bound(&learned.downtimes_ms, gap_ms),
+            migration_ms,
+            gap_ms,
         })
+    }
+
+    /// Time of the next move and gap, in ms.
+    fn figures(&self, vm: &VmName) -> Option<(f64, f64)> {
+        let (migration_ms, gap_ms) = *self.configured.get(vm)?;
+        let learned = self.learned.get(vm)?;
+        let gap_ms = learned.downtimes_ms.iter().copied().fold(gap_ms, f64::max);
+        Some((bound(&learned.migrations_ms, migration_ms), gap_ms))
     }
 }
 
@@ -140,6 +171,78 @@ mod tests {
         ] {
             assert_eq!(bound(&seen, 8e3), expected, "{seen:?}");
         }
+    }
+
+    #[test]
+    fn an_engines_downtime_makes_no_gap_shorter() {
+        let vm = VmName::new("f").unwrap();
+        for (downtimes_ms, gap_ms) in [
+            (vec![], 200.0),
+            (vec![40.0; MOVES_KEPT], 200.0),
+            (vec![40.0, 700.0], 700.0),
+        ] {
+            let learned = Learned {
+                migrations_ms: vec![6e3; MOVES_KEPT],
+                downtimes_ms,
+                last_at_us: None,
+            };
+            let learner = Learner {
+                configured: BTreeMap::from([(vm.clone(), (8e3, 200.0))]),
+                learned: BTreeMap::from([(vm.clone(), learned)]),
+                open: BTreeMap::new(),
+            };
+            assert_eq!(learner.figures(&vm), Some((6e3, gap_ms)));
+        }
+    }
+
+    #[test]
+    fn a_move_that_arrived_is_told_with_what_it_taught() {
+        let vm = VmName::new("f").unwrap();
+        let host = |name| record::HostName::new(name).unwrap();
+        let mut learner = Learner {
+            configured: BTreeMap::from([(vm.clone(), (8e3, 200.0))]),
+            learned: BTreeMap::new(),
+            open: BTreeMap::new(),
+        };
+        let start = Event::Start {
+            migration: 1,
+            vm: vm.clone(),
+            source: host("a"),
+            target: host("b"),
+            mode: record::decision::Mode::PreCopy,
+            cause: record::decision::Cause::Load,
+            target_load: 0.4,
+            gain: None,
+            predicted_total_ms: None,
+            host: host("a"),
+            evidence: record::decision::Evidence::default(),
+        };
+        let began = Timestamp(1_000_000);
+        assert!(learner.decided(&Decision::new(began, start)).is_none());
+        learner.fact(Timestamp(10_000_000), 1, &MoveFact::RunsAtTarget);
+        let settled = Event::Settled {
+            migration: 1,
+            verdict: Verdict::Moved,
+            target: record::Residency::Running,
+            source: record::Residency::Absent,
+            failure: None,
+            cooldown_until_us: Timestamp(0),
+        };
+        let ended = Timestamp(11_000_000);
+        let (_, learned, lesson) = learner.decided(&Decision::new(ended, settled)).unwrap();
+        assert_eq!(
+            (learned.migrations_ms, learned.last_at_us),
+            (vec![9e3], Some(ended))
+        );
+        assert_eq!(
+            lesson.words,
+            "a move of f is expected to take 9.0 s at most from now on, and its viewers then to see nothing new for 200 ms, by \
+             its last moves (1); configured: 8.0 s and 200 ms"
+        );
+        assert!(matches!(
+            lesson.input,
+            Some(Input::Learned { migration_ms: 9e3, .. })
+        ));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The loop: one turn takes what has come in, lets the controller decide, writes all of it down, and only then has it done.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,19 +13,21 @@ use drivers::{Driver, Libvirt, Nova, Qemu};
 use record::report::Report;
 use record::{Decision, Event, HostName, Residency, Timestamp, Verdict, VmName};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use crate::alarm::{AlarmError, Alarms};
+use crate::alarm::{AlarmError, AlarmKind, Alarms};
 use crate::api::{self, Access, AccessError, ApiError};
 use crate::clock;
 use crate::config::{Config, Engine};
+use crate::counts::Counts;
 use crate::discover::{self, Discovery, discover};
 use crate::explain;
-use crate::journal::{Journal, JournalError, Turn};
+use crate::journal::{Journal, JournalError, Learned, Turn};
 use crate::knees::{KneeStatuses, Knees, Lesson};
 use crate::learn::Learner;
+use crate::log::{self, About, say};
 use crate::mover::{Mover, News};
 use crate::prometheus::PrometheusError;
 use crate::recording::{MoveFact, Recording};
@@ -123,6 +125,12 @@ pub struct Site {
     pub clock_off_s: Option<f64>,
     /// What the engine did not say when it was last asked for functions, and what else of its answer a person should know.
     pub discovery: Vec<String>,
+    /// What moves of each function have taught, where any has arrived.
+    pub learned: BTreeMap<VmName, Learned>,
+    /// Alarms that stand, by kind.
+    pub alarms: BTreeMap<AlarmKind, u64>,
+    /// What was counted since it began.
+    pub counts: Counts,
 }
 
 /// Watches, decides and moves until `stop` comes. A move that is open then still gets its verdict, for up to 30 s.
@@ -130,6 +138,7 @@ pub struct Site {
 /// # Errors
 /// When the settings are wrong, a secret cannot be read, another orchestrator has the journal, or it cannot be written.
 pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), OrchestratorError> {
+    log::write_as(config.log);
     match config.engine.clone() {
         Engine::Qemu(engine) => run_with(Qemu::new(engine), config, stop).await,
         Engine::Libvirt(engine) => run_with(Libvirt::new(engine), config, stop).await,
@@ -146,8 +155,12 @@ async fn run_with<D: Driver>(
     tell(words);
     let mut sources = Sources::new(&config)?;
     let (samples_in, samples) = mpsc::channel(NEWS_WAITING_MAX);
-    let running = Running::begin(driver, &config, discovery, samples, log).await?;
-    eprintln!("{}", begun(&config));
+    let mut running = Running::begin(driver, &config, discovery, samples, log).await?;
+    running.orchestrator.snmp = sources.counts();
+    say(None, &begun(&config));
+    if let Some(words) = sources.cramped() {
+        say(None, &format!("snmp: {words}"));
+    }
     let (stop_asking, asked_enough) = oneshot::channel::<()>();
     let asking: JoinHandle<Option<Totals>> = tokio::spawn(async move {
         // Dropping the other end tells it, too.
@@ -159,7 +172,7 @@ async fn run_with<D: Driver>(
     let ended = running.until(stop).await;
     drop(stop_asking);
     if let Ok(Some(totals)) = asking.await {
-        eprintln!("snmp: {totals}");
+        say(None, &format!("snmp: {totals}"));
     }
     ended
 }
@@ -181,13 +194,13 @@ fn begun(config: &Config) -> String {
 
 fn tell(words: Vec<String>) {
     for words in words {
-        eprintln!("{words}");
+        say(None, &words);
     }
 }
 
 fn log(decision: &Decision) {
     if let Some(words) = explain::for_log(decision) {
-        eprintln!("{words}");
+        say(Some(About::Decision(decision)), &words);
     }
 }
 
@@ -263,6 +276,9 @@ struct Orchestrator<D> {
     survey: Survey,
     /// What the engine has said of functions, where it is asked.
     discovery: Option<Discovery>,
+    counts: Counts,
+    /// Counts of polls, where SNMP agents are asked.
+    snmp: Option<watch::Receiver<Totals>>,
     news: mpsc::Sender<News>,
     /// Tells the log of a decision.
     log: fn(&Decision),
@@ -317,10 +333,11 @@ impl<D: Driver> Orchestrator<D> {
                     target: open.target.clone(),
                 });
             }
-            eprintln!(
+            let words = format!(
                 "move {migration} of {} from {} to {} was open when an earlier orchestrator ended: looking where it is",
                 open.vm, open.source, open.target
             );
+            say(Some(About::Migration(*migration)), &words);
             mover.resume(drivers::Plan {
                 migration: *migration,
                 vm: open.vm.clone(),
@@ -343,6 +360,8 @@ impl<D: Driver> Orchestrator<D> {
             reports: Reports::default(),
             survey: Survey::default(),
             discovery: None,
+            counts: Counts::default(),
+            snmp: None,
             news,
             log,
             ending: false,
@@ -417,9 +436,10 @@ impl<D: Driver> Orchestrator<D> {
     fn written(&mut self, written: Result<(), JournalError>) {
         if let Err(error) = written {
             if self.failed.is_none() {
-                eprintln!(
+                let words = format!(
                     "{error}. No move begins any more; those under way go on to their verdict"
                 );
+                say(None, &words);
             }
             self.ending = true;
             self.failed.get_or_insert(error);
@@ -489,7 +509,8 @@ impl<D: Driver> Orchestrator<D> {
         if before.as_ref().map(|before| before.verdict) != Some(seen.verdict)
             && seen.verdict != Verdict::Stayed
         {
-            eprintln!("function {vm} is {}", seen.words());
+            let words = format!("function {vm} is {}", seen.words());
+            say(Some(About::Function(&vm)), &words);
         }
         // What a move has come to a person has to end, whatever is seen afterwards.
         let known = self.controller.known(&vm);
@@ -518,15 +539,7 @@ impl<D: Driver> Orchestrator<D> {
     fn answer(&mut self, request: Request) -> Result<(), OrchestratorError> {
         // Who asked may have gone away: nobody is to be told then.
         match request {
-            Request::Site(answer) => drop(answer.send(Site {
-                begun_at_us: self.begun_at,
-                view: self.controller.view(clock::now()),
-                sightings: self.sightings.clone(),
-                views: self.reports.views(clock::now()),
-                knees: self.knees.statuses(),
-                clock_off_s: clock::off_s(),
-                discovery: self.discovery.as_ref().map(Discovery::notes).unwrap_or_default(),
-            })),
+            Request::Site(answer) => drop(answer.send(self.site())),
             Request::Report(report, answer) => {
                 let _ = answer.send(self.heard_of(report));
             }
@@ -535,12 +548,33 @@ impl<D: Driver> Orchestrator<D> {
         Ok(())
     }
 
+    fn site(&self) -> Site {
+        let now = clock::now();
+        let snmp = self.snmp.as_ref().map(|counts| *counts.borrow());
+        Site {
+            begun_at_us: self.begun_at,
+            view: self.controller.view(now),
+            sightings: self.sightings.clone(),
+            views: self.reports.views(now),
+            knees: self.knees.statuses(),
+            clock_off_s: clock::off_s(),
+            discovery: self.discovery.as_ref().map(Discovery::notes).unwrap_or_default(),
+            learned: self.learner.learned().clone(),
+            alarms: self.alarms.counts(),
+            counts: Counts {
+                snmp,
+                ..self.counts.clone()
+            },
+        }
+    }
+
     fn heard_of(&mut self, report: Report) -> Result<(), NotTaken> {
         let Some(host) = self.controller.residence(&report.function) else {
             return Err(NotTaken::Function);
         };
         let now = clock::now();
         self.reports.take(now, report.clone())?;
+        self.counts.reported(&report);
         self.knees.hear(now, host, &report);
         Ok(())
     }
@@ -570,7 +604,10 @@ impl<D: Driver> Orchestrator<D> {
                 lesson.and_then(told)
             }
             Input::Knee { host, knee: None } => {
-                eprintln!("what viewers taught of the knee of {host} is thrown away, as was asked");
+                let words = format!(
+                    "what viewers taught of the knee of {host} is thrown away, as was asked"
+                );
+                say(Some(About::Host(host)), &words);
                 self.knees.forget(host);
                 None
             }
@@ -596,9 +633,9 @@ impl<D: Driver> Orchestrator<D> {
                     continue;
                 }
                 self.record(|recording| recording.decision(&decision))?;
-                if let Some((vm, what, input)) = self.learner.decided(&decision) {
+                if let Some((vm, what, lesson)) = self.learner.decided(&decision) {
                     learned.push((vm, what));
-                    waiting.push_back(input);
+                    waiting.extend(told(lesson));
                 }
                 decisions.push(decision);
             }
@@ -626,6 +663,7 @@ impl<D: Driver> Orchestrator<D> {
                 _ => None,
             };
             (self.log)(decision);
+            self.counts.decided(decision);
             self.alarms.take(decision, moving);
             self.mover.act(&decision.event);
         }
@@ -667,7 +705,7 @@ impl<D: Driver> Orchestrator<D> {
 
 /// Says what was learned, and what the controller is told of it.
 fn told(lesson: Lesson) -> Option<Input> {
-    eprintln!("{}", lesson.words);
+    say(None, &lesson.words);
     lesson.input
 }
 

@@ -4,7 +4,7 @@ use std::future::pending;
 
 use control::Input;
 use record::HostName;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::agent::Watch;
 use crate::config::Config;
@@ -60,6 +60,16 @@ impl Sources {
     /// Counts of all SNMP agents.
     pub(crate) fn totals(&self) -> Option<Totals> {
         self.snmp.as_ref().map(Watch::totals)
+    }
+
+    /// The same while it runs.
+    pub(crate) fn counts(&self) -> Option<watch::Receiver<Totals>> {
+        self.snmp.as_ref().map(Watch::counts)
+    }
+
+    /// That there is too little room for the answers of SNMP agents, if so.
+    pub(crate) fn cramped(&self) -> Option<&str> {
+        self.snmp.as_ref().and_then(Watch::cramped)
     }
 
     /// Why the last polls of a host came to nothing, if they did.

@@ -11,6 +11,7 @@ use async_snmp::{DecodeConfig, Oid, ResponsePdu, Value, VarBind, Version};
 use bolero::{TypeGenerator, check};
 use forestall_orchestrator::counters::Counters;
 use forestall_orchestrator::prometheus::exposition::CpuTimes;
+use forestall_orchestrator::prometheus::query::newest;
 use forestall_orchestrator::snmp::fleet::Fleet;
 use forestall_orchestrator::snmp::{
     Access, AuthProtocol, Event, Load, Poller, PrivacyProtocol, Secret, Snmp, SnmpVersion, Transmit,
@@ -258,6 +259,26 @@ fn what_an_exporter_answers() {
                 for share in [times.busy_since(&before), before.busy_since(&times)] {
                     assert!(share.is_none_or(|share| (0.0..=1.0).contains(&share)));
                 }
+            }
+        });
+}
+
+#[test]
+fn what_a_prometheus_server_answers() {
+    check!()
+        .with_type::<(Vec<u8>, Vec<(u8, u8, f64, f64)>)>()
+        .for_each(|(anything, points)| {
+            drop(newest(anything));
+            let series = points.iter().map(|(cpu, mode, at_s, seconds)| {
+                let mode = ["idle", "user", "steal", ""][usize::from(*mode) % 4];
+                serde_json::json!({
+                    "metric": { "cpu": cpu.to_string(), "mode": mode }, "values": [[at_s, seconds.to_string()]],
+                })
+            });
+            let series: Vec<_> = series.collect();
+            let answer = serde_json::json!({ "data": { "result": series } }).to_string();
+            if let Ok((_, times)) = newest(answer.as_bytes()) {
+                assert_eq!(times.busy_since(&times), None, "no time has passed");
             }
         });
 }

@@ -169,6 +169,7 @@ fn what_stands_is_read_again_and_what_is_over_is_not() {
     let learned = Learned {
         migrations_ms: vec![7e3],
         downtimes_ms: vec![],
+        last_at_us: Some(now),
     };
     bench
         .journal
@@ -194,6 +195,31 @@ fn what_stands_is_read_again_and_what_is_over_is_not() {
     };
     let drained = Input::Drain { host: host("a") };
     assert_eq!(standing.inputs(), [known, drained, Input::Disarm, resumed]);
+}
+
+/// A verdict names no function: it is found by its move.
+#[test]
+fn a_functions_own_decisions_are_found_with_its_verdicts() {
+    let mut bench = Bench::new(PLENTY);
+    let other = Event::Relocated {
+        vm: VmName::new("g").unwrap(),
+        from: host("a"),
+        to: host("b"),
+    };
+    let alarm = Event::Alarm {
+        migration: 1,
+        vm: vm(),
+        verdict: Verdict::Lost,
+        target: Residency::Absent,
+        source: Residency::Absent,
+    };
+    let events = [start(1), other, alarm, settled(1), hold()];
+    let decided = events.map(|event| Decision::new(noon(), event));
+    bench.turn(&[], &decided);
+    let [start, _, alarm, settled, _] = decided;
+    let found = |limit| bench.history().of_function(&vm(), limit).unwrap();
+    assert_eq!(found(5), [settled.clone(), alarm.clone(), start]);
+    assert_eq!(found(2), [settled, alarm]);
 }
 
 #[test]

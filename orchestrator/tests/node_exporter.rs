@@ -60,6 +60,7 @@ async fn its_counters_become_samples_and_it_may_go_and_come_back() {
         authorization: None,
         ca_file: None,
         exporters: [(host.clone(), format!("http://{address}/metrics"))].into(),
+        server: None,
     })
     .unwrap();
     let (samples, mut heard) = mpsc::channel(64);

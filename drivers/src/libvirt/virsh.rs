@@ -234,4 +234,24 @@ mod tests {
         assert_eq!(raw_figure(said, "downtime"), Some(12.0));
         assert_eq!(raw_figure(said, "time"), None);
     }
+
+    #[test]
+    fn fuzz_what_virsh_says() {
+        let check = bolero::check!().with_type::<(String, Vec<(u8, String)>)>();
+        check.for_each(|(anything, lines)| {
+            let known = ["Domain: 'a'", "  state.state=", "  state.reason=", "downtime:"];
+            let line = |(at, rest): &(u8, String)| {
+                format!("{}{rest}\n", known[usize::from(*at) % known.len()])
+            };
+            let said: String = lines.iter().map(line).collect();
+            for said in [anything, &said] {
+                let state = state_of(said, "a");
+                assert!(state.is_none() || said.contains("Domain: 'a'"), "{said}");
+                assert!(state_of(said, "b").is_none() || said.contains("Domain: 'b'"));
+                let runs = state.is_some_and(|state| state.residency() == Residency::Running);
+                assert!(!runs || said.contains("state.state="), "{said}");
+                raw_figure(said, "downtime");
+            }
+        });
+    }
 }

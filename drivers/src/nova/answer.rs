@@ -195,4 +195,34 @@ mod tests {
             assert_eq!(message(other), None);
         }
     }
+
+    #[test]
+    fn fuzz_what_nova_says() {
+        let check = bolero::check!().with_type::<(Vec<u8>, [Option<String>; 4], i64)>();
+        check.for_each(|(anything, [one, two, three, four], number)| {
+            message(anything);
+            let server = serde_json::json!({
+                "OS-EXT-SRV-ATTR:host": one, "OS-EXT-STS:vm_state": two, "OS-EXT-STS:power_state": number,
+            });
+            if let Ok(server) = serde_json::from_value::<Server>(server) {
+                let runs = server.residency() == Residency::Running;
+                assert!(!runs || *number == POWER_RUNNING);
+            }
+            let migration = serde_json::json!({
+                "id": number, "status": one, "source_compute": two, "created_at": three, "updated_at": four,
+            });
+            if let Ok(migration) = serde_json::from_value::<Migration>(migration) {
+                let over = migration.progress() == Progress::Completed;
+                assert!(!over || migration.status == "completed");
+                let took = migration.took_ms();
+                assert!(took.is_none_or(|ms| ms > 0.0 && ms.is_finite()));
+            }
+            let action = serde_json::json!({
+                "message": one, "events": [{ "event": two, "result": three, "details": four }],
+            });
+            if let Ok(action) = serde_json::from_value::<Action>(action) {
+                action.failure();
+            }
+        });
+    }
 }

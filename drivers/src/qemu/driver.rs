@@ -42,6 +42,8 @@ pub struct Qemu {
 #[derive(Debug, Default)]
 struct Copying {
     cancel: Notify,
+    /// Held until both ends are ready to copy, or are not going to be.
+    preparing: tokio::sync::Mutex<()>,
     /// Held until copying has ended and the monitor is free again.
     under_way: tokio::sync::Mutex<()>,
 }
@@ -132,6 +134,73 @@ impl Qemu {
         }
     }
 
+    /// Makes both ends ready to copy: the source's monitor, and what is to be done for its disks.
+    async fn ready(
+        &self,
+        plan: &Plan,
+        cancel: &Notify,
+    ) -> Result<(Monitor, mirror::Mirrors), DriverError> {
+        let refused = |error: MonitorError| DriverError::Refused {
+            what: what(plan),
+            why: error.to_string(),
+        };
+        let (source_end, target_end) = (
+            self.end(&plan.vm, &plan.source)?,
+            self.end(&plan.vm, &plan.target)?,
+        );
+        let mut source = Monitor::connect(&source_end.monitor)
+            .await
+            .map_err(refused)?;
+        let disks = self.mirrored(plan, &mut source).await?;
+        self.set_up_source(plan, &mut source, target_end)
+            .await
+            .map_err(refused)?;
+        let mut target = self.prepare(plan, target_end).await?;
+        if is_called_off(cancel).await {
+            drop(target);
+            self.quit(plan, End::Target).await?;
+            return Err(DriverError::Refused {
+                what: what(plan),
+                why: "it was called off before anything was copied".into(),
+            });
+        }
+        let ready = async {
+            self.config
+                .set_up(&mut target, End::Target, plan, target_end)
+                .await?;
+            let offer = self.config.offer(&mut target, disks, plan, target_end);
+            let mirrors = offer.await?;
+            target.execute("migrate-incoming", uri(target_end)).await?;
+            Ok(mirrors)
+        };
+        match ready.await {
+            Ok(mirrors) => Ok((source, mirrors)),
+            Err(error) => {
+                // It holds no guest: away with it, so that the refusal is the whole truth.
+                drop(target);
+                self.quit(plan, End::Target).await?;
+                Err(refused(error))
+            }
+        }
+    }
+
+    async fn copy_memory(
+        &self,
+        plan: &Plan,
+        mut source: Monitor,
+        mirrors: mirror::Mirrors,
+        cancel: &Notify,
+    ) -> Result<(), DriverError> {
+        let target = self.end(&plan.vm, &plan.target)?;
+        let after = self.config.post_copy_after_s.map(Duration::from_secs);
+        let job = CopyJob::new(&mut source, &target.monitor, cancel, mirrors, after);
+        let copied = job.run(uri(target)).await;
+        copied.map_err(|error| DriverError::Uncertain {
+            what: what(plan),
+            why: error.to_string(),
+        })
+    }
+
     /// Ends the QEMU at one end.
     async fn quit(&self, plan: &Plan, end: End) -> Result<(), DriverError> {
         let host = plan.host(end);
@@ -171,6 +240,28 @@ impl Qemu {
     }
 }
 
+/// What a copy tries.
+fn what(plan: &Plan) -> String {
+    let Plan {
+        vm, source, target, ..
+    } = plan;
+    format!("migrate {vm} from {source} to {target}")
+}
+
+/// Where a target takes the guest.
+fn uri(target: &QemuEnd) -> Value {
+    json!({ "uri": format!("tcp:{}", target.incoming) })
+}
+
+/// Whether a cancel has come, which is taken.
+async fn is_called_off(cancel: &Notify) -> bool {
+    tokio::select! {
+        biased;
+        () = cancel.notified() => true,
+        () = std::future::ready(()) => false,
+    }
+}
+
 /// What `query-migrate` says of the memory that was sent.
 fn copied(info: &Value) -> Option<Copied> {
     let count = |key: &str| info.get("ram")?.get(key)?.as_u64();
@@ -189,58 +280,20 @@ impl Driver for Qemu {
 
     async fn copy(&self, plan: &Plan, copying: impl FnOnce() + Send) -> Result<(), DriverError> {
         let Mode::PreCopy = plan.mode;
-        let what = format!(
-            "migrate {} from {} to {}",
-            plan.vm, plan.source, plan.target
-        );
-        let refused = |error: MonitorError| DriverError::Refused {
-            what: what.clone(),
-            why: error.to_string(),
-        };
-        let (source_end, target_end) = (
-            self.end(&plan.vm, &plan.source)?,
-            self.end(&plan.vm, &plan.target)?,
-        );
-        let mut source = Monitor::connect(&source_end.monitor)
-            .await
-            .map_err(refused)?;
-        let disks = self.mirrored(plan, &mut source).await?;
-        self.set_up_source(plan, &mut source, target_end)
-            .await
-            .map_err(refused)?;
-        let mut target = self.prepare(plan, target_end).await?;
-        let uri = json!({ "uri": format!("tcp:{}", target_end.incoming) });
-        let ready = async {
-            self.config
-                .set_up(&mut target, End::Target, plan, target_end)
-                .await?;
-            let offer = self.config.offer(&mut target, disks, plan, target_end);
-            let mirrors = offer.await?;
-            target.execute("migrate-incoming", uri.clone()).await?;
-            Ok(mirrors)
-        };
-        let mirrors = match ready.await {
-            Ok(mirrors) => mirrors,
-            Err(error) => {
-                // It holds no guest: away with it, so that the refusal is the whole truth.
-                drop(target);
-                self.quit(plan, End::Target).await?;
-                return Err(refused(error));
-            }
-        };
-        drop(target);
+        // Known from here on: a cancel may come while the target is launched.
         let copy = Arc::new(Copying::default());
         let _under_way = copy.under_way.lock().await;
+        let preparing = copy.preparing.lock().await;
         self.copies().insert(plan.migration, Arc::clone(&copy));
-        copying();
-        let uncertain = |error: MonitorError| DriverError::Uncertain {
-            what: what.clone(),
-            why: error.to_string(),
+        let ready = self.ready(plan, &copy.cancel).await;
+        drop(preparing);
+        let copied = match ready {
+            Ok((source, mirrors)) => {
+                copying();
+                self.copy_memory(plan, source, mirrors, &copy.cancel).await
+            }
+            Err(error) => Err(error),
         };
-        let after = self.config.post_copy_after_s.map(Duration::from_secs);
-        let target = &target_end.monitor;
-        let job = CopyJob::new(&mut source, target, &copy.cancel, mirrors, after);
-        let copied = job.run(uri).await.map_err(uncertain);
         self.copies().remove(&plan.migration);
         copied
     }
@@ -301,6 +354,8 @@ impl Driver for Qemu {
         // What is not copying any more needs no cancel: looking says what came of it.
         let Some(copy) = copy else { return Ok(()) };
         copy.cancel.notify_one();
+        // A launch goes on to its end: a QEMU that came up after it would be nobody's. Each step of it has its own limit.
+        drop(copy.preparing.lock().await);
         match timeout(CANCEL_WITHIN, copy.under_way.lock()).await {
             Ok(_) => Ok(()),
             Err(_) => Err(uncertain("QEMU has not ended copying")),

@@ -9,6 +9,8 @@ mod copying;
 mod disks;
 mod driver;
 mod ending;
+#[cfg(test)]
+mod fuzz;
 mod guest;
 mod launch;
 mod mirror;

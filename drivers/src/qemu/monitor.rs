@@ -93,10 +93,18 @@ impl Monitor {
             io::ErrorKind::ConnectionRefused => MonitorError::NoProcess(address.to_owned()),
             _ => unreachable(address, &error.to_string()),
         })?;
-        let reader = BufReader::new(reader);
+        Self::over(address, reader, writer).await
+    }
+
+    /// Agrees on capabilities over a connection that was made to this address.
+    pub(super) async fn over(
+        address: &str,
+        reader: Box<dyn Reads>,
+        writer: Box<dyn Writes>,
+    ) -> Result<Self, MonitorError> {
         let mut monitor = Self {
             address: address.to_owned(),
-            reader,
+            reader: BufReader::new(reader),
             writer,
             next_id: 0,
             line: Vec::new(),

@@ -298,10 +298,10 @@ fn hosts(hosts: &[HostStatus]) -> String {
         };
         let reaches = evidence.forecast.and_then(|forecast| forecast.knee_at_us);
         let names: Vec<&str> = host.functions.iter().map(VmName::as_str).collect();
-        let holding = host
-            .holding
-            .as_ref()
-            .map_or("a function is leaving".into(), explain::of_hold);
+        let holding = host.holding.as_ref();
+        let holding = holding.map_or("a function is leaving".into(), |reason| {
+            explain::of_hold(Timestamp::now(), reason)
+        });
         [
             host.host.to_string(),
             freshness.into(),
@@ -388,7 +388,7 @@ fn functions(functions: &[FunctionStatus]) -> String {
                 .as_ref()
                 .and_then(|viewed| viewed.picture_age_ms)
                 .map_or("-".into(), |age| format!("{:.0} ms", age.p95)),
-            format!("{:.1} s", view.migration_ms / 1e3),
+            move_takes(function),
             state,
         ]
     });
@@ -404,6 +404,20 @@ fn functions(functions: &[FunctionStatus]) -> String {
         ],
         rows,
     )
+}
+
+/// How long a move of a function takes, and by what moves, where that was learned.
+fn move_takes(function: &FunctionStatus) -> String {
+    let takes = format!("{:.1} s", function.view.migration_ms / 1e3);
+    let Some(learned) = &function.learned else {
+        return takes;
+    };
+    let moves = learned.migrations_ms.len();
+    let last = learned.last_at_us.map_or_else(String::new, |at| {
+        let minutes = Timestamp::now().since(at).as_secs() / 60;
+        format!(", the last {minutes} min ago")
+    });
+    format!("{takes} (moves seen: {moves}{last})")
 }
 
 fn moves(moves: &[MoveRecord]) -> String {

@@ -31,10 +31,26 @@ fn a_person_moves_a_function_and_is_told_why() {
     ] {
         assert!(why.contains(words), "{words:?} in {why}");
     }
+    // The function itself is explained, not its host alone.
+    let why = site.words(&format!("why {FUNCTION}"));
+    for words in [
+        "text-insertion is on edge-user.",
+        "What was decided of it, newest first:",
+        "moved: it runs at the target",
+        "nothing leaves edge-user: ",
+    ] {
+        assert!(why.contains(words), "{words:?} in {why}");
+    }
     // What was learned of it is known after a restart, and numbers go on.
     site.kill();
     site.start_and_hear();
     assert_eq!(site.where_is(), HOSTS[1]);
+    let learned = &site.ask("functions")[0]["learned"];
+    assert_eq!(learned["migrations_ms"].as_array().unwrap().len(), 1);
+    assert!(learned["last_at_us"].is_u64(), "{learned}");
+    assert!(site.words("functions").contains("(moves seen: 1, the last "));
+    let log = site.log();
+    assert!(log.contains("a move of text-insertion is expected to take "), "{log}");
     let began = site.words(&format!("move {FUNCTION} {}", HOSTS[0]));
     assert!(began.contains("move 2 of"), "{began}");
     site.wait_for("the way back", |site| site.where_is() == HOSTS[0]);

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::common::guest;
 use crate::common::machines::{Machines, Qemus};
@@ -317,6 +318,28 @@ async fn a_target_is_ended_only_when_its_source_has_given_up() {
     assert_eq!(migration(&qemus, 0), "cancelled");
     assert_eq!(driver.inspect(&plan(0, 1)).await, (Absent, Running));
     is_well(&qemus, 0).await;
+}
+
+/// A launch may take longer than a move may: the cancel that comes meanwhile is not lost, and is answered when both ends can be asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_is_called_off_while_its_target_is_launched_copies_nothing() {
+    let qemus = Qemus::new(FAST);
+    qemus.begin(0);
+    let mut config = qemus.engine()["qemu"].clone();
+    let launch = &mut config["vms"][FUNCTION][HOSTS[1]]["launch"];
+    let late = ["sh", "-c", "sleep 1; exec \"$@\"", "sh"];
+    let words = launch.as_array_mut().unwrap();
+    drop(words.splice(..0, late.map(Value::from)));
+    let driver = Arc::new(Qemu::new(serde_json::from_value(config).unwrap()));
+    let copying = copy(&driver, plan(0, 1));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    driver.cancel(&plan(0, 1)).await.unwrap();
+    assert_eq!(driver.inspect(&plan(0, 1)).await, (Absent, Running));
+    let refused = copying.await.unwrap().unwrap_err();
+    assert!(matches!(refused, DriverError::Refused { .. }), "{refused}");
+    assert!(refused.to_string().contains("called off"), "{refused}");
+    let status = migration(&qemus, 0);
+    assert!(matches!(status.as_str(), None | Some("none")), "{status}");
 }
 
 /// The orchestrator is killed in the middle of post-copy: its successor does nothing until the guest is whole at one end.

@@ -1,11 +1,12 @@
 //! Canaries: a password that is given to the orchestrator is found nowhere that it writes, and not in its command line.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use orchestrator::snmp::fleet::Fleet;
@@ -75,7 +76,6 @@ fn give_tokens(config: &Path, socket: &Path, secret: &Path) -> String {
         .local_addr()
         .unwrap()
         .to_string();
-    let mut table: toml::Table = fs::read_to_string(config).unwrap().parse().unwrap();
     let api = format!(
         "listen = [\"unix:{}\", \"{here}\"]
          [tokens.reader]
@@ -87,9 +87,65 @@ fn give_tokens(config: &Path, socket: &Path, secret: &Path) -> String {
         socket.display(),
         secret.display()
     );
-    table.insert("api".into(), api.parse::<toml::Table>().unwrap().into());
-    fs::write(config, table.to_string()).unwrap();
+    let api: toml::Table = api.parse().unwrap();
+    change(config, |table| drop(table.insert("api".into(), api.into())));
     here
+}
+
+/// A server that believes nobody, and how it was asked.
+fn refuses() -> (String, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+            let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            let answer = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            // Who asked may have gone away.
+            drop(stream.write_all(answer.as_bytes()));
+            if tell.send(head.join("\n")).is_err() {
+                return;
+            }
+        }
+    });
+    (url, told)
+}
+
+/// Changes a configuration.
+fn change(config: &Path, with: impl FnOnce(&mut toml::Table)) {
+    let mut table: toml::Table = fs::read_to_string(config).unwrap().parse().unwrap();
+    with(&mut table);
+    fs::write(config, table.to_string()).unwrap();
+}
+
+/// A file that only its owner may read.
+fn secret_file(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// One more host, whose exporter is told the canary, and a webhook with it in its address.
+fn give_exporter_and_webhook(config: &Path, folder: &Path, exporter: &str) {
+    let webhook = folder.join("webhook");
+    secret_file(&webhook, &format!("http://127.0.0.1:9/{CANARY}\n"));
+    let more = format!(
+        "[alarms]
+         webhook = {{ file = \"{}\" }}
+         [prometheus]
+         poll_ms = 500
+         authorization = {{ env = \"FORESTALL_TEST_SECRET\" }}
+         exporters = {{ edge-third = \"{exporter}/metrics\" }}",
+        webhook.display()
+    );
+    change(config, |table| {
+        let hosts = table["control"]["hosts"].as_array_mut().unwrap();
+        hosts.push("edge-third".into());
+        for (name, section) in more.parse::<toml::Table>().unwrap() {
+            table.insert(name, section);
+        }
+    });
 }
 
 /// Asks and tells with the canary and with one that is nearly it, also where it does not belong; returns what clients said.
@@ -120,15 +176,24 @@ fn ask_with_tokens(api: &str) -> Vec<(String, Vec<u8>)> {
         said.push((format!("stdout of {words}"), output.stdout));
         said.push((format!("stderr of {words}"), output.stderr));
     }
+    let get = |path: &str, token: &str| {
+        let mut socket = TcpStream::connect(api).unwrap();
+        write!(
+            socket,
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).unwrap();
+        answer
+    };
+    for path in ["/metrics", "/v1/site", "/v1/hosts", "/v1/moves"] {
+        let answer = get(path, CANARY);
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{path}");
+        said.push((path.into(), answer));
+    }
     // Whoever writes it into an address has shown it to the network, but not to our log.
-    let mut socket = TcpStream::connect(api).unwrap();
-    write!(
-        socket,
-        "GET /v1/status?token={CANARY} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
-    )
-    .unwrap();
-    let mut answer = Vec::new();
-    socket.read_to_end(&mut answer).unwrap();
+    let answer = get(&format!("/v1/status?token={CANARY}"), &CANARY[1..]);
     said.push(("an answer".into(), answer));
     said
 }
@@ -138,12 +203,24 @@ fn assert_no_canary(place: &str, bytes: &[u8]) {
     assert!(!text.contains(CANARY), "{place}: {text}");
 }
 
+/// In what an orchestrator leaves in its folder, and in its configuration.
+fn assert_no_canary_in(folder: &Path) {
+    for name in [
+        "inputs.jsonl",
+        "decisions.jsonl",
+        "moves.jsonl",
+        "journal.db",
+        "forestall.toml",
+    ] {
+        assert_no_canary(name, &fs::read(folder.join(name)).unwrap());
+    }
+}
+
 #[test]
 fn a_password_is_written_nowhere() {
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("secret");
-    fs::write(&secret, CANARY).unwrap();
-    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    secret_file(&secret, CANARY);
     let (agents, sockets) = agents();
     let snmp = format!(
         "user = \"forestall\", auth_password = {{ file = \"{}\" }}, \
@@ -153,6 +230,8 @@ fn a_password_is_written_nowhere() {
     let config = config(folder.path(), &snmp);
     let socket = folder.path().join("api.sock");
     let api = give_tokens(&config, &socket, &secret);
+    let (exporter, scraped) = refuses();
+    give_exporter_and_webhook(&config, folder.path(), &exporter);
     let access = |auth: &str| Access::V3 {
         user: "forestall".into(),
         auth: AuthProtocol::Sha256,
@@ -194,17 +273,53 @@ fn a_password_is_written_nowhere() {
         "the wrong one is told: {said}"
     );
     assert!(said.contains("answered"), "the right one was used: {said}");
+    assert!(
+        scraped.try_iter().any(|head| head.contains(CANARY)),
+        "the exporter is told it"
+    );
+    assert!(said.contains("edge-third"), "it refuses: {said}");
     assert_no_canary("stdout", &output.stdout);
     assert_no_canary("stderr", &output.stderr);
-    for name in [
-        "inputs.jsonl",
-        "decisions.jsonl",
-        "moves.jsonl",
-        "journal.db",
-        "forestall.toml",
-    ] {
-        assert_no_canary(name, &fs::read(folder.path().join(name)).unwrap());
-    }
+    assert_no_canary_in(folder.path());
+}
+
+#[test]
+fn a_clouds_password_is_written_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let (agents, _sockets) = agents();
+    let community = "community = { env = \"FORESTALL_TEST_SECRET\" }";
+    let config = config(
+        folder.path(),
+        &format!("version = \"v2c\", {community}, {agents}"),
+    );
+    let (keystone, asked) = refuses();
+    let clouds = folder.path().join("clouds.yaml");
+    let auth = format!(
+        "{{ auth_url: '{keystone}', username: u, password: {CANARY}, project_name: p }}"
+    );
+    secret_file(&clouds, &format!("clouds:\n  edge:\n    auth: {auth}\n"));
+    let nova = format!(
+        "[nova]
+         cloud = \"edge\"
+         clouds_file = \"{}\"
+         servers = {{ text-insertion = \"092deb2f-7186-41e6-b662-bf0ce61456cb\" }}",
+        clouds.display()
+    );
+    let engine: toml::Table = nova.parse().unwrap();
+    change(&config, |table| {
+        drop(table.insert("engine".into(), engine.into()));
+    });
+    let child = orchestrate(&config);
+    std::thread::sleep(RUN_FOR);
+    let output = end(child);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        asked.try_iter().any(|head| head.contains("/auth/tokens")),
+        "Keystone is asked: {said}"
+    );
+    assert_no_canary("stdout", &output.stdout);
+    assert_no_canary("stderr", &output.stderr);
+    assert_no_canary_in(folder.path());
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! A site for tests.
 
-use record::Timestamp;
+use record::{Timestamp, Verdict, VmName};
 use serde_json::json;
 
+use crate::counts::Counts;
 use crate::run::Site;
+use crate::snmp::Totals;
 
 /// Everything is known, so every metric has a series.
 pub(super) fn site() -> Site {
@@ -34,5 +36,12 @@ pub(super) fn site() -> Site {
         knees: Default::default(),
         clock_off_s: None,
         discovery: Vec::new(),
+        learned: Default::default(),
+        alarms: Default::default(),
+        counts: Counts {
+            moves: [(Verdict::Moved, 3)].into(),
+            freezes: [(VmName::new("f").unwrap(), 2)].into(),
+            snmp: Some(Totals::default()),
+        },
     }
 }

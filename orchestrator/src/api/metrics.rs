@@ -2,13 +2,18 @@
 
 use std::fmt;
 
+use control::Trust;
 use control::view::Freshness;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+use record::Verdict;
+use record::report::Spread;
 
+use crate::alarm::AlarmKind;
 use crate::run::Site;
 
 /// A gauge of floating point.
@@ -23,6 +28,26 @@ struct Host {
 struct HostState {
     host: String,
     state: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct TrustState {
+    trust: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Ended {
+    verdict: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Alarm {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Poll {
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -48,6 +73,8 @@ pub(super) fn text(site: &Site) -> Result<String, fmt::Error> {
     hosts(&mut registry, site);
     functions(&mut registry, site);
     views(&mut registry, site);
+    moves_and_alarms(&mut registry, site);
+    polls(&mut registry, site);
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
@@ -70,6 +97,16 @@ fn whole(registry: &mut Registry, site: &Site) {
         "Moves that have no verdict yet",
         view.moves.len() as f64,
     );
+    let trust = Family::<TrustState, Number>::default();
+    for (name, one) in [
+        ("observe", Trust::Observe),
+        ("recommend", Trust::Recommend),
+        ("automatic", Trust::Automatic),
+    ] {
+        let is = f64::from(u8::from(view.trust == one));
+        trust.get_or_create(&TrustState { trust: name }).set(is);
+    }
+    registry.register("trust", "1 for what it may do by itself", trust);
     let begun = site.begun_at_us.as_secs_f64();
     let start = Number::default();
     start.set(begun);
@@ -207,24 +244,19 @@ fn functions(registry: &mut Registry, site: &Site) {
 /// What viewers say that they see.
 fn views(registry: &mut Registry, site: &Site) {
     let age = Family::<Quantile, Number>::default();
+    let interval = Family::<Quantile, Number>::default();
     let viewers = Family::<Viewer, Number>::default();
     for (function, view) in &site.views {
         let function = function.to_string();
-        if let Some(spread) = view.picture_age_ms {
-            for (quantile, ms) in [
-                ("0.5", spread.median),
-                ("0.95", spread.p95),
-                ("1", spread.max),
-            ] {
-                let label = Quantile {
-                    function: function.clone(),
-                    quantile,
-                };
-                age.get_or_create(&label).set(ms / 1e3);
-            }
-        }
+        set_spread(&age, &function, view.picture_age_ms);
+        set_spread(&interval, &function, view.frame_interval_ms);
         let label = Viewer { function };
         viewers.get_or_create(&label).set(view.viewers as f64);
+    }
+    let freezes = Family::<Viewer, Counter>::default();
+    for (function, count) in &site.counts.freezes {
+        let function = function.to_string();
+        freezes.get_or_create(&Viewer { function }).inc_by(*count);
     }
     registry.register_with_unit(
         "viewed_picture_age",
@@ -232,10 +264,100 @@ fn views(registry: &mut Registry, site: &Site) {
         Unit::Seconds,
         age,
     );
+    registry.register_with_unit(
+        "viewed_frame_interval",
+        "Time between two pictures on the screen of the viewer who waits longest, by its last report",
+        Unit::Seconds,
+        interval,
+    );
+    registry.register(
+        "viewed_freezes",
+        "Freezes that viewers told of since the orchestrator began",
+        freezes,
+    );
     registry.register(
         "viewed_by",
         "Viewers that say what they see of a function",
         viewers,
+    );
+}
+
+/// What is not known has no series.
+fn set_spread(family: &Family<Quantile, Number>, function: &str, spread: Option<Spread>) {
+    let Some(spread) = spread else { return };
+    for (quantile, ms) in [
+        ("0.5", spread.median),
+        ("0.95", spread.p95),
+        ("1", spread.max),
+    ] {
+        let function = function.to_owned();
+        let label = Quantile { function, quantile };
+        family.get_or_create(&label).set(ms / 1e3);
+    }
+}
+
+fn moves_and_alarms(registry: &mut Registry, site: &Site) {
+    let moves = Family::<Ended, Counter>::default();
+    for verdict in [
+        Verdict::Moved,
+        Verdict::Stayed,
+        Verdict::Blackout,
+        Verdict::Split,
+        Verdict::Lost,
+    ] {
+        let count = site.counts.moves.get(&verdict).copied();
+        let verdict = verdict.to_string();
+        let label = Ended { verdict };
+        // One that is there from 0 on shows the first rise.
+        moves.get_or_create(&label).inc_by(count.unwrap_or_default());
+    }
+    registry.register(
+        "moves",
+        "Moves that are over, by how they ended, since the orchestrator began",
+        moves,
+    );
+    let alarms = Family::<Alarm, Number>::default();
+    for (name, kind) in [
+        ("split", AlarmKind::Split),
+        ("lost", AlarmKind::Lost),
+        ("blackout", AlarmKind::Blackout),
+        ("unknown", AlarmKind::Unknown),
+        ("silent_host", AlarmKind::SilentHost),
+        ("no_useful_move", AlarmKind::NoUsefulMove),
+    ] {
+        let count = site.alarms.get(&kind).copied().unwrap_or_default();
+        alarms.get_or_create(&Alarm { kind: name }).set(count as f64);
+    }
+    registry.register("alarms", "Alarms that stand, by kind", alarms);
+}
+
+/// Nothing where no SNMP agent is asked.
+fn polls(registry: &mut Registry, site: &Site) {
+    let Some(snmp) = site.counts.snmp else {
+        return;
+    };
+    let polls = Family::<Poll, Counter>::default();
+    for (outcome, count) in [
+        ("answered", snmp.tally.answered),
+        ("refused", snmp.tally.refused),
+        ("lost", snmp.tally.lost),
+        ("late", snmp.tally.late),
+        ("reordered", snmp.tally.reordered),
+        ("skipped", snmp.skipped),
+    ] {
+        polls.get_or_create(&Poll { outcome }).inc_by(count);
+    }
+    registry.register(
+        "snmp_polls",
+        "Polls of SNMP agents by what came of them, since the orchestrator began",
+        polls,
+    );
+    let forged: Counter = Counter::default();
+    forged.inc_by(snmp.tally.forged);
+    registry.register(
+        "snmp_forged",
+        "Answers to SNMP polls that were not believed, since the orchestrator began",
+        forged,
     );
 }
 

@@ -19,8 +19,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
 use crate::explain;
-use crate::journal::JournalError;
 use crate::journal::history::{History, Load, MoveRecord};
+use crate::journal::{JournalError, Learned};
 use crate::knees::KneeStatus;
 use crate::reports::{NotTaken, Viewed};
 use crate::run::{Request, Site};
@@ -38,8 +38,8 @@ const OPENAPI: &str = include_str!("openapi.json");
 const MOVES: usize = 20;
 /// Load that is shown where nothing is said.
 const LOAD_S: f64 = 600.0;
-/// Holds of a host that are told with it.
-const HOLDS: usize = 5;
+/// Decisions of a host or a function that are told with it.
+const RECENT: usize = 5;
 
 #[derive(Clone, Debug)]
 struct Context {
@@ -106,6 +106,8 @@ pub struct FunctionStatus {
     pub seen: Option<Seen>,
     /// What its viewers see; `null` where none of them says it.
     pub viewed: Option<Viewed>,
+    /// What its moves have taught of the next one; `null` where none has arrived.
+    pub learned: Option<Learned>,
 }
 
 /// A host, and what its viewers have taught.
@@ -340,7 +342,10 @@ async fn whole_site(State(context): State<Context>) -> Answer<WholeSite> {
     let holding = site.view.hosts.iter();
     let why = holding.filter_map(|host| {
         let reason = host.holding.as_ref()?;
-        Some((host.host.clone(), explain::of_hold(reason)))
+        Some((
+            host.host.clone(),
+            explain::of_hold(site.view.at_us, reason),
+        ))
     });
     let why = why.collect();
     Ok(Json(WholeSite { site, why, taught }))
@@ -352,13 +357,14 @@ async fn hosts(State(context): State<Context>) -> Answer<Vec<HostStatus>> {
 
 async fn functions(State(context): State<Context>) -> Answer<Vec<FunctionStatus>> {
     let site = context.site().await?;
-    let (mut sightings, mut views) = (site.sightings, site.views);
+    let (mut sightings, mut views, mut learned) = (site.sightings, site.views, site.learned);
     let functions = site.view.functions.into_iter();
     Ok(Json(
         functions
             .map(|view| FunctionStatus {
                 seen: sightings.remove(&view.vm),
                 viewed: views.remove(&view.vm),
+                learned: learned.remove(&view.vm),
                 view,
             })
             .collect(),
@@ -405,47 +411,70 @@ async fn why_move(State(context): State<Context>, Path(migration): Path<u64>) ->
 
 async fn why_host(State(context): State<Context>, Path(name): Path<String>) -> Answer<Explained> {
     let host = context.host(&name).await?;
-    explain_host(&context, host).await
+    explain_host(&context, host, &[]).await.map(Json)
 }
 
+/// A function in a move is explained by that move, another one by itself and by its host.
 async fn why_function(
     State(context): State<Context>,
     Path(name): Path<String>,
 ) -> Answer<Explained> {
     let function = context.function(&name).await?;
-    match function.migration {
-        Some(migration) => why_move(State(context), Path(migration)).await,
-        None => {
-            let host = context.host(function.host.as_str()).await?;
-            explain_host(&context, host).await
-        }
+    let now = clock::now();
+    let mut lines = explain::of_function(now, &function);
+    if let Some(migration) = function.migration {
+        let Json(of_move) = why_move(State(context), Path(migration)).await?;
+        lines.push(format!("It is in move {migration}:"));
+        lines.extend(of_move.lines);
+        let decisions = of_move.decisions;
+        return Ok(Json(Explained { lines, decisions }));
     }
+    let vm = function.vm;
+    let read = move |history: &History| history.of_function(&vm, RECENT);
+    let mut decisions = context.history(read).await?;
+    lines.extend(newest_first(now, "What was decided of it", &decisions));
+    let host = context.host(function.host.as_str()).await?;
+    let of_host = explain_host(&context, host, &decisions).await?;
+    lines.extend(of_host.lines);
+    decisions.extend(of_host.decisions);
+    Ok(Json(Explained { lines, decisions }))
 }
 
-async fn explain_host(context: &Context, host: HostStatus) -> Answer<Explained> {
+/// Why nothing leaves a host, and what was decided of it but for what is `told` already.
+async fn explain_host(
+    context: &Context,
+    host: HostStatus,
+    told: &[Decision],
+) -> Result<Explained, Refusal> {
     let HostStatus { view: host, taught } = host;
     let name = host.host.clone();
-    let read = move |history: &History| history.of_host(&name, HOLDS);
-    let decisions = context.history(read).await?;
+    let read = move |history: &History| history.of_host(&name, RECENT);
+    let mut decisions = context.history(read).await?;
+    decisions.retain(|decision| !told.contains(decision));
     let now = clock::now();
     let why = host.holding.as_ref().map_or_else(
         || format!("a function is leaving {}", host.host),
-        |reason| format!("nothing leaves {}: {}", host.host, explain::of_hold(reason)),
+        |reason| {
+            let why = explain::of_hold(now, reason);
+            format!("nothing leaves {}: {why}", host.host)
+        },
     );
     let mut lines = vec![why, explain::of_evidence(now, &host.evidence)];
     let knee = |taught| explain::of_knee(now, &host.host, &host.evidence, &taught);
     lines.extend(taught.and_then(knee));
-    if !decisions.is_empty() {
-        lines.push("Before that, newest first:".into());
-    }
-    for decision in &decisions {
+    lines.extend(newest_first(now, "Before that", &decisions));
+    Ok(Explained { lines, decisions })
+}
+
+/// Decisions a line each, under a head; nothing where there are none.
+fn newest_first(now: Timestamp, head: &str, decisions: &[Decision]) -> Vec<String> {
+    let head = (!decisions.is_empty()).then(|| format!("{head}, newest first:"));
+    let told = decisions.iter().map(|decision| {
         let ago = now.since(decision.at_us).as_secs_f64();
-        lines.push(format!(
-            "{ago:8.1} s ago  {}",
-            explain::of_decision(decision)
-        ));
-    }
-    Ok(Json(Explained { lines, decisions }))
+        let words = explain::of_decision(decision);
+        format!("{ago:8.1} s ago  {words}")
+    });
+    head.into_iter().chain(told).collect()
 }
 
 #[derive(Deserialize)]
@@ -519,7 +548,8 @@ fn begun(wanted: &VmName, decisions: Vec<Decision>) -> Answer<MoveView> {
                 }));
             }
             Event::Declined { why, .. } => {
-                return Err(Refusal::Declined(explain::of_hold(&why)));
+                let why = explain::of_hold(decision.at_us, &why);
+                return Err(Refusal::Declined(why));
             }
             _ => {}
         }

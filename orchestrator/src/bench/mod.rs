@@ -27,6 +27,7 @@ use tokio::process::{Child, Command};
 
 use crate::config::{Config, Engine, SCHEMA};
 use crate::journal::JournalError;
+use crate::log::LogFormat;
 use crate::run::OrchestratorError;
 use crate::snmp::{Access, AuthProtocol, PrivacyProtocol, Secret, SnmpError, SnmpVersion};
 pub use agents::serve;
@@ -244,6 +245,7 @@ fn config(journal: PathBuf, control: Settings) -> Config {
         schema: SCHEMA,
         journal,
         journal_mib_max: None,
+        log: LogFormat::Words,
         recording: None,
         budget_ms: None,
         profile: None,

@@ -142,6 +142,19 @@ impl History {
         )
     }
 
+    /// The last decisions about a function, newest first, with how its moves ended: a verdict bears the number of its move alone.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn of_function(&self, vm: &VmName, limit: usize) -> Result<Vec<Decision>, JournalError> {
+        self.decisions(
+            "vm = ?1 OR (kind = 'settled' AND migration IN
+                 (SELECT migration FROM decision WHERE vm = ?1 AND kind = 'start'))
+             ORDER BY id DESC LIMIT ?2",
+            &[&vm.as_str(), &(limit.min(DECISIONS_MAX) as i64)],
+        )
+    }
+
     /// Load of a host since an instant, oldest first: single samples where they are kept, means before that.
     ///
     /// # Errors

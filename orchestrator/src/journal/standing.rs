@@ -6,7 +6,7 @@ use std::path::Path;
 
 use control::Input;
 use record::decision::MigrationId;
-use record::{Event, HostName, VmName};
+use record::{Event, HostName, Timestamp, VmName};
 use rusqlite::{Connection, Transaction, params};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,9 @@ pub struct Learned {
     pub migrations_ms: Vec<f64>,
     /// The engine's downtimes of the last moves, oldest first.
     pub downtimes_ms: Vec<f64>,
+    /// When the last of them got its verdict; `None` in journals from before that was kept.
+    #[serde(default)]
+    pub last_at_us: Option<Timestamp>,
 }
 
 /// All of it.

@@ -8,6 +8,7 @@ use record::HostName;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
+use super::query;
 use crate::snmp::{SecretError, SecretSource};
 
 /// The kernel counts in hundredths of a second: over less than this a share of one processor is hardly told.
@@ -27,7 +28,21 @@ pub struct Prometheus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
     /// Addresses of their metrics by host, as `http://192.0.2.7:9100/metrics`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub exporters: BTreeMap<HostName, String>,
+    /// A Prometheus server, which scrapes others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<Server>,
+}
+
+/// A Prometheus server, and what it scrapes. Samples are as old as its last scrape, by its clock.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Its address, as `http://192.0.2.9:9090`.
+    pub url: String,
+    /// What it calls each host's `node_exporter`, the label `instance`, as `192.0.2.7:9100`.
+    pub instances: BTreeMap<HostName, String>,
 }
 
 /// Why the section cannot be used.
@@ -37,13 +52,16 @@ pub enum PrometheusError {
     #[error("prometheus.poll_ms is {0}: it must be {POLL_MS_MIN} or more")]
     Poll(u64),
     /// Nobody is to be asked.
-    #[error("prometheus.exporters names none")]
+    #[error("prometheus.exporters names none, and prometheus.server no instance")]
     NoExporter,
+    /// A host is to be asked for in two ways.
+    #[error("prometheus: {0} is named in exporters and in server.instances: one is enough")]
+    Twice(HostName),
     /// An address is none.
-    #[error("prometheus.exporters: {host}: {why}")]
+    #[error("prometheus.{key}: {why}")]
     Address {
-        /// The host.
-        host: HostName,
+        /// Where it stands.
+        key: String,
         /// What is wrong with it.
         why: String,
     },
@@ -75,13 +93,32 @@ impl Prometheus {
         if self.poll_ms < POLL_MS_MIN {
             return Err(PrometheusError::Poll(self.poll_ms));
         }
-        if self.exporters.is_empty() {
+        if self.exporters.is_empty() && self.instances().next().is_none() {
             return Err(PrometheusError::NoExporter);
         }
+        if let Some((host, _)) = self
+            .instances()
+            .find(|(host, _)| self.exporters.contains_key(*host))
+        {
+            return Err(PrometheusError::Twice(host.clone()));
+        }
         for (host, address) in &self.exporters {
-            url(host, address)?;
+            exporter_url(host, address)?;
+        }
+        if let Some(server) = &self.server {
+            query_url(server)?;
         }
         Ok(())
+    }
+
+    /// Whether it tells the load of a host.
+    pub(crate) fn tells(&self, host: &HostName) -> bool {
+        self.exporters.contains_key(host) || self.instances().any(|(named, _)| named == host)
+    }
+
+    /// What a server is asked for, by host.
+    pub(super) fn instances(&self) -> impl Iterator<Item = (&HostName, &String)> {
+        self.server.iter().flat_map(|server| &server.instances)
     }
 
     /// Time between two polls of an exporter.
@@ -90,9 +127,19 @@ impl Prometheus {
     }
 }
 
-pub(super) fn url(host: &HostName, address: &str) -> Result<Url, PrometheusError> {
+pub(super) fn exporter_url(host: &HostName, address: &str) -> Result<Url, PrometheusError> {
+    url(format!("exporters: {host}"), address)
+}
+
+/// Where a server answers queries.
+pub(super) fn query_url(server: &Server) -> Result<Url, PrometheusError> {
+    let address = format!("{}{}", server.url.trim_end_matches('/'), query::PATH);
+    url("server.url".into(), &address)
+}
+
+fn url(key: String, address: &str) -> Result<Url, PrometheusError> {
     let wrong = |why: &str| PrometheusError::Address {
-        host: host.clone(),
+        key: key.clone(),
         why: why.into(),
     };
     // Not shown: somebody may have written a password there.
@@ -133,5 +180,18 @@ mod tests {
             let said = refusal(&format!("poll_ms = 1000\n[exporters]\na = \"{address}\""));
             assert!(said.contains(why) && !said.contains("canary"), "{said}");
         }
+        let server = "poll_ms = 1000\n[server]\nurl = \"http://192.0.2.9:9090/\"\n[server.instances]\n";
+        let one = format!("{server}a = \"192.0.2.7:9100\"");
+        let section: Prometheus = toml::from_str(&one).unwrap();
+        section.check().unwrap();
+        assert!(section.tells(&HostName::new("a").unwrap()));
+        let url = query_url(section.server.as_ref().unwrap()).unwrap();
+        assert_eq!(url.as_str(), "http://192.0.2.9:9090/api/v1/query");
+        let none = refusal(server);
+        assert!(none.contains("no instance"), "{none}");
+        let elsewhere = refusal(&one.replace("http://", "http://u:canary@"));
+        assert!(elsewhere.contains("prometheus.server.url") && !elsewhere.contains("canary"));
+        let twice = refusal(&format!("{one}\n[exporters]\na = \"http://192.0.2.7:9100/metrics\""));
+        assert!(twice.contains("one is enough"), "{twice}");
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 /// Seconds that each processor has spent in each mode since the host started.
-const METRIC: &str = "node_cpu_seconds_total{";
+pub(super) const METRIC: &str = "node_cpu_seconds_total";
 /// Modes in which a processor waits: waiting for a disk is not work (as in [`crate::snmp`]).
 const IDLE: [&str; 2] = ["idle", "iowait"];
 /// Modes in which it works, or in which a hypervisor has it work for others.
@@ -46,27 +46,43 @@ impl CpuTimes {
     /// # Errors
     /// When it says nothing of processors, or nothing that can be understood.
     pub fn read(text: &str) -> Result<Self, ExpositionError> {
-        let mut all = BTreeMap::<String, Spent>::new();
+        let mut all = Self::default();
         for line in text.lines() {
-            let Some(rest) = line.strip_prefix(METRIC) else {
+            let rest = line.strip_prefix(METRIC);
+            let Some(rest) = rest.and_then(|rest| rest.strip_prefix('{')) else {
                 continue;
             };
             let nonsense = || ExpositionError::Nonsense(line.chars().take(120).collect());
             let (cpu, mode, seconds) = parse(rest).ok_or_else(nonsense)?;
-            if !all.contains_key(cpu) && all.len() == PROCESSORS_MAX {
-                return Err(ExpositionError::Processors);
-            }
-            let spent = all.entry(cpu.to_owned()).or_default();
-            if IDLE.contains(&mode) {
-                spent.idle_s += seconds;
-            } else if BUSY.contains(&mode) {
-                spent.busy_s += seconds;
-            }
+            all.add(cpu, mode, seconds)?;
         }
-        if all.is_empty() {
+        if all.0.is_empty() {
             return Err(ExpositionError::Absent);
         }
-        Ok(Self(all))
+        Ok(all)
+    }
+
+    /// Takes what one processor has spent in one mode.
+    ///
+    /// # Errors
+    /// When there is no end of processors.
+    pub(super) fn add(
+        &mut self,
+        cpu: &str,
+        mode: &str,
+        seconds: f64,
+    ) -> Result<(), ExpositionError> {
+        let Self(all) = self;
+        if !all.contains_key(cpu) && all.len() == PROCESSORS_MAX {
+            return Err(ExpositionError::Processors);
+        }
+        let spent = all.entry(cpu.to_owned()).or_default();
+        if IDLE.contains(&mode) {
+            spent.idle_s += seconds;
+        } else if BUSY.contains(&mode) {
+            spent.busy_s += seconds;
+        }
+        Ok(())
     }
 
     /// Share of all processors that was busy since `before`; `None` when a processor came or went, the host was started anew, or no time
@@ -170,7 +186,7 @@ mod tests {
             "cpu=0,mode=\"idle\"} 1",
             "cpu=\"a,b\",mode=\"idle\"} 1",
         ] {
-            let read = CpuTimes::read(&format!("{METRIC}{line}"));
+            let read = CpuTimes::read(&format!("{METRIC}{{{line}"));
             assert!(
                 matches!(read, Err(ExpositionError::Nonsense(_))),
                 "{line}: {read:?}"
@@ -180,7 +196,7 @@ mod tests {
 
     #[test]
     fn processors() {
-        let line = |cpu| format!("{METRIC}cpu=\"{cpu}\",mode=\"idle\"}} 1\n");
+        let line = |cpu| format!("{METRIC}{{cpu=\"{cpu}\",mode=\"idle\"}} 1\n");
         let text: String = (0..=PROCESSORS_MAX).map(line).collect();
         assert_eq!(CpuTimes::read(&text), Err(ExpositionError::Processors));
     }

@@ -13,9 +13,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::config::{Prometheus, PrometheusError, url};
+use super::config::{Prometheus, PrometheusError, exporter_url, query_url};
 use super::exposition::CpuTimes;
 use crate::clock;
+use super::query;
+use crate::log::{self, About};
 
 /// An exporter is waited for at least so long, however often it is asked.
 const ANSWER_WITHIN_MIN: Duration = Duration::from_secs(1);
@@ -40,6 +42,8 @@ struct Failures(Arc<Mutex<BTreeMap<HostName, String>>>);
 struct Exporter {
     host: HostName,
     url: Url,
+    /// What a Prometheus server is asked; nothing of an exporter itself.
+    query: Option<String>,
     client: Client,
     last: Option<(Timestamp, CpuTimes)>,
 }
@@ -52,20 +56,26 @@ impl Scraper {
     pub fn new(section: &Prometheus) -> Result<Self, PrometheusError> {
         section.check()?;
         let client = client(section)?;
-        let exporter = |(host, address): (&HostName, &String)| {
-            Ok(Exporter {
-                host: host.clone(),
-                url: url(host, address)?,
-                client: client.clone(),
-                last: None,
-            })
+        let exporter = |host: &HostName, url, query| Exporter {
+            host: host.clone(),
+            url,
+            query,
+            client: client.clone(),
+            last: None,
         };
+        let mut exporters = Vec::new();
+        for (host, address) in &section.exporters {
+            exporters.push(exporter(host, exporter_url(host, address)?, None));
+        }
+        if let Some(server) = &section.server {
+            let url = query_url(server)?;
+            for (host, instance) in &server.instances {
+                let query = query::of_instance(instance);
+                exporters.push(exporter(host, url.clone(), Some(query)));
+            }
+        }
         Ok(Self {
-            exporters: section
-                .exporters
-                .iter()
-                .map(exporter)
-                .collect::<Result<_, PrometheusError>>()?,
+            exporters,
             period: section.period(),
             failures: Failures::default(),
         })
@@ -128,16 +138,20 @@ impl Failures {
     /// Tells what has changed.
     fn note(&self, exporter: &Exporter, failure: Option<String>) {
         let (host, url) = (&exporter.host, &exporter.url);
+        let say = |words: &str| {
+            let words = format!("prometheus: {host} at {url} {words}");
+            log::say(Some(About::Host(host)), &words);
+        };
         let mut all = self.all();
         match failure {
             Some(why) if all.get(host) != Some(&why) => {
-                eprintln!("prometheus: {host} at {url} {why}");
+                say(&why);
                 all.insert(host.clone(), why);
             }
             Some(_) => {}
             None => {
                 if all.remove(host).is_some() {
-                    eprintln!("prometheus: {host} at {url} answers again");
+                    say("answers again");
                 }
             }
         }
@@ -156,12 +170,8 @@ impl Exporter {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             ticks.tick().await;
-            let asked_at = clock::now();
-            let answer = self.scrape().await;
-            // It reads its counters somewhere between the two.
-            let at = asked_at + clock::now().since(asked_at) / 2;
-            let sample = match answer {
-                Ok(times) => {
+            let sample = match self.scrape().await {
+                Ok((at, times)) => {
                     failures.note(&self, None);
                     self.take(at, times)
                 }
@@ -181,7 +191,7 @@ impl Exporter {
     fn take(&mut self, at: Timestamp, times: CpuTimes) -> Option<Sample> {
         let (then, before) = self.last.replace((at, times))?;
         let (_, times) = self.last.as_ref()?;
-        // Our own clock may have been set back.
+        // Our own clock may have been set back, and a server may have scraped nothing since.
         let interval = (at > then).then(|| at.since(then))?;
         if interval > GAP_MAX {
             return None;
@@ -194,15 +204,20 @@ impl Exporter {
         })
     }
 
-    async fn scrape(&self) -> Result<CpuTimes, String> {
+    /// When its counters were read, and what they said.
+    async fn scrape(&self) -> Result<(Timestamp, CpuTimes), String> {
         // The address stands beside what is told of it.
         let silent = |error: reqwest::Error| {
             let error = error.without_url();
             let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
             format!("does not answer: {error}{}", source.unwrap_or_default())
         };
-        let asked = self.client.get(self.url.clone()).send();
-        let mut response = asked.await.map_err(silent)?;
+        let mut request = self.client.get(self.url.clone());
+        if let Some(query) = &self.query {
+            request = request.query(&[("query", query)]);
+        }
+        let asked_at = clock::now();
+        let mut response = request.send().await.map_err(silent)?;
         if !response.status().is_success() {
             return Err(format!("says {}", response.status()));
         }
@@ -213,6 +228,12 @@ impl Exporter {
             }
             body.extend_from_slice(&part);
         }
-        CpuTimes::read(&String::from_utf8_lossy(&body)).map_err(|error| error.to_string())
+        if self.query.is_some() {
+            return query::newest(&body).map_err(|error| error.to_string());
+        }
+        // It reads its counters somewhere between the two.
+        let at = asked_at + clock::now().since(asked_at) / 2;
+        let times = CpuTimes::read(&String::from_utf8_lossy(&body));
+        times.map(|times| (at, times)).map_err(|error| error.to_string())
     }
 }

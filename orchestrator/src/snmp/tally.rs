@@ -3,8 +3,10 @@
 use std::fmt;
 use std::ops::AddAssign;
 
+use serde::{Deserialize, Serialize};
+
 /// Counts of one agent, or of all. A poll is asked once and ends answered, refused or lost; the rest counts datagrams.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Polls begun.
     pub asked: u64,
@@ -29,7 +31,7 @@ pub struct Tally {
 }
 
 /// Counts of all agents.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Of all agents, added up.
     pub tally: Tally,
