@@ -268,11 +268,18 @@ fn a_function_that_is_found_later_is_looked_after_like_any_other() {
         assert!(bench.give(wrong).is_empty());
         assert_eq!(bench.controller.residence(&vm()), None);
     }
-    assert!(bench.give(found(|_| ())).is_empty(), "what was known of it may come yet");
+    assert!(
+        bench.give(found(|_| ())).is_empty(),
+        "what was known of it may come yet"
+    );
     assert_eq!(bench.controller.residence(&vm()), Some(&host("a")));
     assert_eq!(words(&bench.sample("a", 10.0, 0.96)), ["start a>b"]);
     // It is the same one still.
-    assert!(bench.give(found(|function| function.host = host("b"))).is_empty());
+    assert!(
+        bench
+            .give(found(|function| function.host = host("b")))
+            .is_empty()
+    );
     let view = bench.controller.view(bench.now);
     assert_eq!((view.functions.len(), view.moves.len()), (1, 1));
 }

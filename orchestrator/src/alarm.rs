@@ -177,7 +177,9 @@ impl Alarms {
         };
         let again = before.is_some_and(|before| before.verdict == seen.verdict);
         if kind.is_none() || again {
-            self.stand(seen.at_us, Subject::Function(vm.clone()), kind, || seen.words());
+            self.stand(seen.at_us, Subject::Function(vm.clone()), kind, || {
+                seen.words()
+            });
         }
     }
 

@@ -122,9 +122,14 @@ impl Discovery {
         let mut new = Discovered::default();
         let said_all = found.problems.is_empty();
         let mut notes: BTreeSet<String> = found.problems.into_iter().collect();
-        let strange = found.hosts.iter().filter(|host| !self.hosts.contains(*host));
+        let strange = found
+            .hosts
+            .iter()
+            .filter(|host| !self.hosts.contains(*host));
         notes.extend(strange.map(|host| {
-            format!("the engine has a host {host}, which is not among control.hosts: it is no target")
+            format!(
+                "the engine has a host {host}, which is not among control.hosts: it is no target"
+            )
         }));
         let there: BTreeSet<VmName> = found.functions.iter().map(|f| f.vm.clone()).collect();
         for tagged in found.functions {

@@ -241,7 +241,10 @@ mod tests {
         );
         assert!(matches!(
             lesson.input,
-            Some(Input::Learned { migration_ms: 9e3, .. })
+            Some(Input::Learned {
+                migration_ms: 9e3,
+                ..
+            })
         ));
     }
 

@@ -558,7 +558,11 @@ impl<D: Driver> Orchestrator<D> {
             views: self.reports.views(now),
             knees: self.knees.statuses(),
             clock_off_s: clock::off_s(),
-            discovery: self.discovery.as_ref().map(Discovery::notes).unwrap_or_default(),
+            discovery: self
+                .discovery
+                .as_ref()
+                .map(Discovery::notes)
+                .unwrap_or_default(),
             learned: self.learner.learned().clone(),
             alarms: self.alarms.counts(),
             counts: Counts {

@@ -228,7 +228,10 @@ mod tests {
         }
         assert_eq!(splits, 1, "each host has its turn");
         let all = look_at(&driver, &look(None), &hosts()).await;
-        assert_eq!((all.verdict, &all.elsewhere[..]), (Verdict::Split, &[host("c")][..]));
+        assert_eq!(
+            (all.verdict, &all.elsewhere[..]),
+            (Verdict::Split, &[host("c")][..])
+        );
         assert_eq!(conclude(&vm(), &all), None);
     }
 

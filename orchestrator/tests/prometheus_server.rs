@@ -76,7 +76,10 @@ async fn two_scrapes_become_a_sample_of_the_time_between_them() {
     };
     assert_eq!(sample.host, host);
     assert_eq!(sample.measured_at_us, Timestamp(1_700_000_015_781_000));
-    assert!((sample.utilization.share() - 0.4).abs() < 1e-9, "{sample:?}");
+    assert!(
+        (sample.utilization.share() - 0.4).abs() < 1e-9,
+        "{sample:?}"
+    );
     assert!((sample.interval_ms - 15_000.0).abs() < 1e-6, "{sample:?}");
     assert_eq!(scraper.failure(&host), None);
     let request = asked.try_recv().unwrap();

@@ -239,7 +239,12 @@ mod tests {
     fn fuzz_what_virsh_says() {
         let check = bolero::check!().with_type::<(String, Vec<(u8, String)>)>();
         check.for_each(|(anything, lines)| {
-            let known = ["Domain: 'a'", "  state.state=", "  state.reason=", "downtime:"];
+            let known = [
+                "Domain: 'a'",
+                "  state.state=",
+                "  state.reason=",
+                "downtime:",
+            ];
             let line = |(at, rest): &(u8, String)| {
                 format!("{}{rest}\n", known[usize::from(*at) % known.len()])
             };

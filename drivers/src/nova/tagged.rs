@@ -108,7 +108,10 @@ async fn ask_servers(
 
 fn read(config: &NovaConfig, server: &Listed) -> Result<Tagged, String> {
     if !is_id(&server.id) {
-        return Err(format!("Nova tells of a server by {:?}, which is no id", server.id));
+        return Err(format!(
+            "Nova tells of a server by {:?}, which is no id",
+            server.id
+        ));
     }
     let named = config.servers.iter().find(|(_, id)| **id == server.id);
     let vm = match named {

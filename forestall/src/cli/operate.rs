@@ -272,7 +272,8 @@ fn status(status: &Status) -> String {
         );
     }
     if let Some(off_s) = status.clock_off_s {
-        text += &format!("the system's clock was set: it is {off_s:+.1} s off the orchestrator's\n");
+        text +=
+            &format!("the system's clock was set: it is {off_s:+.1} s off the orchestrator's\n");
     }
     for note in &status.discovery {
         text += &format!("discovery: {note}\n");

@@ -48,9 +48,15 @@ fn a_person_moves_a_function_and_is_told_why() {
     let learned = &site.ask("functions")[0]["learned"];
     assert_eq!(learned["migrations_ms"].as_array().unwrap().len(), 1);
     assert!(learned["last_at_us"].is_u64(), "{learned}");
-    assert!(site.words("functions").contains("(moves seen: 1, the last "));
+    assert!(
+        site.words("functions")
+            .contains("(moves seen: 1, the last ")
+    );
     let log = site.log();
-    assert!(log.contains("a move of text-insertion is expected to take "), "{log}");
+    assert!(
+        log.contains("a move of text-insertion is expected to take "),
+        "{log}"
+    );
     let began = site.words(&format!("move {FUNCTION} {}", HOSTS[0]));
     assert!(began.contains("move 2 of"), "{began}");
     site.wait_for("the way back", |site| site.where_is() == HOSTS[0]);

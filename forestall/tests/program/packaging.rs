@@ -100,12 +100,11 @@ fn the_example_fits_the_unit_and_the_commands() {
 #[test]
 fn the_kernel_is_told_to_give_the_room_that_is_asked_for() {
     use orchestrator::agent::{RECEIVE_BUFFER_BYTES, SEND_BUFFER_BYTES};
-    assert!(shipped("systemd/forestall-orchestrator.service").contains("\nCapabilityBoundingSet=\n"));
+    assert!(
+        shipped("systemd/forestall-orchestrator.service").contains("\nCapabilityBoundingSet=\n")
+    );
     let limits = shipped("sysctl/forestall.conf");
-    for (name, bytes) in [
-        ("rmem", RECEIVE_BUFFER_BYTES),
-        ("wmem", SEND_BUFFER_BYTES),
-    ] {
+    for (name, bytes) in [("rmem", RECEIVE_BUFFER_BYTES), ("wmem", SEND_BUFFER_BYTES)] {
         assert!(limits.contains(&format!("\nnet.core.{name}_max = {bytes}\n")));
     }
 }

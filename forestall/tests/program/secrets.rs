@@ -102,7 +102,8 @@ fn refuses() -> (String, mpsc::Receiver<String>) {
             let mut stream = stream.unwrap();
             let lines = BufReader::new(&stream).lines().map_while(Result::ok);
             let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
-            let answer = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            let answer =
+                "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
             // Who asked may have gone away.
             drop(stream.write_all(answer.as_bytes()));
             if tell.send(head.join("\n")).is_err() {
@@ -294,9 +295,8 @@ fn a_clouds_password_is_written_nowhere() {
     );
     let (keystone, asked) = refuses();
     let clouds = folder.path().join("clouds.yaml");
-    let auth = format!(
-        "{{ auth_url: '{keystone}', username: u, password: {CANARY}, project_name: p }}"
-    );
+    let auth =
+        format!("{{ auth_url: '{keystone}', username: u, password: {CANARY}, project_name: p }}");
     secret_file(&clouds, &format!("clouds:\n  edge:\n    auth: {auth}\n"));
     let nova = format!(
         "[nova]

@@ -309,7 +309,9 @@ fn moves_and_alarms(registry: &mut Registry, site: &Site) {
         let verdict = verdict.to_string();
         let label = Ended { verdict };
         // One that is there from 0 on shows the first rise.
-        moves.get_or_create(&label).inc_by(count.unwrap_or_default());
+        moves
+            .get_or_create(&label)
+            .inc_by(count.unwrap_or_default());
     }
     registry.register(
         "moves",
@@ -326,7 +328,9 @@ fn moves_and_alarms(registry: &mut Registry, site: &Site) {
         ("no_useful_move", AlarmKind::NoUsefulMove),
     ] {
         let count = site.alarms.get(&kind).copied().unwrap_or_default();
-        alarms.get_or_create(&Alarm { kind: name }).set(count as f64);
+        alarms
+            .get_or_create(&Alarm { kind: name })
+            .set(count as f64);
     }
     registry.register("alarms", "Alarms that stand, by kind", alarms);
 }

@@ -342,10 +342,7 @@ async fn whole_site(State(context): State<Context>) -> Answer<WholeSite> {
     let holding = site.view.hosts.iter();
     let why = holding.filter_map(|host| {
         let reason = host.holding.as_ref()?;
-        Some((
-            host.host.clone(),
-            explain::of_hold(site.view.at_us, reason),
-        ))
+        Some((host.host.clone(), explain::of_hold(site.view.at_us, reason)))
     });
     let why = why.collect();
     Ok(Json(WholeSite { site, why, taught }))

@@ -84,8 +84,14 @@ pub(super) async fn measure(hosts: &[HostName]) -> Result<Spread, BenchError> {
     let (samples_in, samples) = mpsc::channel(NEWS_WAITING_MAX);
     let journal = folder.path().join("journal");
     let driver = Refuses { homes, told };
-    let running =
-        Running::begin(driver, &super::config(journal, settings), None, samples, |_| ()).await?;
+    let running = Running::begin(
+        driver,
+        &super::config(journal, settings),
+        None,
+        samples,
+        |_| (),
+    )
+    .await?;
     let measured = measure_moves(hosts, &samples_in, begun);
     tokio::pin!(measured);
     tokio::select! {

@@ -180,7 +180,8 @@ mod tests {
             let said = refusal(&format!("poll_ms = 1000\n[exporters]\na = \"{address}\""));
             assert!(said.contains(why) && !said.contains("canary"), "{said}");
         }
-        let server = "poll_ms = 1000\n[server]\nurl = \"http://192.0.2.9:9090/\"\n[server.instances]\n";
+        let server =
+            "poll_ms = 1000\n[server]\nurl = \"http://192.0.2.9:9090/\"\n[server.instances]\n";
         let one = format!("{server}a = \"192.0.2.7:9100\"");
         let section: Prometheus = toml::from_str(&one).unwrap();
         section.check().unwrap();
@@ -191,7 +192,9 @@ mod tests {
         assert!(none.contains("no instance"), "{none}");
         let elsewhere = refusal(&one.replace("http://", "http://u:canary@"));
         assert!(elsewhere.contains("prometheus.server.url") && !elsewhere.contains("canary"));
-        let twice = refusal(&format!("{one}\n[exporters]\na = \"http://192.0.2.7:9100/metrics\""));
+        let twice = refusal(&format!(
+            "{one}\n[exporters]\na = \"http://192.0.2.7:9100/metrics\""
+        ));
         assert!(twice.contains("one is enough"), "{twice}");
     }
 }

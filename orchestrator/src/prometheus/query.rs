@@ -125,8 +125,16 @@ mod tests {
         ]);
         // Of the third scrape one series is there.
         let after = answer(&[
-            ("0", "user", "[1700000000.25,\"10\"],[1700000015.25,\"13\"],[1700000030.25,\"14\"]"),
-            ("0", "idle", "[1700000000.25,\"100\"],[1700000015.25,\"109\"]"),
+            (
+                "0",
+                "user",
+                "[1700000000.25,\"10\"],[1700000015.25,\"13\"],[1700000030.25,\"14\"]",
+            ),
+            (
+                "0",
+                "idle",
+                "[1700000000.25,\"100\"],[1700000015.25,\"109\"]",
+            ),
         ]);
         let (then, before) = newest(&before).unwrap();
         let (at, after) = newest(&after).unwrap();
@@ -146,7 +154,10 @@ mod tests {
     #[test]
     fn absent() {
         assert_eq!(newest(&answer(&[])), Err(QueryError::Absent));
-        assert_eq!(newest(&answer(&[("0", "user", "")])), Err(QueryError::Absent));
+        assert_eq!(
+            newest(&answer(&[("0", "user", "")])),
+            Err(QueryError::Absent)
+        );
     }
 
     #[test]
@@ -157,7 +168,10 @@ mod tests {
             b"{\"data\":{\"resultType\":\"scalar\",\"result\":[1,\"2\"]}}",
         ] {
             let refused = newest(body);
-            assert!(matches!(refused, Err(QueryError::NoAnswer(_))), "{refused:?}");
+            assert!(
+                matches!(refused, Err(QueryError::NoAnswer(_))),
+                "{refused:?}"
+            );
         }
     }
 

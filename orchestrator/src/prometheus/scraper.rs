@@ -15,8 +15,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::config::{Prometheus, PrometheusError, exporter_url, query_url};
 use super::exposition::CpuTimes;
-use crate::clock;
 use super::query;
+use crate::clock;
 use crate::log::{self, About};
 
 /// An exporter is waited for at least so long, however often it is asked.
@@ -234,6 +234,8 @@ impl Exporter {
         // It reads its counters somewhere between the two.
         let at = asked_at + clock::now().since(asked_at) / 2;
         let times = CpuTimes::read(&String::from_utf8_lossy(&body));
-        times.map(|times| (at, times)).map_err(|error| error.to_string())
+        times
+            .map(|times| (at, times))
+            .map_err(|error| error.to_string())
     }
 }

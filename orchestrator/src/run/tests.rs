@@ -80,10 +80,7 @@ async fn an_open_move_is_looked_at_though_nobody_tells_of_its_function_now() {
     let (mut orchestrator, mut news) = begin(&config).unwrap();
     let heard = news.recv().await.unwrap();
     assert!(
-        matches!(
-            heard,
-            News::Input(Input::Residency { migration: 1, .. })
-        ),
+        matches!(heard, News::Input(Input::Residency { migration: 1, .. })),
         "{heard:?}"
     );
     // What was seen of it before the move is no news.
@@ -169,7 +166,9 @@ async fn a_start_that_does_not_come_about_leaves_nothing_in_the_journal() {
     let starts = || {
         let journal = rusqlite::Connection::open(&config.journal).unwrap();
         let count = "SELECT count(*) FROM run";
-        journal.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap()
+        journal
+            .query_row(count, [], |row| row.get::<_, i64>(0))
+            .unwrap()
     };
     let refused = begin().await.err().unwrap();
     assert!(matches!(refused, OrchestratorError::Api(_)), "{refused}");
