@@ -18,7 +18,7 @@ use crate::alarm::Alarms;
 use crate::clock;
 use crate::config::{Config, Engine};
 use crate::discover::discover;
-use crate::run::OrchestratorError;
+use crate::error::OrchestratorError;
 use crate::sources::Sources;
 
 /// An agent refreshes its counters every 5 s, and a load is the difference of two of them.

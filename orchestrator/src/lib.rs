@@ -15,6 +15,7 @@ pub mod config;
 pub mod counters;
 pub mod counts;
 pub mod discover;
+mod error;
 pub mod explain;
 pub mod journal;
 pub mod knees;
@@ -33,4 +34,5 @@ mod sources;
 pub mod survey;
 
 pub use config::Config;
-pub use run::{OrchestratorError, Site, run};
+pub use error::OrchestratorError;
+pub use run::{Site, run};

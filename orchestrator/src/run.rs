@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::{Controller, Freshness, Input, View};
-use drivers::nova::CredentialsError;
 use drivers::tagged::Found;
 use drivers::{Driver, Libvirt, Nova, Qemu};
 use record::report::Report;
@@ -17,22 +16,22 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use crate::alarm::{AlarmError, AlarmKind, Alarms};
-use crate::api::{self, Access, AccessError, ApiError};
+use crate::alarm::{AlarmKind, Alarms};
+use crate::api::{self, Access};
 use crate::clock;
 use crate::config::{Config, Engine};
 use crate::counts::Counts;
 use crate::discover::{self, Discovery, discover};
+use crate::error::OrchestratorError;
 use crate::explain;
 use crate::journal::{Journal, JournalError, Learned, Turn};
 use crate::knees::{KneeStatuses, Knees, Lesson};
 use crate::learn::Learner;
 use crate::log::{self, About, say};
 use crate::mover::{Mover, News};
-use crate::prometheus::PrometheusError;
 use crate::recording::{MoveFact, Recording};
 use crate::reports::{NotTaken, Reports, Views};
-use crate::snmp::{SnmpError, Totals};
+use crate::snmp::Totals;
 use crate::sources::Sources;
 use crate::survey::{self, Seen, Sightings, Survey};
 
@@ -44,57 +43,6 @@ const SAMPLES_A_TURN_MAX: usize = 256;
 const REQUESTS_WAITING_MAX: usize = 64;
 /// Told to end, the loop lets an open move reach its verdict for at most this long.
 const END_WITHIN: Duration = Duration::from_secs(30);
-
-/// Why an orchestrator ended.
-#[derive(Debug, thiserror::Error)]
-pub enum OrchestratorError {
-    /// There is no journal to be had. Nothing is decided without it.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// The recording cannot be written.
-    #[error("cannot write the recording {path}: {source}")]
-    Recording {
-        /// The file or folder.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// The settings are wrong.
-    #[error(transparent)]
-    Settings(#[from] control::SettingsError),
-    /// The journal has an open move that the configuration does not know.
-    #[error(
-        "move {migration} of {vm} from {source_host} to {target} has no verdict yet, and the configuration does not name them all any more: put them back until it has one"
-    )]
-    OpenMove {
-        /// The move.
-        migration: u64,
-        /// What moves.
-        vm: VmName,
-        /// From where.
-        source_host: HostName,
-        /// To where.
-        target: HostName,
-    },
-    /// It is not known who Forestall is to the cloud.
-    #[error(transparent)]
-    Credentials(#[from] CredentialsError),
-    /// Nobody can be told of alarms.
-    #[error(transparent)]
-    Alarm(#[from] AlarmError),
-    /// The agents cannot be asked.
-    #[error(transparent)]
-    Snmp(#[from] SnmpError),
-    /// The exporters cannot be asked.
-    #[error(transparent)]
-    Prometheus(#[from] PrometheusError),
-    /// It is not known who may ask.
-    #[error(transparent)]
-    Access(#[from] AccessError),
-    /// Nobody can be answered.
-    #[error(transparent)]
-    Api(#[from] ApiError),
-}
 
 /// What others ask of the loop.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::agent::Watch;
 use crate::config::Config;
+use crate::error::OrchestratorError;
 use crate::prometheus::Scraper;
-use crate::run::OrchestratorError;
 use crate::snmp::Totals;
 
 /// All that is asked for load.

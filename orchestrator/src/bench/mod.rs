@@ -26,9 +26,9 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::config::{Config, Engine, SCHEMA};
+use crate::error::OrchestratorError;
 use crate::journal::JournalError;
 use crate::log::LogFormat;
-use crate::run::OrchestratorError;
 use crate::snmp::{Access, AuthProtocol, PrivacyProtocol, Secret, SnmpError, SnmpVersion};
 pub use agents::serve;
 pub use control_calls::Calls;
