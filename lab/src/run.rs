@@ -156,6 +156,7 @@ fn start_orchestrator(world: &World<'_>, plan: &Plan<'_>) -> Result<Process, Lab
         schema: orchestrator::config::SCHEMA,
         journal: plan.folder.join("journal.db"),
         journal_mib_max: None,
+        log: Default::default(),
         profile: None,
         discover: None,
         recording: Some(plan.folder.clone()),

@@ -288,10 +288,11 @@ impl Alarms {
             notice.kind, notice.subject, notice.words
         );
         let about = match subject {
-            Subject::Host(host) => About::Host(host),
-            Subject::Function(vm) => About::Function(vm),
+            Subject::Host(host) => Some(About::Host(host)),
+            Subject::Function(vm) => Some(About::Function(vm)),
+            Subject::Clock => None,
         };
-        log::say(Some(about), &words);
+        log::say(about, &words);
         if let Some(webhook) = &self.webhook
             && let Err(error) = webhook.notices.try_send(notice)
         {

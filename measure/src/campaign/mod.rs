@@ -536,7 +536,9 @@ mod tests {
         assert!(out.join("load/all-000/frames.csv.gz").exists());
         // Again, with the folder itself, and a day of its own.
         load(&one, 0.8, 50.0);
-        let refused = keep::keep(&[one.clone()], &out).unwrap_err().to_string();
+        let refused = keep::keep(std::slice::from_ref(&one), &out)
+            .unwrap_err()
+            .to_string();
         assert!(refused.contains("all-050"), "{refused}");
         assert!(!out.join("load/all-080").exists(), "nothing is put there");
         std::fs::remove_dir_all(one.join("load/all-000")).unwrap();

@@ -48,8 +48,11 @@ impl Start {
     }
 }
 
+/// A figure of a start, in ms.
+type Figure = fn(&Start) -> f64;
+
 /// What there is of a start, by its name.
-pub(super) const FIGURES: [(&str, fn(&Start) -> f64); 3] = [
+pub(super) const FIGURES: [(&str, Figure); 3] = [
     ("first packet", |start| start.first_ms),
     ("last packet", |start| start.last_ms),
     (BOTH, Start::mean_ms),
@@ -59,7 +62,7 @@ pub(super) const BOTH: &str = "mean of both";
 
 impl StartsCell {
     /// Mean over starts.
-    pub(super) fn mean(&self, of: fn(&Start) -> f64) -> Option<Estimate> {
+    pub(super) fn mean(&self, of: Figure) -> Option<Estimate> {
         Estimate::of_independent(self.starts.iter().map(of))
     }
 }

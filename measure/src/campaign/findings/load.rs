@@ -371,6 +371,9 @@ mod tests {
                 longest_freeze_ms: Some(age_ms),
                 total: None,
                 machine: Some(0.25),
+                weight: 20,
+                cpu_mhz: None,
+                foreign: None,
             },
         }
     }

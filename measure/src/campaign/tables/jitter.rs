@@ -69,6 +69,9 @@ fn by_cv(
     Line::through(&points)
 }
 
+/// A figure of a run.
+type OfRun = fn(&PlacementCell) -> Option<f64>;
+
 /// What grows with the C.V. of packet intervals, and how well it is explained by it.
 pub(super) fn fit(cells: &Cells) -> Table {
     let chains = [(OURS, "Forestall"), (PLAIN, "FFmpeg, plain")];
@@ -77,7 +80,7 @@ pub(super) fn fit(cells: &Cells) -> Table {
     let columns = swept.iter().map(|(name, _)| (*name).to_owned()).collect();
     let title = "Figure 6 as a sweep: straight lines by the C.V. of packet intervals";
     let mut table = Table::new(title, "ms", columns);
-    let figures: [(&str, fn(&PlacementCell) -> Option<f64>); 2] = [
+    let figures: [(&str, OfRun); 2] = [
         ("picture age, mean", |cell| Some(mean_age(cell)?.value)),
         ("lateness of frames, 95th percentile", lateness),
     ];
