@@ -170,7 +170,8 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn any_order_within_the_limit_gives_the_stream(start: u32, sizes in proptest::collection::vec(1..50_usize, 1..60), swaps in proptest::collection::vec(0..60_usize, 0..60)) {
-            let bytes: Vec<u8> = (0..sizes.iter().sum::<usize>()).map(|at| at as u8).collect();
+            // No line end: what may be the line before a chunk is held until more comes.
+            let bytes: Vec<u8> = (0..sizes.iter().sum::<usize>()).map(|at| at as u8 | 0x80).collect();
             let mut at = 0;
             let mut segments: Vec<(usize, usize)> = sizes.iter().map(|size| { at += size; (at - size, at) }).collect();
             // The first stays: a stream begins with what is seen first.
