@@ -175,6 +175,7 @@ fn start_orchestrator(world: &World<'_>, plan: &Plan<'_>) -> Result<Process, Lab
             poll_ms: scenario.telemetry.poll_ms as u64,
             agents: scenario.hosts_of(Role::Edge).filter_map(agent).collect(),
         }),
+        sites: Default::default(),
         control: scenario.controller_settings(plan.policy, &figures),
         engine: world.engine.driver_settings(None),
     };

@@ -1,11 +1,13 @@
 //! The orchestrator's configuration, one TOML file.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use control::Settings;
 use drivers::libvirt::LibvirtConfig;
 use drivers::nova::NovaConfig;
 use drivers::qemu::QemuConfig;
+use record::HostName;
 use serde::{Deserialize, Serialize};
 
 use crate::alarm::AlarmSettings;
@@ -61,6 +63,9 @@ pub struct Config {
     /// Functions come from the engine, too: those whose metadata says that they are one, and what they have of which it says no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discover: Option<Discover>,
+    /// Hosts by the site where they are, for the dashboard's map; those that no site names stand apart.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sites: BTreeMap<String, BTreeSet<HostName>>,
     /// When and where to move.
     pub control: Settings,
     /// How to move.
@@ -137,6 +142,7 @@ impl Config {
             let why = "it must be over 0, in milliseconds";
             return Err(wrong(format!("budget_ms is {budget_ms}: {why}")));
         }
+        config.check_sites().map_err(wrong)?;
         config.check_sources().map_err(wrong)?;
         config.check_engine().map_err(wrong)?;
         if let Some(discover) = &config.discover {
@@ -168,6 +174,24 @@ impl Config {
             }
             Engine::Nova(_) => Ok(()),
         }
+    }
+
+    /// Whether each host is at one site at most.
+    fn check_sites(&self) -> Result<(), String> {
+        let mut placed = BTreeSet::new();
+        for (site, hosts) in &self.sites {
+            for host in hosts {
+                if !self.control.hosts.contains(host) {
+                    return Err(format!(
+                        "sites.{site} names {host}, which is not among control.hosts"
+                    ));
+                }
+                if !placed.insert(host) {
+                    return Err(format!("sites names {host} twice: it is at one site"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether the load of each host is told by one, and what is said of those who tell it is whole.
@@ -229,4 +253,33 @@ fn place(text: &str, error: &toml::de::Error) -> String {
         || error.message().to_owned(),
         |line| format!("line {line}: {}", error.message()),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_at_one_site() {
+        let shipped = include_str!("../../packaging/forestall.toml");
+        for (sites, refused) in [
+            ("osaka = [\"edge-1\"]\nkyoto = [\"edge-2\"]", None),
+            ("osaka = [\"edge-1\"]", None),
+            (
+                "osaka = [\"edge-1\"]\nkyoto = [\"edge-1\"]",
+                Some("names edge-1 twice"),
+            ),
+            (
+                "osaka = [\"edge-9\"]",
+                Some("sites.osaka names edge-9, which is not among control.hosts"),
+            ),
+        ] {
+            let config = parse(&format!("{shipped}\n[sites]\n{sites}\n")).unwrap();
+            match (config.check_sites(), refused) {
+                (Ok(()), None) => {}
+                (Err(error), Some(words)) => assert!(error.contains(words), "{error}"),
+                (other, _) => panic!("{sites}: {other:?}"),
+            }
+        }
+    }
 }

@@ -63,6 +63,8 @@ pub struct Site {
     /// What the controller knows.
     #[serde(flatten)]
     pub view: View,
+    /// Hosts by the site where they are.
+    pub sites: BTreeMap<String, BTreeSet<HostName>>,
     /// What was last seen of each function where it is taken to be.
     pub sightings: Sightings,
     /// What viewers see of each function, where they say it.
@@ -219,6 +221,7 @@ struct Orchestrator<D> {
     learner: Learner,
     knees: Knees,
     alarms: Alarms,
+    sites: BTreeMap<String, BTreeSet<HostName>>,
     sightings: Sightings,
     reports: Reports,
     survey: Survey,
@@ -304,6 +307,7 @@ impl<D: Driver> Orchestrator<D> {
             recording: recording.transpose()?,
             driver,
             mover,
+            sites: config.sites.clone(),
             sightings: Sightings::new(),
             reports: Reports::default(),
             survey: Survey::default(),
@@ -502,6 +506,7 @@ impl<D: Driver> Orchestrator<D> {
         Site {
             begun_at_us: self.begun_at,
             view: self.controller.view(now),
+            sites: self.sites.clone(),
             sightings: self.sightings.clone(),
             views: self.reports.views(now),
             knees: self.knees.statuses(),

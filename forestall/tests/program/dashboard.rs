@@ -8,6 +8,10 @@ use control::Trust;
 fn the_dashboard_shows_what_is_and_why() {
     let mut site = Site::new(HOSTS[0], FAST, Trust::Observe);
     site.listen_on_loopback();
+    site.edit(|config| {
+        let osaka = serde_json::json!({ "Osaka": [HOSTS[1]] });
+        config.insert("sites".into(), toml::Value::try_from(osaka).unwrap());
+    });
     site.start_and_hear();
     let root = site.url();
     let browser = Browser::start();
@@ -21,6 +25,13 @@ fn the_dashboard_shows_what_is_and_why() {
     for words in [HOSTS[0], HOSTS[1], FUNCTION, "60.0 %", "Nothing leaves"] {
         assert!(hosts.contains(words), "{words:?} in {hosts}");
     }
+    let there = "return document.querySelector('[data-site=Osaka]').innerText";
+    let there = browser.run(there).as_str().unwrap_or_default().to_owned();
+    assert!(
+        there.contains("Osaka") && there.contains(HOSTS[1]),
+        "{there}"
+    );
+    assert!(!there.contains(HOSTS[0]), "{there}");
     site.words(&format!("move {FUNCTION} {}", HOSTS[1]));
     // With nothing moved yet the table says so.
     let arrived = "return document.querySelectorAll('tr[data-move] td.moved').length";

@@ -254,6 +254,7 @@ fn config(journal: PathBuf, control: Settings) -> Config {
         alarms: None,
         snmp: None,
         prometheus: None,
+        sites: Default::default(),
         control,
         engine: Engine::Qemu(QemuConfig {
             downtime_limit_ms: 300,

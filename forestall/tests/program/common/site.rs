@@ -227,9 +227,16 @@ impl Site {
 
     /// Changes something of its API, for the next orchestrator.
     pub(crate) fn set_api(&self, name: &str, value: Value) {
+        self.edit(|config| {
+            let api = config["api"].as_table_mut().unwrap();
+            api.insert(name.into(), toml::Value::try_from(value).unwrap());
+        });
+    }
+
+    /// Changes its configuration, for the next orchestrator.
+    pub(crate) fn edit(&self, change: impl FnOnce(&mut toml::Table)) {
         let mut config: toml::Table = fs::read_to_string(self.config()).unwrap().parse().unwrap();
-        let api = config["api"].as_table_mut().unwrap();
-        api.insert(name.into(), toml::Value::try_from(value).unwrap());
+        change(&mut config);
         fs::write(self.config(), config.to_string()).unwrap();
     }
 

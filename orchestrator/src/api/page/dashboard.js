@@ -163,12 +163,23 @@ async function why() {
   by("why").hidden = false;
 }
 
+// The map: servers by site, those that no site names last.
+function map(site, cards) {
+  const card = new Map(site.hosts.map((host, at) => [host.host, cards[at]]));
+  const group = (name, hosts) => element("section", { class: "site", "data-site": name },
+    ...(name ? [element("p", { class: "place" }, name)] : []), ...hosts.map((host) => card.get(host)));
+  const placed = new Set(Object.values(site.sites).flat());
+  const apart = site.hosts.map((host) => host.host).filter((host) => !placed.has(host));
+  const groups = Object.entries(site.sites).map(([name, hosts]) => group(name, hosts));
+  return apart.length > 0 ? [...groups, group("", apart)] : groups;
+}
+
 async function turn() {
   try {
     const site = await ask("v1/site");
     const cards = await Promise.all(site.hosts.map((host) => card(host, site)));
     header(site);
-    by("hosts").replaceChildren(...cards);
+    by("hosts").replaceChildren(...map(site, cards));
     if (turns++ % MOVES_EVERY === 0) {
       await moves();
       await why();
