@@ -492,9 +492,9 @@ fn left_over_of(points: &[(&str, &Seen)], frames: &[u32]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
     use record::file::write_csv;
     use record::raw::{FrameStatus, PhaseRow};
-    use record::results::Environment;
 
     const SECOND: u64 = 1_000_000;
 
@@ -556,25 +556,12 @@ mod tests {
         if !told.is_empty() {
             write_csv(&folder.path().join("player.csv"), told).unwrap();
         }
-        let cell = Cell {
-            schema: record::SCHEMA,
-            subject: Subject::Breakdown {
-                way: "reallocation".into(),
-                chain: "forestall".into(),
-                viewer: None,
-                level: Some(0.5),
-            },
-            measured_at: "2026-11-30T12:00:00Z".into(),
-            command: None,
-            machine: "a machine".into(),
-            environment: Environment::default(),
-            foreign_load: Some(0.0),
-            spoilt: false,
-            tries: 1,
-            cpu_mhz: None,
-            ipc: None,
-            ipc_unknown: None,
-        };
+        let cell = testing::cell(Subject::Breakdown {
+            way: "reallocation".into(),
+            chain: "forestall".into(),
+            viewer: None,
+            level: Some(0.5),
+        });
         Ok(Of::breakdown(folder.path(), cell)?.figures)
     }
 

@@ -142,28 +142,15 @@ pub(super) fn in_words(cells: &Cells) -> String {
 mod tests {
     use super::*;
     use crate::campaign::tables;
+    use crate::testing;
     use record::Timestamp;
     use record::file::write_csv;
-    use record::results::Environment;
 
     fn cell(way: &str) -> Cell {
-        Cell {
-            schema: record::SCHEMA,
-            subject: Subject::Starts {
-                way: way.into(),
-                chain: "forestall".into(),
-            },
-            measured_at: "2026-12-01T12:00:00Z".into(),
-            command: None,
-            machine: "a machine".into(),
-            environment: Environment::default(),
-            foreign_load: Some(0.0),
-            spoilt: false,
-            tries: 1,
-            cpu_mhz: None,
-            ipc: None,
-            ipc_unknown: None,
-        }
+        testing::cell(Subject::Starts {
+            way: way.into(),
+            chain: "forestall".into(),
+        })
     }
 
     /// A start each 8 s, in which the first packet takes so many ms through the server and the last one so many.
