@@ -326,6 +326,7 @@ fn moves_and_alarms(registry: &mut Registry, site: &Site) {
         ("unknown", AlarmKind::Unknown),
         ("silent_host", AlarmKind::SilentHost),
         ("no_useful_move", AlarmKind::NoUsefulMove),
+        ("clock", AlarmKind::Clock),
     ] {
         let count = site.alarms.get(&kind).copied().unwrap_or_default();
         alarms
