@@ -63,6 +63,7 @@ impl LongPath {
         scenario: &LabScenario,
         shape: PathShape,
         kernel: Kernel,
+        seed: u64,
         state: &Path,
     ) -> Result<Self, LabError> {
         let link = shape.link();
@@ -85,7 +86,7 @@ impl LongPath {
         });
         let mut carried = Vec::new();
         connect(&ends, &link, kernel, &mut carried)?;
-        let mut strand = Strand::start(&carried, state)?;
+        let mut strand = Strand::start(&carried, seed, state)?;
         let emulation = match (&strand.forwarder, link.up.is_plain()) {
             (Some(_), _) => LinkEmulation::Userspace,
             (None, true) => LinkEmulation::None,

@@ -28,8 +28,8 @@ use crate::{ffplay, network, process};
 pub struct Beside {
     /// What else is in the guest's memory.
     pub ballast: Option<Ballast>,
-    /// What is between the edge servers on the management network, and what may carry it.
-    pub path: Option<(PathShape, Kernel)>,
+    /// What is between the edge servers on the management network, what may carry it, and what its loss is drawn from.
+    pub path: Option<(PathShape, Kernel, u64)>,
 }
 
 /// Hosts and shares of a scenario. When it is dropped all of it is ended and removed.
@@ -108,10 +108,16 @@ impl<'a> World<'a> {
         network::create(scenario)?;
         let path = match beside.path {
             None => None,
-            Some((shape, kernel)) => {
+            Some((shape, kernel, seed)) => {
                 // The link is not on a core of its own; it must not be late for what else runs.
                 groups.create(&format!("{ROOT}/links"), &all, PRECEDENCE)?;
-                Some(LongPath::stand(scenario, shape, kernel, &site.state())?)
+                Some(LongPath::stand(
+                    scenario,
+                    shape,
+                    kernel,
+                    seed,
+                    &site.state(),
+                )?)
             }
         };
         let machine = Machine::new(scenario, guest, accelerator, &site.state());

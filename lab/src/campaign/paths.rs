@@ -13,7 +13,7 @@ use crate::check::{Accelerator, Offer};
 use crate::error::LabError;
 use crate::guest::Ballast;
 use crate::path::PathShape;
-use crate::placement::wiring::LinkEmulation;
+use crate::placement::wiring::{LinkEmulation, seed_of};
 use crate::progress::Progress;
 use crate::world::{Beside, World};
 
@@ -40,7 +40,7 @@ pub fn measure(
             mib: point.filled_mib,
             dirty_mib_s: point.dirty_mib_s,
         }),
-        path: Some((shape, offer.into())),
+        path: Some((shape, offer.into(), seed_of(folder))),
     };
     let world = World::build_beside(&scenario, super::ENGINE, beside, accelerator, interrupted)?;
     let after = match point.copying {

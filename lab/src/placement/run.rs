@@ -15,7 +15,7 @@ use super::machine::Machines;
 use super::service::{Service, place};
 use super::starts;
 use super::vpn::{self, Vpn};
-use super::wiring::{DATA, Kernel, LinkEmulation, Wiring};
+use super::wiring::{DATA, Kernel, LinkEmulation, Wiring, seed_of};
 use crate::capture::{ARRIVALS, Capture};
 use crate::cgroup::{Cgroups, PRECEDENCE, ROOT};
 use crate::check::Accelerator;
@@ -75,7 +75,7 @@ pub fn run(
         site.groups().create(&group, &all, PRECEDENCE)?;
     }
     progress.now("hosts and links");
-    let wiring = Wiring::stand(placement, kernel, &site.state())?;
+    let wiring = Wiring::stand(placement, kernel, seed_of(plan.folder), &site.state())?;
     pings(plan, &site.state(), progress)?;
     let machines = Machines {
         guest,

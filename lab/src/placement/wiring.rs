@@ -45,6 +45,19 @@ pub struct Carried {
     pub shapes: [link::Shape; 2],
 }
 
+/// What the links of a measurement draw their jitter and loss from, by the name of its folder: measurements of the same path are draws of
+/// their own, and the same one made again, since others disturbed it, has the same path.
+#[must_use]
+pub fn seed_of(folder: &Path) -> u64 {
+    let name = folder.file_name().unwrap_or_default();
+    // FNV-1a: the standard library's hash may differ with the next version of Rust.
+    name.as_encoded_bytes()
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+}
+
 /// How the delays of a placement are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -92,9 +105,9 @@ pub(crate) struct Strand {
 
 impl Strand {
     /// Starts it where there is something to carry.
-    pub(crate) fn start(carried: &[Carried], state: &Path) -> Result<Self, LabError> {
+    pub(crate) fn start(carried: &[Carried], seed: u64, state: &Path) -> Result<Self, LabError> {
         let forwarder = (!carried.is_empty())
-            .then(|| start_forwarder(carried, state))
+            .then(|| start_forwarder(carried, seed, state))
             .transpose()?;
         Ok(Self { forwarder })
     }
@@ -114,7 +127,12 @@ impl Wiring {
     ///
     /// # Errors
     /// When `ip` or `tc` refuses or the forwarder does not start.
-    pub fn stand(placement: &Placement, kernel: Kernel, state: &Path) -> Result<Self, LabError> {
+    pub fn stand(
+        placement: &Placement,
+        kernel: Kernel,
+        seed: u64,
+        state: &Path,
+    ) -> Result<Self, LabError> {
         let switches = format!("{PREFIX}{SWITCHES}");
         ip(&format!("netns add {switches}"))?;
         for index in 0..placement.switches.len() {
@@ -167,7 +185,7 @@ impl Wiring {
         } else {
             LinkEmulation::Netem
         };
-        let mut strand = Strand::start(&carried, state)?;
+        let mut strand = Strand::start(&carried, seed, state)?;
         for (port, bridge) in &ports {
             strand.join(port, bridge)?;
         }
@@ -269,10 +287,10 @@ pub(crate) fn connect(
     Ok(())
 }
 
-fn start_forwarder(carried: &[Carried], state: &Path) -> Result<Process, LabError> {
+fn start_forwarder(carried: &[Carried], seed: u64, state: &Path) -> Result<Process, LabError> {
     let path = state.join("links.json");
-    let text =
-        serde_json::to_string(carried).map_err(|error| LabError::Measure(error.to_string()))?;
+    let text = serde_json::to_string(&(seed, carried))
+        .map_err(|error| LabError::Measure(error.to_string()))?;
     std::fs::write(&path, text).map_err(file(&path))?;
     let own = std::env::current_exe().map_err(file("/proc/self/exe"))?;
     let argv = [
@@ -313,12 +331,13 @@ pub fn carry(
     stop: &std::sync::atomic::AtomicBool,
 ) -> Result<Vec<[link::Traffic; 2]>, LabError> {
     let text = std::fs::read_to_string(list).map_err(file(list))?;
-    let carried: Vec<Carried> = serde_json::from_str(&text)
+    let (seed, carried): (u64, Vec<Carried>) = serde_json::from_str(&text)
         .map_err(|error| LabError::Measure(format!("{}: {error}", list.display())))?;
     let tap = |(namespace, device): &(PathBuf, String)| link::Tap::create(namespace, device);
     let mut forwarders = Vec::new();
-    for (seed, one) in (1..).zip(&carried) {
+    for (number, one) in (0..).zip(&carried) {
         let ends = [tap(&one.lower)?, tap(&one.upper)?];
+        let seed = seed.wrapping_add(number);
         forwarders.push(link::Forwarder::start(ends, one.shapes.clone(), seed)?);
     }
     while !stop.load(std::sync::atomic::Ordering::Relaxed) {
@@ -328,4 +347,25 @@ pub fn carry(
         .into_iter()
         .map(|forwarder| forwarder.end().map_err(LabError::from))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::path::Path;
+
+    use super::seed_of;
+
+    #[test]
+    fn each_measurement_draws_for_itself_and_the_same_one_as_before() {
+        let names = ["dc-tokyo-1", "dc-tokyo-2", "dc-ohio-1", "sd-08.0-1", ""];
+        let seeds: HashSet<u64> = names.map(|name| seed_of(Path::new(name))).into();
+        assert_eq!(seeds.len(), names.len());
+        assert_eq!(
+            seed_of(Path::new("out/placement/dc-tokyo-1")),
+            seed_of(Path::new("elsewhere/dc-tokyo-1"))
+        );
+        // The published vector of FNV-1a, 64 bits, for "a".
+        assert_eq!(seed_of(Path::new("a")), 0xaf63_dc4c_8601_ec8c);
+    }
 }
