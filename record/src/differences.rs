@@ -9,31 +9,45 @@
 //! 8,1790000000033400,ok          7,1790000000000000,ok
 //!                                1,33400,ok
 //! ```
+//!
+//! Before that, columns that follow from others are left out ([`derived`]); the first line says so.
+
+use crate::derived;
 
 /// First line of a text of differences.
 const MARK: &str = "#differences\n";
+/// First line of one without the columns that follow from others.
+const MARK_LEFT_OUT: &str = "#differences, = follows\n";
 
 /// The differences of a CSV text.
 #[must_use]
 pub fn of(text: &str) -> String {
+    let short = derived::left_out(text);
     let coded = coded(
-        text,
+        short.as_deref().unwrap_or(text),
         |value, last| value.wrapping_sub(last),
         |value, _| value,
     );
-    format!("{MARK}{coded}")
+    let mark = if short.is_some() { MARK_LEFT_OUT } else { MARK };
+    format!("{mark}{coded}")
 }
 
 /// The CSV text of its differences; other text as it is.
 #[must_use]
 pub fn undone(text: String) -> String {
-    match text.strip_prefix(MARK) {
-        Some(coded_text) => coded(
+    let whole = |coded_text| {
+        coded(
             coded_text,
             |difference, last| last.wrapping_add(difference),
             |_, value| value,
-        ),
-        None => text,
+        )
+    };
+    if let Some(coded_text) = text.strip_prefix(MARK) {
+        whole(coded_text)
+    } else if let Some(coded_text) = text.strip_prefix(MARK_LEFT_OUT) {
+        derived::put_back(&whole(coded_text))
+    } else {
+        text
     }
 }
 
@@ -85,6 +99,14 @@ mod tests {
         assert_eq!(undone(text.to_owned()), text, "not coded at all");
     }
 
+    #[test]
+    fn columns_that_follow_from_others_are_left_out() {
+        let text = "captured_us,shown_us,delay_ms\n1000,2000,1.0\n1500,2600,1.1\n";
+        let coded = "#differences, = follows\ncaptured_us,shown_us,delay_ms\n1000,2000,=\n500,600,=\n";
+        assert_eq!(of(text), coded);
+        assert_eq!(undone(coded.to_owned()), text);
+    }
+
     proptest::proptest! {
         #[test]
         fn nothing_is_lost(text in "([-+]?[0-9]{0,20}|[a-z.\"#]{0,3}|,|\n|\r\n){0,40}") {
@@ -99,7 +121,9 @@ mod tests {
 
         #[test]
         fn whatever_is_there_does_not_panic(text: String) {
-            let _ = undone(format!("{MARK}{text}"));
+            for mark in [MARK, MARK_LEFT_OUT] {
+                let _ = undone(format!("{mark}{text}"));
+            }
         }
     }
 }

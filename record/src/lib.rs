@@ -6,6 +6,7 @@
 
 pub mod campaign;
 pub mod decision;
+mod derived;
 pub mod differences;
 pub mod file;
 pub mod name;
