@@ -3,99 +3,25 @@
 //!
 //! Each test is in a network of its own, in which lines can be cut. Needs root; runs when `FORESTALL_LAB_TESTS` is set.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::common::figures::{Row, qemu, times, within};
 use crate::common::machines::{Machines, Qemus};
 use crate::common::site::{FAST, FUNCTION, HOSTS, SLOW, Site};
 use crate::common::wait_or;
 use control::Trust;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
-use serde::{Deserialize, Serialize};
 
 /// Records that the journal has of a move of QEMU's that arrives: `start`, copying began, `inspect`, `run`, it runs there, `inspect`,
 /// `discard`, the engine's figures, `inspect`, `settled`.
 const RECORDS: u32 = 10;
-
-/// A fault that was made again and again.
-#[derive(Serialize, Deserialize)]
-struct Row {
-    /// What is done to the site.
-    fault: String,
-    /// What has to hold each time.
-    promise: String,
-    tries: u32,
-    /// How often so many ends ran the guest, when all was over.
-    runners: BTreeMap<usize, u32>,
-    /// How often a move ended so.
-    verdict: BTreeMap<String, u32>,
-    /// Longest time that the promise speaks of.
-    seconds: f64,
-    engine: String,
-    commit: String,
-}
-
-impl Row {
-    fn new(fault: &str, promise: &str) -> Self {
-        let said = |program: &str, words: &[&str]| {
-            let output = Command::new(program).args(words).output().unwrap();
-            String::from_utf8(output.stdout)
-                .unwrap()
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .to_owned()
-        };
-        Self {
-            fault: fault.into(),
-            promise: promise.into(),
-            tries: 0,
-            runners: BTreeMap::new(),
-            verdict: BTreeMap::new(),
-            seconds: 0.0,
-            engine: said("qemu-system-x86_64", &["--version"]) + ", tcg",
-            commit: said("git", &["rev-parse", "--short", "HEAD"]),
-        }
-    }
-
-    fn add(&mut self, site: &Site, verdict: &str, took: Duration) {
-        self.tries += 1;
-        *self.runners.entry(site.runners().len()).or_default() += 1;
-        *self.verdict.entry(verdict.to_owned()).or_default() += 1;
-        self.seconds = self.seconds.max(took.as_secs_f64());
-    }
-
-    /// Into the file, if one is to be written, and onto the screen.
-    fn keep(self) {
-        println!("{}", serde_json::to_string(&self).unwrap());
-        let Some(file) = file() else { return };
-        let mut rows: Vec<Self> = match fs::read(&file) {
-            Ok(text) => serde_json::from_slice(&text).unwrap(),
-            Err(_) => Vec::new(),
-        };
-        rows.retain(|row| row.fault != self.fault);
-        rows.push(self);
-        fs::write(file, serde_json::to_string_pretty(&rows).unwrap() + "\n").unwrap();
-    }
-}
-
-/// A promise about time. `make test` may run on a machine that is busy: there only what is done is looked at.
-fn within(seconds: u64, took: Duration) {
-    let late = file().is_some() && took > Duration::from_secs(seconds);
-    assert!(!late, "{took:?} are more than {seconds} s");
-}
-
-fn file() -> Option<PathBuf> {
-    let file = std::env::var_os("FORESTALL_RELIABILITY").filter(|file| !file.is_empty())?;
-    Some(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).join(file))
-}
 
 /// How often a fault is made, in `make test-faults` and in `make test`; 0 where these tests may not run. Puts the test into a network of its own.
 fn tries(often: u32, seldom: u32) -> u32 {
@@ -105,7 +31,7 @@ fn tries(often: u32, seldom: u32) -> u32 {
     }
     unshare(CloneFlags::CLONE_NEWNET).expect("a network of its own needs root");
     run("ip", "link set lo up");
-    if file().is_some() { often } else { seldom }
+    times(often, seldom)
 }
 
 fn run(program: &str, words: &str) {
@@ -197,7 +123,12 @@ fn the_target_dies_while_copying() {
     if tries == 0 {
         return;
     }
-    let mut row = Row::new("target killed while copying", "the guest stays, 20 of 20");
+    let mut row = Row::new(
+        "target killed while copying",
+        "the guest stays, 20 of 20",
+        &qemu(),
+        tries,
+    );
     let (site, qemus) = slow_site();
     for attempt in 0..tries {
         let number = begin_move(&site, &qemus);
@@ -205,7 +136,7 @@ fn the_target_dies_while_copying() {
         let at = Instant::now();
         site.crash(HOSTS[1]);
         let ended = wait_for_verdict(&site, number);
-        row.add(&site, &ended, at.elapsed());
+        row.add(at.elapsed(), &ended, site.runners().len());
         assert_eq!(
             (ended.as_str(), site.runners()),
             ("stayed", vec![HOSTS[0]]),
@@ -222,6 +153,8 @@ fn the_source_dies_while_copying() {
     let mut row = Row::new(
         "source killed while copying",
         "an alarm within 10 s, and nothing is started by itself",
+        &qemu(),
+        tries,
     );
     for attempt in 0..tries {
         let (site, qemus) = slow_site();
@@ -237,13 +170,12 @@ fn the_source_dies_while_copying() {
                 .iter()
                 .any(|one| one["kind"] == "alarm")
         });
-        row.add(&site, &wait_for_verdict(&site, number), at.elapsed());
+        let ended = wait_for_verdict(&site, number);
+        row.add(at.elapsed(), &ended, site.runners().len());
         within(10, at.elapsed());
         assert!(site.runners().is_empty());
     }
-    if tries > 0 {
-        row.keep();
-    }
+    row.keep();
 }
 
 #[test]
@@ -255,6 +187,8 @@ fn the_target_freezes() {
     let mut row = Row::new(
         "target frozen while copying or at the switchover",
         "no split; the guest runs at the source all the time but 3 s",
+        &qemu(),
+        tries,
     );
     let (mut site, qemus) = site(FAST / 400);
     site.start_and_hear();
@@ -298,6 +232,8 @@ fn a_peer_that_only_reads_is_never_taken_for_one_that_has_the_guest() {
     let mut row = Row::new(
         "target's port is a peer that only reads",
         "never moved; the source runs",
+        &qemu(),
+        tries,
     );
     for _ in 0..tries {
         let (mut site, qemus) = site(FAST);
@@ -316,7 +252,7 @@ fn a_peer_that_only_reads_is_never_taken_for_one_that_has_the_guest() {
         let at = Instant::now();
         site.words(&format!("move {FUNCTION} {}", HOSTS[1]));
         let ended = wait_for_verdict(&site, 1);
-        row.add(&site, &ended, at.elapsed());
+        row.add(at.elapsed(), &ended, site.runners().len());
         assert_eq!(
             (ended.as_str(), site.runners()),
             ("stayed", vec![HOSTS[0]]),
@@ -326,9 +262,7 @@ fn a_peer_that_only_reads_is_never_taken_for_one_that_has_the_guest() {
         assert!(reads.join().unwrap() > 0, "the guest's memory went there");
         run("iptables", &format!("-w -t nat -D {rule}"));
     }
-    if tries > 0 {
-        row.keep();
-    }
+    row.keep();
 }
 
 #[test]
@@ -340,6 +274,8 @@ fn a_move_is_given_up_at_any_time() {
     let mut row = Row::new(
         "cancelled after each 50 ms of a migration",
         "exactly one end runs, 100 of 100",
+        &qemu(),
+        tries,
     );
     let (mut site, _) = site(FAST / 400);
     for attempt in 1..=tries {
@@ -352,7 +288,7 @@ fn a_move_is_given_up_at_any_time() {
         let at = Instant::now();
         site.words(&format!("move {FUNCTION} {target}"));
         let ended = wait_for_verdict(&site, attempt as usize);
-        row.add(&site, &ended, at.elapsed());
+        row.add(at.elapsed(), &ended, site.runners().len());
         assert_eq!(site.runners(), [site.where_is()], "{}", site.log());
         site.kill();
     }
@@ -368,6 +304,8 @@ fn the_orchestrator_dies_after_each_record() {
     let mut row = Row::new(
         "orchestrator killed after each record of a move",
         "exactly one end runs, verdict within 5 s of the restart",
+        &qemu(),
+        tries,
     );
     let (mut site, _) = site(FAST / 100);
     for attempt in 1..=tries {
@@ -388,7 +326,7 @@ fn the_orchestrator_dies_after_each_record() {
         site.start();
         let at = Instant::now();
         let ended = wait_for_verdict(&site, attempt as usize);
-        row.add(&site, &ended, at.elapsed());
+        row.add(at.elapsed(), &ended, site.runners().len());
         within(5, at.elapsed());
         assert_eq!(
             site.runners(),
@@ -416,6 +354,8 @@ fn the_management_link_is_cut() {
             &format!(
                 "nothing is done while unknown, alarm within 30 s, right verdict within {verdict_s} s of healing{why}"
             ),
+            &qemu(),
+            tries,
         );
         for _ in 0..tries {
             let (mut site, qemus) = site(FAST / 400);
@@ -460,13 +400,11 @@ fn the_management_link_is_cut() {
                 .for_each(|rule| run("iptables", &format!("-w -D {rule}")));
             let healed = Instant::now();
             let ended = wait_for_verdict(&site, number);
-            row.add(&site, &ended, healed.elapsed());
+            row.add(healed.elapsed(), &ended, site.runners().len());
             within(verdict_s, healed.elapsed());
             assert_eq!(site.runners(), [site.where_is()], "{}", site.log());
         }
-        if tries > 0 {
-            row.keep();
-        }
+        row.keep();
     }
 }
 
@@ -480,6 +418,8 @@ fn a_guest_that_writes_faster_than_it_is_copied_is_given_up() {
     let mut row = Row::new(
         "dirty rate above the bandwidth",
         "cancelled at four times the prediction, the guest stays, and the pause before the next move doubles",
+        &qemu(),
+        tries,
     );
     let machines = Box::new(Qemus::busy(SLOW));
     let mut site = Site::of(machines, HOSTS[0], Trust::Automatic);
@@ -500,7 +440,7 @@ fn a_guest_that_writes_faster_than_it_is_copied_is_given_up() {
         };
         let at = |kind| figure(kind, "at_us");
         let copied = Duration::from_micros(at("cancel") - at("start"));
-        row.add(&site, &ended, copied);
+        row.add(copied, &ended, site.runners().len());
         assert!(copied >= Duration::from_secs(4 * PREDICTED_S), "{copied:?}");
         within(4 * PREDICTED_S + 1, copied);
         assert_eq!(
@@ -523,6 +463,8 @@ fn a_journal_without_room_begins_nothing() {
     let mut row = Row::new(
         "the journal's disk is full",
         "no move begins; one under way comes to its end, one end runs; the verdict is there after a restart with room",
+        &qemu(),
+        tries,
     );
     for _ in 0..tries {
         // A disk that this thread and what it starts sees, and that goes with them.
@@ -559,14 +501,13 @@ fn a_journal_without_room_begins_nothing() {
         fs::remove_file(&ballast).unwrap();
         let at = Instant::now();
         site.start();
-        row.add(&site, &wait_for_verdict(&site, number), at.elapsed());
+        let ended = wait_for_verdict(&site, number);
+        row.add(at.elapsed(), &ended, site.runners().len());
         assert_eq!(site.runners(), [site.where_is()], "{}", site.log());
         // Its folder can go now.
         run("umount", &format!("-l {}", disk.display()));
     }
-    if tries > 0 {
-        row.keep();
-    }
+    row.keep();
 }
 
 /// Waits until the orchestrator has ended since it cannot write.

@@ -49,7 +49,7 @@ impl Row {
     }
 
     /// One more try, and says so: it is minutes until all of them were made.
-    pub(crate) fn add(&mut self, runners: usize, verdict: &str, took: Duration) {
+    pub(crate) fn add(&mut self, took: Duration, verdict: &str, runners: usize) {
         self.tries += 1;
         *self.runners.entry(runners).or_default() += 1;
         *self.verdict.entry(verdict.to_owned()).or_default() += 1;
