@@ -43,7 +43,7 @@ impl Row {
             verdict: BTreeMap::new(),
             seconds: 0.0,
             engine: engine.into(),
-            commit: said("git", &["rev-parse", "--short", "HEAD"]),
+            commit: String::new(),
             wanted,
         }
     }
@@ -59,14 +59,13 @@ impl Row {
         println!("{fault}: {tries} of {wanted}: {verdict}, runs {runners} times, {seconds:.3} s");
     }
 
-    /// Into the file, if one is to be written, and onto the screen. Nothing of a test that may not run here.
-    pub(crate) fn keep(self) {
+    /// Into the file, if one is to be written, and onto the screen. Not where the test may not run.
+    pub(crate) fn keep(mut self) {
         assert_eq!(self.tries, self.wanted, "{}", self.fault);
-        if self.tries == 0 {
-            return;
-        }
+        let file = file().filter(|_| self.tries > 0);
+        let Some(file) = file else { return };
+        self.commit = said("git", &["rev-parse", "--short", "HEAD"]);
         println!("{}", serde_json::to_string(&self).unwrap());
-        let Some(file) = file() else { return };
         let mut rows: Vec<Self> = match fs::read(&file) {
             Ok(text) => serde_json::from_slice(&text).unwrap(),
             Err(_) => Vec::new(),
@@ -104,6 +103,7 @@ pub(crate) fn qemu() -> String {
 pub(crate) fn said(program: &str, words: &[&str]) -> String {
     let output = Command::new(program).args(words).output();
     let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(output.status.success(), "{program} {words:?}: {output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     text.lines().next().unwrap_or_default().to_owned()
 }
