@@ -6,6 +6,7 @@
 
 mod common;
 
+mod agents;
 mod api;
 mod bench;
 mod browser;

@@ -3,99 +3,28 @@
 //!
 //! Each test is in a network of its own, in which lines can be cut. Needs root; runs when `FORESTALL_LAB_TESTS` is set.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::common::figures::{Row, qemu, times, within};
 use crate::common::machines::{Machines, Qemus};
 use crate::common::site::{FAST, FUNCTION, HOSTS, SLOW, Site};
-use crate::common::wait_or;
+use crate::common::{GIVE_UP, free_tcp_port, wait_or};
+use crate::qemu::migration;
 use control::Trust;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
-use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 /// Records that the journal has of a move of QEMU's that arrives: `start`, copying began, `inspect`, `run`, it runs there, `inspect`,
 /// `discard`, the engine's figures, `inspect`, `settled`.
 const RECORDS: u32 = 10;
-
-/// A fault that was made again and again.
-#[derive(Serialize, Deserialize)]
-struct Row {
-    /// What is done to the site.
-    fault: String,
-    /// What has to hold each time.
-    promise: String,
-    tries: u32,
-    /// How often so many ends ran the guest, when all was over.
-    runners: BTreeMap<usize, u32>,
-    /// How often a move ended so.
-    verdict: BTreeMap<String, u32>,
-    /// Longest time that the promise speaks of.
-    seconds: f64,
-    engine: String,
-    commit: String,
-}
-
-impl Row {
-    fn new(fault: &str, promise: &str) -> Self {
-        let said = |program: &str, words: &[&str]| {
-            let output = Command::new(program).args(words).output().unwrap();
-            String::from_utf8(output.stdout)
-                .unwrap()
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .to_owned()
-        };
-        Self {
-            fault: fault.into(),
-            promise: promise.into(),
-            tries: 0,
-            runners: BTreeMap::new(),
-            verdict: BTreeMap::new(),
-            seconds: 0.0,
-            engine: said("qemu-system-x86_64", &["--version"]) + ", tcg",
-            commit: said("git", &["rev-parse", "--short", "HEAD"]),
-        }
-    }
-
-    fn add(&mut self, site: &Site, verdict: &str, took: Duration) {
-        self.tries += 1;
-        *self.runners.entry(site.runners().len()).or_default() += 1;
-        *self.verdict.entry(verdict.to_owned()).or_default() += 1;
-        self.seconds = self.seconds.max(took.as_secs_f64());
-    }
-
-    /// Into the file, if one is to be written, and onto the screen.
-    fn keep(self) {
-        println!("{}", serde_json::to_string(&self).unwrap());
-        let Some(file) = file() else { return };
-        let mut rows: Vec<Self> = match fs::read(&file) {
-            Ok(text) => serde_json::from_slice(&text).unwrap(),
-            Err(_) => Vec::new(),
-        };
-        rows.retain(|row| row.fault != self.fault);
-        rows.push(self);
-        fs::write(file, serde_json::to_string_pretty(&rows).unwrap() + "\n").unwrap();
-    }
-}
-
-/// A promise about time. `make test` may run on a machine that is busy: there only what is done is looked at.
-fn within(seconds: u64, took: Duration) {
-    let late = file().is_some() && took > Duration::from_secs(seconds);
-    assert!(!late, "{took:?} are more than {seconds} s");
-}
-
-fn file() -> Option<PathBuf> {
-    let file = std::env::var_os("FORESTALL_RELIABILITY").filter(|file| !file.is_empty())?;
-    Some(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).join(file))
-}
 
 /// How often a fault is made, in `make test-faults` and in `make test`; 0 where these tests may not run. Puts the test into a network of its own.
 fn tries(often: u32, seldom: u32) -> u32 {
@@ -105,7 +34,7 @@ fn tries(often: u32, seldom: u32) -> u32 {
     }
     unshare(CloneFlags::CLONE_NEWNET).expect("a network of its own needs root");
     run("ip", "link set lo up");
-    if file().is_some() { often } else { seldom }
+    times(often, seldom)
 }
 
 fn run(program: &str, words: &str) {
@@ -197,7 +126,12 @@ fn the_target_dies_while_copying() {
     if tries == 0 {
         return;
     }
-    let mut row = Row::new("target killed while copying", "the guest stays, 20 of 20");
+    let mut row = Row::new(
+        "target killed while copying",
+        "the guest stays, 20 of 20",
+        &qemu(),
+        tries,
+    );
     let (site, qemus) = slow_site();
     for attempt in 0..tries {
         let number = begin_move(&site, &qemus);
@@ -205,7 +139,7 @@ fn the_target_dies_while_copying() {
         let at = Instant::now();
         site.crash(HOSTS[1]);
         let ended = wait_for_verdict(&site, number);
-        row.add(&site, &ended, at.elapsed());
+        row.add(at.elapsed(), &ended, site.runners().len());
         assert_eq!(
             (ended.as_str(), site.runners()),
             ("stayed", vec![HOSTS[0]]),
@@ -222,6 +156,8 @@ fn the_source_dies_while_copying() {
     let mut row = Row::new(
         "source killed while copying",
         "an alarm within 10 s, and nothing is started by itself",
+        &qemu(),
+        tries,
     );
     for attempt in 0..tries {
         let (site, qemus) = slow_site();
@@ -237,56 +173,153 @@ fn the_source_dies_while_copying() {
                 .iter()
                 .any(|one| one["kind"] == "alarm")
         });
-        row.add(&site, &wait_for_verdict(&site, number), at.elapsed());
+        let ended = wait_for_verdict(&site, number);
+        row.add(at.elapsed(), &ended, site.runners().len());
         within(10, at.elapsed());
         assert!(site.runners().is_empty());
     }
-    if tries > 0 {
-        row.keep();
+    row.keep();
+}
+
+/// Waits without a pause until the QEMU of a host says that its guest does not run, or is gone.
+fn wait_for_stop(site: &Site, qemus: &Qemus, host: usize) {
+    let begun = Instant::now();
+    let status = || qemus.ask(host, "query-status", &json!({}));
+    while status()["running"] != false && qemus.is_there(host) {
+        assert!(begun.elapsed() < GIVE_UP, "{}", site.log());
     }
 }
 
 #[test]
 fn the_target_freezes() {
-    let tries = tries(50, 3);
+    let tries = tries(50, 2);
     if tries == 0 {
         return;
     }
     let mut row = Row::new(
-        "target frozen while copying or at the switchover",
-        "no split; the guest runs at the source all the time but 3 s",
+        "target frozen at the switchover",
+        "no split; the guest runs at the source again within 3 s, unless the source was told before that the target has everything: \
+         then it runs at the target when that goes on",
+        &qemu(),
+        tries,
     );
     let (mut site, qemus) = site(FAST / 400);
     site.start_and_hear();
     for attempt in 0..tries {
         let number = begin_move(&site, &qemus);
         let (source, target) = ends(&site);
-        thread::sleep(Duration::from_millis(u64::from(attempt) * 61 % 1300));
-        // It may have come to its end before.
-        let froze = qemus.signal(target, Signal::SIGSTOP);
-        let at = Instant::now();
-        if froze && verdict(&site, number).is_none() {
-            // While the target is frozen it is the source alone that can run; where the source was told already that the
-            // target has everything nothing can run until the target goes on.
-            while !qemus.runs(source) && at.elapsed() < Duration::from_secs(6) {
-                thread::sleep(Duration::from_millis(20));
-            }
+        if attempt % 2 == 0 {
+            // While it is copied to, and still when the source stops the guest.
+            thread::sleep(Duration::from_millis(u64::from(attempt) * 61 % 1300));
+            assert!(qemus.signal(target, Signal::SIGSTOP));
+            wait_for_stop(&site, &qemus, source);
+        } else {
+            // A moment before it says that it has everything, or a moment after.
+            wait_for_stop(&site, &qemus, source);
+            assert!(qemus.signal(target, Signal::SIGSTOP));
         }
+        let at = Instant::now();
+        let is_handed_over = || !qemus.is_there(source) || migration(&qemus, source) == "completed";
+        wait_or(|| qemus.runs(source) || is_handed_over(), || site.log());
         let took = at.elapsed();
+        let expected = if qemus.runs(source) {
+            "stayed"
+        } else {
+            "moved"
+        };
         qemus.signal(target, Signal::SIGCONT);
         let ended = wait_for_verdict(&site, number);
-        row.add(
-            &site,
-            &ended,
-            if ended == "stayed" {
-                took
-            } else {
-                Duration::ZERO
-            },
-        );
+        let took = if ended == "stayed" {
+            took
+        } else {
+            Duration::ZERO
+        };
+        row.add(took, &ended, site.runners().len());
+        assert_eq!(ended, expected, "{}", site.log());
         assert_eq!(site.runners(), [site.where_is()], "{}", site.log());
-        if ended == "stayed" {
-            within(3, took);
+        within(3, took);
+    }
+    row.keep();
+}
+
+/// How long ports at which a guest is taken were open.
+#[derive(Default)]
+struct Open {
+    longest: Duration,
+    /// The same with a guest's memory coming in already, at any of them.
+    beside_memory: Duration,
+}
+
+impl Open {
+    /// Looks without a pause until it is over, or the test has failed.
+    fn watch(qemus: &Qemus, over: &AtomicBool) -> Self {
+        let mut open = Self::default();
+        let (mut since, mut beside_since) = (None, None);
+        let begun = Instant::now();
+        while !over.load(Ordering::Relaxed) && begun.elapsed() < GIVE_UP {
+            let now = Instant::now();
+            let listens = (0..2).any(|host| qemus.listens(host));
+            let comes_in = (0..2).any(|host| qemus.is_copied_to(host));
+            let longest = |since: &mut Option<Instant>, is_so: bool, so_far: Duration| {
+                *since = is_so.then(|| since.unwrap_or(now));
+                since.map_or(so_far, |since| so_far.max(now - since))
+            };
+            open.longest = longest(&mut since, listens, open.longest);
+            open.beside_memory =
+                longest(&mut beside_since, listens && comes_in, open.beside_memory);
+        }
+        open
+    }
+}
+
+/// Every other move does not get through to it: then it is open until the move is given up, which shows that it would be seen.
+#[test]
+fn the_port_for_a_guest_is_open_only_while_a_move_is_prepared() {
+    let tries = tries(20, 2);
+    if tries == 0 {
+        return;
+    }
+    let mut row = Row::new(
+        "the port at which a target takes a guest is looked for all the time",
+        "closed before a move is prepared and after its verdict, and closed within 1 s of the first memory that comes in",
+        &qemu(),
+        tries,
+    );
+    let (mut site, qemus) = site(FAST / 400);
+    site.start_and_hear();
+    for attempt in 1..=tries as usize {
+        site.wait_for("samples", |site| site.ask("status")["hosts_fresh"] == 2);
+        let target = ends(&site).1;
+        let is_closed = || (0..2).all(|host| !qemus.listens(host));
+        assert!(is_closed(), "{}", site.log());
+        // Nobody listens there.
+        let rule = format!(
+            "OUTPUT -p tcp --dport {} -j REDIRECT --to-ports {}",
+            qemus.incoming_port(target),
+            free_tcp_port()
+        );
+        let gets_through = attempt % 2 == 1;
+        if !gets_through {
+            run("iptables", &format!("-w -t nat -I {rule}"));
+        }
+        let over = AtomicBool::new(false);
+        let (ended, open) = thread::scope(|scope| {
+            let watch = scope.spawn(|| Open::watch(&qemus, &over));
+            site.words(&format!("move {FUNCTION} {}", HOSTS[target]));
+            let ended = wait_for_verdict(&site, attempt);
+            over.store(true, Ordering::Relaxed);
+            (ended, watch.join().unwrap())
+        });
+        assert!(is_closed(), "{}", site.log());
+        row.add(open.longest, &ended, site.runners().len());
+        assert_eq!(site.runners(), [site.where_is()], "{}", site.log());
+        within(1, open.beside_memory);
+        if gets_through {
+            assert_eq!(ended, "moved", "{}", site.log());
+        } else {
+            assert_eq!(ended, "stayed", "{}", site.log());
+            assert!(open.longest > Duration::ZERO, "the watch sees nothing");
+            run("iptables", &format!("-w -t nat -D {rule}"));
         }
     }
     row.keep();
@@ -298,6 +331,8 @@ fn a_peer_that_only_reads_is_never_taken_for_one_that_has_the_guest() {
     let mut row = Row::new(
         "target's port is a peer that only reads",
         "never moved; the source runs",
+        &qemu(),
+        tries,
     );
     for _ in 0..tries {
         let (mut site, qemus) = site(FAST);
@@ -316,7 +351,7 @@ fn a_peer_that_only_reads_is_never_taken_for_one_that_has_the_guest() {
         let at = Instant::now();
         site.words(&format!("move {FUNCTION} {}", HOSTS[1]));
         let ended = wait_for_verdict(&site, 1);
-        row.add(&site, &ended, at.elapsed());
+        row.add(at.elapsed(), &ended, site.runners().len());
         assert_eq!(
             (ended.as_str(), site.runners()),
             ("stayed", vec![HOSTS[0]]),
@@ -326,9 +361,7 @@ fn a_peer_that_only_reads_is_never_taken_for_one_that_has_the_guest() {
         assert!(reads.join().unwrap() > 0, "the guest's memory went there");
         run("iptables", &format!("-w -t nat -D {rule}"));
     }
-    if tries > 0 {
-        row.keep();
-    }
+    row.keep();
 }
 
 #[test]
@@ -340,6 +373,8 @@ fn a_move_is_given_up_at_any_time() {
     let mut row = Row::new(
         "cancelled after each 50 ms of a migration",
         "exactly one end runs, 100 of 100",
+        &qemu(),
+        tries,
     );
     let (mut site, _) = site(FAST / 400);
     for attempt in 1..=tries {
@@ -352,7 +387,7 @@ fn a_move_is_given_up_at_any_time() {
         let at = Instant::now();
         site.words(&format!("move {FUNCTION} {target}"));
         let ended = wait_for_verdict(&site, attempt as usize);
-        row.add(&site, &ended, at.elapsed());
+        row.add(at.elapsed(), &ended, site.runners().len());
         assert_eq!(site.runners(), [site.where_is()], "{}", site.log());
         site.kill();
     }
@@ -368,6 +403,8 @@ fn the_orchestrator_dies_after_each_record() {
     let mut row = Row::new(
         "orchestrator killed after each record of a move",
         "exactly one end runs, verdict within 5 s of the restart",
+        &qemu(),
+        tries,
     );
     let (mut site, _) = site(FAST / 100);
     for attempt in 1..=tries {
@@ -388,7 +425,7 @@ fn the_orchestrator_dies_after_each_record() {
         site.start();
         let at = Instant::now();
         let ended = wait_for_verdict(&site, attempt as usize);
-        row.add(&site, &ended, at.elapsed());
+        row.add(at.elapsed(), &ended, site.runners().len());
         within(5, at.elapsed());
         assert_eq!(
             site.runners(),
@@ -416,6 +453,8 @@ fn the_management_link_is_cut() {
             &format!(
                 "nothing is done while unknown, alarm within 30 s, right verdict within {verdict_s} s of healing{why}"
             ),
+            &qemu(),
+            tries,
         );
         for _ in 0..tries {
             let (mut site, qemus) = site(FAST / 400);
@@ -460,13 +499,11 @@ fn the_management_link_is_cut() {
                 .for_each(|rule| run("iptables", &format!("-w -D {rule}")));
             let healed = Instant::now();
             let ended = wait_for_verdict(&site, number);
-            row.add(&site, &ended, healed.elapsed());
+            row.add(healed.elapsed(), &ended, site.runners().len());
             within(verdict_s, healed.elapsed());
             assert_eq!(site.runners(), [site.where_is()], "{}", site.log());
         }
-        if tries > 0 {
-            row.keep();
-        }
+        row.keep();
     }
 }
 
@@ -480,6 +517,8 @@ fn a_guest_that_writes_faster_than_it_is_copied_is_given_up() {
     let mut row = Row::new(
         "dirty rate above the bandwidth",
         "cancelled at four times the prediction, the guest stays, and the pause before the next move doubles",
+        &qemu(),
+        tries,
     );
     let machines = Box::new(Qemus::busy(SLOW));
     let mut site = Site::of(machines, HOSTS[0], Trust::Automatic);
@@ -500,7 +539,7 @@ fn a_guest_that_writes_faster_than_it_is_copied_is_given_up() {
         };
         let at = |kind| figure(kind, "at_us");
         let copied = Duration::from_micros(at("cancel") - at("start"));
-        row.add(&site, &ended, copied);
+        row.add(copied, &ended, site.runners().len());
         assert!(copied >= Duration::from_secs(4 * PREDICTED_S), "{copied:?}");
         within(4 * PREDICTED_S + 1, copied);
         assert_eq!(
@@ -523,6 +562,8 @@ fn a_journal_without_room_begins_nothing() {
     let mut row = Row::new(
         "the journal's disk is full",
         "no move begins; one under way comes to its end, one end runs; the verdict is there after a restart with room",
+        &qemu(),
+        tries,
     );
     for _ in 0..tries {
         // A disk that this thread and what it starts sees, and that goes with them.
@@ -559,14 +600,13 @@ fn a_journal_without_room_begins_nothing() {
         fs::remove_file(&ballast).unwrap();
         let at = Instant::now();
         site.start();
-        row.add(&site, &wait_for_verdict(&site, number), at.elapsed());
+        let ended = wait_for_verdict(&site, number);
+        row.add(at.elapsed(), &ended, site.runners().len());
         assert_eq!(site.runners(), [site.where_is()], "{}", site.log());
         // Its folder can go now.
         run("umount", &format!("-l {}", disk.display()));
     }
-    if tries > 0 {
-        row.keep();
-    }
+    row.keep();
 }
 
 /// Waits until the orchestrator has ended since it cannot write.

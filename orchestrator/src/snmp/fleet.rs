@@ -21,7 +21,7 @@ use async_snmp::{
 use bytes::Bytes;
 
 use super::config::{Access, SnmpError};
-use super::mib::{BUSY, IDLE, UP_TIME, system_stat};
+use super::mib::{BUSY, IDLE, PROCESSOR_LOAD, UP_TIME, system_stat};
 use super::usm::{master_keys, sign};
 
 /// How often an agent's counters move, as net-snmp's do.
@@ -31,10 +31,21 @@ const TICKS_PER_S: u64 = 400;
 /// Each agent was started once.
 const BOOTS: u32 = 1;
 
+/// What agents tell of their load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tells {
+    /// Counters, of 60 %.
+    #[default]
+    Counters,
+    /// No counters: `hrProcessorLoad` of one processor, in percent, whatever is said here. It need not make sense.
+    OneMinute(i32),
+}
+
 /// The agents.
 pub struct Fleet {
     speaks: Speaks,
     engines: HashMap<IpAddr, Engine>,
+    tells: Tells,
 }
 
 enum Speaks {
@@ -80,7 +91,13 @@ impl Fleet {
         Ok(Self {
             speaks,
             engines: HashMap::new(),
+            tells: Tells::default(),
         })
+    }
+
+    /// What they tell from now on.
+    pub fn tell(&mut self, tells: Tells) {
+        self.tells = tells;
     }
 
     /// What the agent at `to` answers to a datagram, `up` after all of them were started; nothing where an agent is silent.
@@ -92,7 +109,8 @@ impl Fleet {
                 if !community.matches(message.value.community().as_bytes()) {
                     return None;
                 }
-                let pdu = respond(&message.value.into_pdu()?, Version::V2c, up, to)?;
+                let asked = message.value.into_pdu()?;
+                let pdu = respond(&asked, Version::V2c, up, to, self.tells)?;
                 CommunityMessage::v2c(community.clone(), pdu)
                     .ok()?
                     .encode()
@@ -142,7 +160,7 @@ impl Fleet {
             .ok()?;
         // With another password it is no message; net-snmp is silent then, too.
         let asked = ScopedPdu::decode(&mut ber::Decoder::new(plain)).ok()?.pdu;
-        let pdu = respond(&asked, Version::V3, up, to)?;
+        let pdu = respond(&asked, Version::V3, up, to, self.tells)?;
         engine.respond(seconds, raw.msg_id(), user, salt, pdu)
     }
 }
@@ -229,16 +247,25 @@ fn head(id: i32, level: SecurityLevel) -> Option<MsgGlobalData> {
     MsgGlobalData::new(id, size, MsgFlags::new(level, false)).ok()
 }
 
-/// Answers a GET; nothing else is asked of a simulated agent.
-fn respond(asked: &Pdu, version: Version, up: Duration, to: IpAddr) -> Option<Pdu> {
-    if asked.pdu_type() != PduType::GetRequest {
-        return None;
-    }
-    let value = |varbind: &VarBind| {
-        let value = object(varbind.oid.arcs(), up, to).unwrap_or(Value::NoSuchObject);
-        VarBind::new(varbind.oid.clone(), value)
+/// Answers a GET, and where there are no counters the GETBULK for `hrProcessorLoad`; nothing else is asked of a simulated agent.
+fn respond(asked: &Pdu, version: Version, up: Duration, to: IpAddr, tells: Tells) -> Option<Pdu> {
+    let value = |oid: Oid| {
+        let known = tells == Tells::Counters || oid.arcs() == UP_TIME;
+        let value = known.then(|| object(oid.arcs(), up, to)).flatten();
+        VarBind::new(oid, value.unwrap_or(Value::NoSuchObject))
     };
-    let varbinds = asked.varbinds().iter().map(value).collect();
+    let varbinds = match (asked.pdu_type(), tells) {
+        (PduType::GetRequest, _) => {
+            let asked = asked.varbinds().iter();
+            asked.map(|varbind| value(varbind.oid.clone())).collect()
+        }
+        (PduType::GetBulkRequest, Tells::OneMinute(percent)) => {
+            let row = Oid::from_slice(&PROCESSOR_LOAD).child(1);
+            let row = VarBind::new(row, Value::Integer(percent));
+            vec![value(Oid::from_slice(&UP_TIME)), row]
+        }
+        _ => return None,
+    };
     let response = ResponsePdu::success(version, asked.request_id(), varbinds).ok()?;
     Some(response.into_raw())
 }

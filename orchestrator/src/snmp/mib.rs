@@ -10,7 +10,7 @@ use record::Utilization;
 /// `sysUpTime.0`, hundredths of a second since the agent started.
 pub(crate) const UP_TIME: [u32; 9] = [1, 3, 6, 1, 2, 1, 1, 3, 0];
 /// Column of `hrProcessorLoad`, percent of the last minute, a row for each processor.
-const PROCESSOR_LOAD: [u32; 11] = [1, 3, 6, 1, 2, 1, 25, 3, 3, 1, 2];
+pub(crate) const PROCESSOR_LOAD: [u32; 11] = [1, 3, 6, 1, 2, 1, 25, 3, 3, 1, 2];
 /// `ssCpuRaw*` that tell of work: user, nice, system, interrupt, soft interrupt, stolen by a hypervisor; none of them is part
 /// of another (seen on net-snmp 5.9.3 with a made-up /proc/stat). Every agent that has the counters has user and system.
 pub(crate) const BUSY: [u32; 6] = [50, 51, 52, 56, 61, 64];

@@ -50,8 +50,9 @@ impl<M: Machines> Machines for Arc<M> {
 
 /// A QEMU that has not answered a test after this does not.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// A TCP connection's state in /proc/net/tcp.
+/// States of a TCP socket in /proc/net/tcp.
 const ESTABLISHED: &str = "01";
+const LISTEN: &str = "0A";
 
 /// QEMU processes with nothing but a BIOS in them, unless more is said.
 pub(crate) struct Qemus {
@@ -124,15 +125,25 @@ impl Qemus {
 
     /// Over how many connections it does.
     pub(crate) fn connections_to(&self, host: usize) -> usize {
+        self.sockets(host, ESTABLISHED)
+    }
+
+    /// Whether anybody may come in at a host as a guest's source.
+    pub(crate) fn listens(&self, host: usize) -> bool {
+        self.sockets(host, LISTEN) > 0
+    }
+
+    /// Sockets in this state at the port where the QEMU of a host takes a guest.
+    fn sockets(&self, host: usize, state: &str) -> usize {
         // This thread's network, which may not be its process'.
-        let connections = fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
+        let sockets = fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
         let port = format!(":{:04X}", self.incoming[host]);
-        let comes_in = |line: &&str| {
+        let is_one = |line: &&str| {
             let mut words = line.split_whitespace().skip(1);
             let here = words.next().is_some_and(|here| here.ends_with(&port));
-            here && words.nth(1) == Some(ESTABLISHED)
+            here && words.nth(1) == Some(state)
         };
-        connections.lines().filter(comes_in).count()
+        sockets.lines().filter(is_one).count()
     }
 
     /// What the QEMU of a host answers a test; null where there is none, or none that does so.

@@ -1,10 +1,12 @@
 //! Real processes on loopback, for the tests of the video commands.
 #![allow(dead_code)] // Each test binary uses its part.
 
+pub(crate) mod agents;
 pub(crate) mod browser;
 #[cfg(feature = "media")]
 pub(crate) mod display;
 pub(crate) mod exporters;
+pub(crate) mod figures;
 pub(crate) mod guest;
 pub(crate) mod libvirtd;
 pub(crate) mod machines;

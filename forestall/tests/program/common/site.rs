@@ -1,26 +1,19 @@
 //! A site on loopback: simulated agents, real virtual machines, a real orchestrator.
 
 use std::fs;
-use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use control::Trust;
-use orchestrator::snmp::fleet::Fleet;
-use orchestrator::snmp::{Access, Secret};
 use scenario::{PolicyName, Scenario};
 use serde_json::{Value, json};
 
+use super::agents::{Agent, Agents, COMMUNITY};
 use super::exporters::Exporters;
 use super::machines::{Machines, Qemus};
 use super::{free_tcp_port, wait_for, wait_or};
 
-const COMMUNITY: &str = "site-test";
 /// The two edge servers of the shipped scenario.
 pub(crate) const HOSTS: [&str; 2] = ["edge-robot", "edge-user"];
 pub(crate) const FUNCTION: &str = "text-insertion";
@@ -33,8 +26,7 @@ pub(crate) const SLOW: u64 = 40_000;
 pub(crate) struct Site {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) orchestrator: Option<Child>,
-    ends: Arc<AtomicBool>,
-    agents: Option<JoinHandle<()>>,
+    agents: Agents,
     machines: Box<dyn Machines>,
     /// Where its orchestrator answers.
     api: String,
@@ -56,29 +48,22 @@ impl Site {
     /// Agents answer, and the function's machine runs on a host; no orchestrator yet.
     pub(crate) fn of(machines: Box<dyn Machines>, runs_on: &str, trust: Trust) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (sockets, ends) = (
-            HOSTS.map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()),
-            Arc::new(AtomicBool::new(false)),
-        );
-        let addresses = [0, 1].map(|i| sockets[i].local_addr().unwrap());
-        let stop = Arc::clone(&ends);
-        let agents = std::thread::spawn(move || answer(&sockets, &stop));
         let mut site = Self {
             orchestrator: None,
-            ends,
-            agents: Some(agents),
+            agents: Agents::start(),
             machines,
             api: String::new(),
             shown: Vec::new(),
             folder,
         };
         site.api = format!("unix:{}", site.socket().display());
-        site.configure(&addresses, trust);
+        site.configure(trust);
         site.machines.begin(host(runs_on));
         site
     }
 
-    fn configure(&self, agents: &[std::net::SocketAddr; 2], trust: Trust) {
+    fn configure(&self, trust: Trust) {
+        let agents = self.agents.addresses.map(|address| address.to_string());
         let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/reallocation");
         let scenario = Scenario::read(Path::new(shipped)).unwrap();
         let mut control =
@@ -94,7 +79,7 @@ impl Site {
             "api": { "listen": self.api },
             "snmp": {
                 "version": "v2c", "community": { "env": "FORESTALL_TEST_COMMUNITY" }, "poll_ms": 200,
-                "agents": { HOSTS[0]: agents[0].to_string(), HOSTS[1]: agents[1].to_string() },
+                "agents": { HOSTS[0]: agents[0], HOSTS[1]: agents[1] },
             },
             "control": control,
             "engine": self.machines.engine(),
@@ -343,9 +328,14 @@ impl Site {
         (0..2).filter(runs).map(|host| HOSTS[host]).collect()
     }
 
+    /// What the agent of a host does from now on.
+    pub(crate) fn set_agent(&self, host: usize, agent: Agent) {
+        self.agents.set(host, agent);
+    }
+
     /// No agent answers any more.
     pub(crate) fn stop_agents(&self) {
-        self.ends.store(true, Ordering::Relaxed);
+        self.agents.stop();
     }
 
     /// Ends the machine on a host as a crash would.
@@ -376,40 +366,11 @@ impl Drop for Site {
             drop(orchestrator.kill());
             drop(orchestrator.wait());
         }
-        self.stop_agents();
-        if let Some(agents) = self.agents.take() {
-            drop(agents.join());
-        }
     }
 }
 
 fn host(name: &str) -> usize {
     HOSTS.iter().position(|host| *host == name).unwrap()
-}
-
-/// The agents, until the site ends.
-fn answer(sockets: &[UdpSocket; 2], ends: &AtomicBool) {
-    let access = Access::V2c {
-        community: Secret::new(COMMUNITY),
-    };
-    let mut fleet = Fleet::new(&access).unwrap();
-    let begun = Instant::now();
-    let mut buffer = [0; 2048];
-    for socket in sockets {
-        let pause = Duration::from_millis(20);
-        socket.set_read_timeout(Some(pause)).unwrap();
-    }
-    while !ends.load(Ordering::Relaxed) {
-        for socket in sockets {
-            if let Ok((length, from)) = socket.recv_from(&mut buffer) {
-                let to = socket.local_addr().unwrap().ip();
-                let up = begun.elapsed() + Duration::from_secs(99);
-                if let Some(answer) = fleet.answer(up, to, &buffer[..length]) {
-                    socket.send_to(&answer, from).unwrap();
-                }
-            }
-        }
-    }
 }
 
 /// TOML has no null: what is not said is left out.
