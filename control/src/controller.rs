@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use record::decision::{Cause, HoldReason, MigrationId};
-use record::{Decision, Event, HostName, Reading, Timestamp, Utilization, Verdict, VmName};
+use record::{
+    Decision, Doubt, Event, HostName, Reading, Timestamp, Utilization, Verdict, VmName,
+};
 
 use crate::agenda::Agenda;
 use crate::decide::News;
@@ -147,7 +149,14 @@ impl Controller {
             cooldown_until_us: function.cooldown_until,
             failures_in_a_row: function.failures_in_a_row,
             given_up: function.given_up,
+            doubt: function.doubt.clone(),
         })
+    }
+
+    /// Why it is not clear where a function runs; `None` where it is, and for a name that is not one.
+    #[must_use]
+    pub fn doubt(&self, vm: &VmName) -> Option<&Doubt> {
+        self.functions.get(self.function_id(vm)?)?.doubt.as_ref()
     }
 
     /// Since when no function has been on its way from or to a host; `None` while one is, and for a name that is not one.
@@ -200,6 +209,7 @@ impl Controller {
             Input::Order { vm, target } => self.order(now, &vm, &target),
             Input::Release { vm } => self.release(now, &vm),
             Input::Seen { vm, host } => self.seen(now, &vm, &host),
+            Input::Looked { vm, doubt } => self.looked(now, &vm, doubt),
             Input::Learned {
                 vm,
                 migration_ms,
@@ -213,6 +223,7 @@ impl Controller {
                 cooldown_until_us,
                 failures_in_a_row,
                 given_up,
+                doubt,
             } => {
                 if let Some(function) = self.function_id(&vm) {
                     let longest = self.cooldown(COOLDOWN_DOUBLINGS_MAX);
@@ -221,6 +232,7 @@ impl Controller {
                     known.cooldown_until = cooldown_until_us.min(now + longest);
                     known.failures_in_a_row = failures_in_a_row.min(COOLDOWN_DOUBLINGS_MAX);
                     known.given_up = given_up;
+                    known.doubt = doubt;
                     // A host that is gone from the settings says nothing of where it is; that a person has to look still holds.
                     let at = self.host_id(&host).unwrap_or(self.functions[function].host);
                     self.relocate(function, at);
@@ -341,6 +353,7 @@ impl Controller {
         if from == to || self.moves.values().any(|open| open.function == function) {
             return;
         }
+        self.functions[function].doubt = None;
         self.relocate(function, to);
         self.functions[function].moved_at = Some(now);
         for end in [from, to] {
@@ -358,6 +371,21 @@ impl Controller {
         for end in [from, to] {
             self.evaluate(now, end, News::Other);
         }
+    }
+
+    /// What runs twice, nowhere, or nobody knows where is not moved until it is seen to run once. While a move of ours is open its
+    /// own looks count.
+    fn looked(&mut self, now: Timestamp, vm: &VmName, doubt: Option<Doubt>) {
+        let Some(function) = self.function_id(vm) else {
+            return;
+        };
+        if self.moves.values().any(|open| open.function == function) {
+            return;
+        }
+        self.functions[function].doubt = doubt;
+        let host = self.functions[function].host;
+        self.learn_functions(host);
+        self.evaluate(now, host, News::Other);
     }
 
     /// One that is known already is no news, and with figures that are none it is not taken in. Nothing is decided of it yet: what an

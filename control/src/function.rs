@@ -1,9 +1,9 @@
 //! What is known of one function.
 
-use record::Timestamp;
+use record::{Doubt, Timestamp};
 
 use crate::host::HostId;
-use crate::settings::Placement;
+use crate::settings::{Mobility, Placement};
 
 /// One function as the controller sees it.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(crate) struct Function {
     pub(crate) cooldown_until: Timestamp,
     /// Its last verdict was one that only a person can end.
     pub(crate) given_up: bool,
+    /// Why it is not clear where it runs.
+    pub(crate) doubt: Option<Doubt>,
     /// When it last came to another host.
     pub(crate) moved_at: Option<Timestamp>,
     /// Where its last move did not arrive: any other host that fits is tried before it.
@@ -41,9 +43,20 @@ impl Function {
             failures_in_a_row: 0,
             cooldown_until: Timestamp(0),
             given_up: false,
+            doubt: None,
             moved_at: None,
             failed_target: None,
         }
+    }
+
+    /// Whether it may not leave its host by itself, whatever the load.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.told.mobility == Mobility::Pinned || self.given_up || self.doubt.is_some()
+    }
+
+    /// Whether two functions run on one host together.
+    pub(crate) fn belongs_to(&self, other: &Self) -> bool {
+        self.told.together.is_some() && self.told.together == other.told.together
     }
 
     pub(crate) fn may_run_on(&self, host: HostId) -> bool {

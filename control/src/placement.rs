@@ -213,9 +213,7 @@ impl Site<'_> {
     fn group<'b>(&'b self, function: &'b Function) -> impl Iterator<Item = &'b Function> {
         let here = self.hosts[function.host.0 as usize].functions.iter();
         let same = move |other: &&Function| {
-            other.told.together.is_some()
-                && other.told.together == function.told.together
-                && other.told.vm != function.told.vm
+            other.belongs_to(function) && other.told.vm != function.told.vm
         };
         let others = here.map(|other| &self.functions[*other]).filter(same);
         std::iter::once(function).chain(others)

@@ -1,7 +1,7 @@
 //! What a controller shows of itself: every host, function and open move, with the figures that it decides on.
 
 use record::decision::{Evidence, HoldReason, MigrationId};
-use record::{HostName, Timestamp, VmName};
+use record::{Doubt, HostName, Timestamp, VmName};
 use serde::{Deserialize, Serialize};
 
 use crate::controller::Controller;
@@ -85,6 +85,9 @@ pub struct FunctionView {
     pub failures_in_a_row: u32,
     /// A person has to look and release it.
     pub given_up: bool,
+    /// Why it is not clear where it runs, so that nothing moves it; `null` where it is.
+    #[serde(default)]
+    pub doubt: Option<Doubt>,
 }
 
 /// A move without a verdict.
@@ -172,6 +175,7 @@ impl Controller {
             cooldown_until_us: (function.cooldown_until > now).then_some(function.cooldown_until),
             failures_in_a_row: function.failures_in_a_row,
             given_up: function.given_up,
+            doubt: function.doubt.clone(),
         }
     }
 

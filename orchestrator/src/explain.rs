@@ -5,7 +5,7 @@ use control::view::FunctionView;
 use record::decision::{
     CancelReason, Candidate, Cause, End, Evidence, Gain, HoldReason, Restraint, Unfit,
 };
-use record::{Decision, Event, HostName, Timestamp, Verdict};
+use record::{Decision, Doubt, Event, HostName, Timestamp, Verdict};
 
 use crate::knees::KneeStatus;
 
@@ -144,6 +144,10 @@ pub fn of_hold(at: Timestamp, reason: &HoldReason) -> String {
         HoldReason::NothingFree => {
             "its functions are pinned to it, or given up until a person has looked (`forestall release`)".into()
         }
+        HoldReason::InDoubt { vm, doubt } => format!(
+            "{vm} stays until it is seen to run on one host alone: {}",
+            of_doubt(doubt)
+        ),
         HoldReason::NoSample => "no sample of its load has come yet".into(),
         HoldReason::StaleSample { limit_ms } => format!(
             "its newest sample is older than {}: it may tell of the past",
@@ -224,6 +228,12 @@ pub fn of_function(now: Timestamp, function: &FunctionView) -> Vec<String> {
             "It is given up: how its last move ended only a person can put right. Nothing moves it before `forestall release {vm}`."
         ));
     }
+    if let Some(doubt) = &function.doubt {
+        lines.push(format!(
+            "Nothing moves it until it is seen to run on one host alone: {}.",
+            of_doubt(doubt)
+        ));
+    }
     if function.mobility == Mobility::Pinned {
         lines.push(format!("It is pinned to {host}: nothing moves it."));
     }
@@ -239,6 +249,19 @@ pub fn of_function(now: Timestamp, function: &FunctionView) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// Why it is not clear where a function runs, in words that end without a full stop.
+fn of_doubt(doubt: &Doubt) -> String {
+    match doubt.verdict {
+        Verdict::Split => {
+            let names: Vec<&str> = doubt.elsewhere.iter().map(HostName::as_str).collect();
+            format!("it runs twice, as was last seen on {}, too", names.join(" and "))
+        }
+        Verdict::Unknown => "a host on which it may run does not answer".into(),
+        Verdict::Blackout => "it is held still, and runs nowhere".into(),
+        Verdict::Lost | Verdict::Stayed | Verdict::Moved => "no host says that it is there".into(),
+    }
 }
 
 /// The figures of a host at an instant, as sentences.
@@ -522,6 +545,13 @@ mod tests {
         }
     }
 
+    fn split() -> Doubt {
+        Doubt {
+            verdict: Verdict::Split,
+            elsewhere: vec![host("b"), host("c")],
+        }
+    }
+
     #[test]
     fn a_function_says_what_keeps_it() {
         let free = FunctionView {
@@ -536,6 +566,7 @@ mod tests {
             cooldown_until_us: None,
             failures_in_a_row: 0,
             given_up: false,
+            doubt: None,
         };
         let own = "text is on a. A move of it is expected to take 8.0 s at most, and its viewers then see nothing new for 300 ms.";
         assert_eq!(of_function(Timestamp(0), &free), [own]);
@@ -544,12 +575,14 @@ mod tests {
             cooldown_until_us: Some(Timestamp(9_000_000)),
             failures_in_a_row: 2,
             given_up: true,
+            doubt: Some(split()),
             ..free
         };
         assert_eq!(
             of_function(Timestamp(1_000_000), &kept)[1..],
             [
                 "It is given up: how its last move ended only a person can put right. Nothing moves it before `forestall release text`.",
+                "Nothing moves it until it is seen to run on one host alone: it runs twice, as was last seen on b and c, too.",
                 "It is pinned to a: nothing moves it.",
                 "It is moved only by a person's order for another 8.0 s, since its last 2 moves did not arrive.",
             ]
@@ -570,6 +603,13 @@ mod tests {
                     moved_at_us: Timestamp(8_000_000),
                 },
                 "a function came or left 2.0 s ago",
+            ),
+            (
+                HoldReason::InDoubt {
+                    vm: VmName::new("text").unwrap(),
+                    doubt: split(),
+                },
+                "text stays until it is seen to run on one host alone: it runs twice, as was last seen on b and c, too",
             ),
         ] {
             let told = of_hold(Timestamp(10_000_000), &reason);

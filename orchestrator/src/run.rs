@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::{Controller, Freshness, Input, View};
-use drivers::tagged::Found;
 use drivers::{Driver, Libvirt, Nova, Qemu};
 use record::report::Report;
-use record::{Decision, Event, HostName, Residency, Timestamp, Verdict, VmName};
+use record::{Decision, Event, HostName, Residency, Timestamp, VmName};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -29,11 +28,11 @@ use crate::knees::{KneeStatuses, Knees, Lesson};
 use crate::learn::Learner;
 use crate::log::{self, About, say};
 use crate::mover::{Mover, News};
-use crate::recording::{MoveFact, Recording};
+use crate::recording::Recording;
 use crate::reports::{NotTaken, Reports, Views};
 use crate::snmp::Totals;
 use crate::sources::Sources;
-use crate::survey::{self, Seen, Sightings, Survey};
+use crate::survey::{self, Sightings, Survey};
 
 /// News that wait for the loop; a sender waits when there are more.
 pub(crate) const NEWS_WAITING_MAX: usize = 1024;
@@ -362,7 +361,7 @@ impl<D: Driver> Orchestrator<D> {
                 _ = look.tick(), if end_at.is_none() => {
                     let now = clock::now();
                     let view = self.controller.view(now);
-                    self.survey.begin(&self.driver, &view, &self.sightings, &self.news);
+                    self.survey.begin(&self.driver, &view, &self.news);
                     self.alarms.hear(now, silent(&view));
                     self.alarms.clock(now, clock::off_s());
                     let kept = self.journal.views(now, &self.reports.views(now));
@@ -400,92 +399,6 @@ impl<D: Driver> Orchestrator<D> {
 
     fn ended(&mut self) -> Result<(), OrchestratorError> {
         self.failed.take().map_or(Ok(()), |error| Err(error.into()))
-    }
-
-    fn hear(&mut self, news: News) -> Result<(), OrchestratorError> {
-        match news {
-            News::Input(input) => self.turn(vec![input]).map(drop),
-            News::Fact(at, migration, fact) => self.fact(at, migration, fact),
-            News::Seen(vm, seen) => self.see(vm, seen),
-            News::Tagged(found) => self.discover(found),
-        }
-    }
-
-    /// Takes functions in that nobody knew of, with what the journal has of them.
-    fn discover(&mut self, found: Found) -> Result<(), OrchestratorError> {
-        let Some(discovery) = &mut self.discovery else {
-            return Ok(());
-        };
-        let controller = &self.controller;
-        let new = discovery.take(found, |vm| controller.residence(vm).is_some());
-        tell(new.words);
-        if new.functions.is_empty() {
-            return Ok(());
-        }
-        let standing = match self.journal.standing() {
-            Ok(standing) => standing,
-            Err(error) => {
-                self.written(Err(error));
-                return Ok(());
-            }
-        };
-        let mut inputs = Vec::new();
-        for function in new.functions {
-            let learned = self.learner.add(&function);
-            let known = standing.known_of(&function.vm, &function.host);
-            let function = Box::new(function);
-            inputs.push(Input::Found { function });
-            inputs.extend(learned.into_iter().chain(known));
-        }
-        self.turn(inputs).map(drop)
-    }
-
-    fn fact(
-        &mut self,
-        at: Timestamp,
-        migration: u64,
-        fact: MoveFact,
-    ) -> Result<(), OrchestratorError> {
-        let written = self.journal.fact(at, migration, &fact);
-        self.written(written);
-        self.learner.fact(at, migration, &fact);
-        self.record(|recording| recording.fact(at, migration, fact))
-    }
-
-    fn see(&mut self, vm: VmName, seen: Seen) -> Result<(), OrchestratorError> {
-        // A move that has begun since looks for itself, and one that is over has its own word.
-        if self.mover.moves(&vm) || self.controller.residence(&vm) != Some(&seen.host) {
-            return Ok(());
-        }
-        let before = self.sightings.insert(vm.clone(), seen.clone());
-        if before.as_ref().map(|before| before.verdict) != Some(seen.verdict)
-            && seen.verdict != Verdict::Stayed
-        {
-            let words = format!("function {vm} is {}", seen.words());
-            say(Some(About::Function(&vm)), &words);
-        }
-        // What a move has come to a person has to end, whatever is seen afterwards.
-        let known = self.controller.known(&vm);
-        if !matches!(known, Some(Input::Known { given_up: true, .. })) {
-            self.alarms.see(&vm, before.as_ref(), &seen);
-        }
-        let Some(input) = survey::conclude(&vm, &seen) else {
-            return Ok(());
-        };
-        self.turn(vec![input])?;
-        // Where it is taken to be now, it was seen to run.
-        let residence = self.controller.residence(&vm);
-        if let Some(host) = residence.filter(|host| seen.elsewhere.contains(host)) {
-            let there = Seen {
-                host: host.clone(),
-                residency: Residency::Running,
-                elsewhere: Vec::new(),
-                verdict: Verdict::Stayed,
-                ..seen
-            };
-            self.sightings.insert(vm, there);
-        }
-        Ok(())
     }
 
     fn answer(&mut self, request: Request) -> Result<(), OrchestratorError> {
@@ -627,10 +540,10 @@ impl<D: Driver> Orchestrator<D> {
         Ok(decisions)
     }
 
-    /// What is true from now on of the functions that something was decided about.
+    /// What is true from now on of the functions that something was decided about, or seen.
     fn known(&self, taken: &[(Timestamp, Input)], decisions: &[Decision]) -> Vec<Input> {
-        let released = taken.iter().filter_map(|(_, input)| match input {
-            Input::Release { vm } => Some(vm),
+        let said = taken.iter().filter_map(|(_, input)| match input {
+            Input::Release { vm } | Input::Looked { vm, .. } => Some(vm),
             _ => None,
         });
         let decided = decisions
@@ -640,7 +553,7 @@ impl<D: Driver> Orchestrator<D> {
                 Event::Relocated { vm, .. } => Some(vm),
                 _ => None,
             });
-        let vms = released.chain(decided);
+        let vms = said.chain(decided);
         vms.filter_map(|vm| self.controller.known(vm)).collect()
     }
 
@@ -677,5 +590,6 @@ async fn at(instant: Option<Instant>) {
     tokio::time::sleep_until(instant.unwrap_or_else(Instant::now)).await;
 }
 
+mod heard;
 #[cfg(test)]
 mod tests;

@@ -371,6 +371,8 @@ fn functions(functions: &[FunctionStatus]) -> String {
             }
             _ => "free".into(),
         };
+        let doubt = view.doubt.as_ref().filter(|_| !view.given_up);
+        let state = doubt.map_or(state, |doubt| format!("in doubt: {}", doubt.verdict));
         let seen = function.seen.as_ref().map_or("-".into(), |seen| {
             let elsewhere = if seen.verdict == Verdict::Split {
                 ", and elsewhere"
