@@ -7,7 +7,9 @@ use record::decision::{
 };
 use record::{Decision, Doubt, Event, HostName, Timestamp, Verdict};
 
+use crate::journal::Learned;
 use crate::knees::KneeStatus;
+use crate::learn::MOVES_KEPT;
 
 /// Why a function moved, and what became of it: a line for each thing that was decided, oldest first.
 #[must_use]
@@ -249,6 +251,21 @@ pub fn of_function(now: Timestamp, function: &FunctionView) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// What the gap of a function's moves rests on.
+#[must_use]
+pub fn of_gap(learned: Option<&Learned>) -> String {
+    let told = learned.map_or(0, |learned| learned.gaps_ms.len());
+    if told == 0 {
+        return "No viewer has told of a move of it: the gap is as configured, or the engine's longest downtime where that is longer.".into();
+    }
+    let floor = if told < MOVES_KEPT {
+        format!("; before {MOVES_KEPT} it is taken to be no shorter than configured")
+    } else {
+        String::new()
+    };
+    format!("The gap rests on what viewers saw in its last moves ({told}){floor}.")
 }
 
 /// Why it is not clear where a function runs, in words that end without a full stop.
@@ -587,6 +604,23 @@ mod tests {
                 "It is moved only by a person's order for another 8.0 s, since its last 2 moves did not arrive.",
             ]
         );
+    }
+
+    #[test]
+    fn a_gap_says_what_it_rests_on() {
+        let learned = |told| Learned {
+            gaps_ms: vec![210.0; told],
+            ..Learned::default()
+        };
+        for (told, words) in [
+            (0, "No viewer has told of a move of it: the gap is as configured"),
+            (2, "viewers saw in its last moves (2); before 19 it is taken to be no shorter"),
+            (19, "viewers saw in its last moves (19)."),
+        ] {
+            let said = of_gap(Some(&learned(told)));
+            assert!(said.contains(words), "{said}");
+        }
+        assert_eq!(of_gap(None), of_gap(Some(&learned(0))));
     }
 
     #[test]

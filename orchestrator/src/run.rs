@@ -296,7 +296,11 @@ impl<D: Driver> Orchestrator<D> {
                 mode: settings.mode,
             });
         }
-        let learner = Learner::new(&settings.functions, standing.learned.clone());
+        let learner = Learner::new(
+            &settings.functions,
+            settings.hand_over,
+            standing.learned.clone(),
+        );
         let taught = standing.taught.clone();
         let knees = Knees::new(begun_at, &settings, config.budget_ms, taught);
         let mut orchestrator = Self {
@@ -368,8 +372,9 @@ impl<D: Driver> Orchestrator<D> {
                     self.written(kept);
                     let thinned = self.journal.thin(now);
                     self.written(thinned);
-                    let forgotten = self.knees.expire(now);
-                    self.learn(forgotten)?;
+                    let mut lessons = self.knees.expire(now);
+                    lessons.extend(self.learner.heard_out(now));
+                    self.learn(lessons)?;
                 }
                 () = &mut stop, if end_at.is_none() => self.ending = true,
                 () = at(end_at), if end_at.is_some() => return self.ended(),
@@ -446,10 +451,11 @@ impl<D: Driver> Orchestrator<D> {
         self.reports.take(now, report.clone())?;
         self.counts.reported(&report);
         self.knees.hear(now, host, &report);
+        self.learner.hear(now, &report);
         Ok(())
     }
 
-    /// Outside of a turn: what was learned long ago is known no more.
+    /// Outside of a turn: what was learned long ago is known no more, and what viewers said of moves is whole.
     fn learn(&mut self, lessons: Vec<Lesson>) -> Result<(), OrchestratorError> {
         let inputs: Vec<Input> = lessons.into_iter().filter_map(told).collect();
         if inputs.is_empty() {
@@ -490,7 +496,6 @@ impl<D: Driver> Orchestrator<D> {
         let mut taken = Vec::with_capacity(inputs.len());
         let mut decisions = Vec::new();
         let mut waiting: std::collections::VecDeque<Input> = inputs.into();
-        let mut learned = Vec::new();
         while let Some(input) = waiting.pop_front() {
             let now = clock::now();
             self.record(|recording| recording.input(now, &input))?;
@@ -503,10 +508,8 @@ impl<D: Driver> Orchestrator<D> {
                     continue;
                 }
                 self.record(|recording| recording.decision(&decision))?;
-                if let Some((vm, what, lesson)) = self.learner.decided(&decision) {
-                    learned.push((vm, what));
-                    waiting.extend(told(lesson));
-                }
+                let lesson = self.learner.decided(&decision);
+                waiting.extend(lesson.and_then(told));
                 decisions.push(decision);
             }
         }
@@ -515,7 +518,7 @@ impl<D: Driver> Orchestrator<D> {
             inputs: &taken,
             decisions: &decisions,
             known: &known,
-            learned: &learned,
+            learned: &self.learner.take_changed(),
             taught: &self.knees.take_changed(),
         });
         self.written(written);

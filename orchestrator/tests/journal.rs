@@ -170,6 +170,7 @@ fn what_stands_is_read_again_and_what_is_over_is_not() {
     let learned = Learned {
         migrations_ms: vec![7e3],
         downtimes_ms: vec![],
+        gaps_ms: Vec::new(),
         last_at_us: Some(now),
     };
     bench

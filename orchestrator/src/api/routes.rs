@@ -243,7 +243,7 @@ impl Context {
         wanted: &Wanted,
         input: impl FnOnce(VmName, HostName) -> Input,
     ) -> Answer<MoveView> {
-        let vm = self.function(name).await?.vm;
+        let vm = self.function(name).await?.view.vm;
         let target = self.host(wanted.target.as_str()).await?.view.host;
         let decisions = self.tell(input(vm.clone(), target)).await?;
         begun(&vm, decisions)
@@ -275,11 +275,22 @@ impl Context {
             .ok_or_else(|| Refusal::Unknown(format!("host {name}")))
     }
 
-    async fn function(&self, name: &str) -> Result<FunctionView, Refusal> {
+    async fn functions(&self) -> Result<impl Iterator<Item = FunctionStatus>, Refusal> {
         let site = self.site().await?;
-        let mut functions = site.view.functions.into_iter();
+        let (mut sightings, mut views, mut learned) = (site.sightings, site.views, site.learned);
+        let functions = site.view.functions.into_iter();
+        Ok(functions.map(move |view| FunctionStatus {
+            seen: sightings.remove(&view.vm),
+            viewed: views.remove(&view.vm),
+            learned: learned.remove(&view.vm),
+            view,
+        }))
+    }
+
+    async fn function(&self, name: &str) -> Result<FunctionStatus, Refusal> {
+        let mut functions = self.functions().await?;
         functions
-            .find(|function| function.vm.as_str() == name)
+            .find(|function| function.view.vm.as_str() == name)
             .ok_or_else(|| Refusal::Unknown(format!("function {name}")))
     }
 }
@@ -353,19 +364,7 @@ async fn hosts(State(context): State<Context>) -> Answer<Vec<HostStatus>> {
 }
 
 async fn functions(State(context): State<Context>) -> Answer<Vec<FunctionStatus>> {
-    let site = context.site().await?;
-    let (mut sightings, mut views, mut learned) = (site.sightings, site.views, site.learned);
-    let functions = site.view.functions.into_iter();
-    Ok(Json(
-        functions
-            .map(|view| FunctionStatus {
-                seen: sightings.remove(&view.vm),
-                viewed: views.remove(&view.vm),
-                learned: learned.remove(&view.vm),
-                view,
-            })
-            .collect(),
-    ))
+    Ok(Json(context.functions().await?.collect()))
 }
 
 #[derive(Deserialize)]
@@ -416,9 +415,11 @@ async fn why_function(
     State(context): State<Context>,
     Path(name): Path<String>,
 ) -> Answer<Explained> {
-    let function = context.function(&name).await?;
+    let status = context.function(&name).await?;
+    let function = status.view;
     let now = clock::now();
     let mut lines = explain::of_function(now, &function);
+    lines.push(explain::of_gap(status.learned.as_ref()));
     if let Some(migration) = function.migration {
         let Json(of_move) = why_move(State(context), Path(migration)).await?;
         lines.push(format!("It is in move {migration}:"));
@@ -559,7 +560,7 @@ async fn release(
     Path(name): Path<String>,
     Json(Nothing {}): Json<Nothing>,
 ) -> Answer<Vec<Decision>> {
-    let vm = context.function(&name).await?.vm;
+    let vm = context.function(&name).await?.view.vm;
     context.tell(Input::Release { vm }).await.map(Json)
 }
 

@@ -119,6 +119,7 @@ async fn a_function_that_is_found_later_has_what_the_journal_knows_of_it() {
     let learned = Learned {
         migrations_ms: vec![9e3],
         downtimes_ms: Vec::new(),
+        gaps_ms: Vec::new(),
         last_at_us: None,
     };
     let turn = Turn {
