@@ -210,6 +210,11 @@ impl Controller {
             Input::Release { vm } => self.release(now, &vm),
             Input::Seen { vm, host } => self.seen(now, &vm, &host),
             Input::Looked { vm, doubt } => self.looked(now, &vm, doubt),
+            Input::Load {
+                vm,
+                load,
+                measured_at_us,
+            } => self.measured(now, &vm, load, measured_at_us),
             Input::Learned {
                 vm,
                 migration_ms,
@@ -388,6 +393,22 @@ impl Controller {
         self.evaluate(now, host, News::Other);
     }
 
+    /// On a host that is fuller than any target may be a function gets less than it needs: less than is known is not believed there.
+    fn measured(&mut self, now: Timestamp, vm: &VmName, load: Utilization, at: Timestamp) {
+        let Some(number) = self.function_id(vm) else {
+            return;
+        };
+        if self.moves.values().any(|open| open.function == number) {
+            return;
+        }
+        let function = &self.functions[number];
+        let seen = self.hosts[function.host.0 as usize].utilization();
+        let is_full = seen.is_some_and(|seen| seen > self.settings.limits.target_load_max);
+        if !is_full || load >= function.load(now) {
+            self.functions[number].measured = Some((load, at));
+        }
+    }
+
     /// One that is known already is no news, and with figures that are none it is not taken in. Nothing is decided of it yet: what an
     /// earlier controller knew of it may come next.
     fn found(&mut self, placement: &Placement) {
@@ -467,12 +488,13 @@ impl Controller {
     /// Opens a move and writes down who takes part in it.
     pub(crate) fn open(
         &mut self,
+        now: Timestamp,
         reallocation: Reallocation,
         function: usize,
         ends: (HostId, HostId),
     ) {
         let (source, target) = ends;
-        let load = self.functions[function].told.load.share();
+        let load = self.functions[function].load(now).share();
         self.hosts[source.0 as usize].source = true;
         self.hosts[target.0 as usize]
             .arriving
@@ -508,7 +530,7 @@ impl Controller {
             self.settings.hand_over,
             self.give_up_after(choice.function),
         );
-        self.open(reallocation, choice.function, (source, choice.target));
+        self.open(now, reallocation, choice.function, (source, choice.target));
         id
     }
 
@@ -537,7 +559,7 @@ impl Controller {
         let step = reallocation.resumed(now);
         // Until it is seen elsewhere it is taken to be where it was.
         self.relocate(function, source_id);
-        self.open(reallocation, function, (source_id, target_id));
+        self.open(now, reallocation, function, (source_id, target_id));
         self.take(now, id, step);
     }
 
@@ -629,7 +651,12 @@ impl Controller {
 
     /// Writes a function down at a host.
     fn relocate(&mut self, function: usize, to: HostId) {
-        let from = std::mem::replace(&mut self.functions[function].host, to);
+        let moving = &mut self.functions[function];
+        let from = std::mem::replace(&mut moving.host, to);
+        if from != to {
+            // Another host may have other processors.
+            moving.measured = None;
+        }
         self.hosts[from.0 as usize]
             .functions
             .retain(|other| *other != function);

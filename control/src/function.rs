@@ -1,9 +1,14 @@
 //! What is known of one function.
 
-use record::{Doubt, Timestamp};
+use std::time::Duration;
+
+use record::{Doubt, Timestamp, Utilization};
 
 use crate::host::HostId;
 use crate::settings::{Mobility, Placement};
+
+/// What was measured longer ago says nothing of now.
+const MEASURED_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// One function as the controller sees it.
 #[derive(Debug)]
@@ -12,6 +17,8 @@ pub(crate) struct Function {
     pub(crate) told: Placement,
     /// Where it runs, as far as is known.
     pub(crate) host: HostId,
+    /// Load that it was last seen to bring to that host, and when.
+    pub(crate) measured: Option<(Utilization, Timestamp)>,
     /// By host, in their order: whether it may not run there, and the delay of the network by it, jitter included. Empty where all are alike.
     forbidden: Vec<HostId>,
     path_ms: Vec<(HostId, f64)>,
@@ -38,6 +45,7 @@ impl Function {
         Self {
             told,
             host,
+            measured: None,
             forbidden,
             path_ms,
             failures_in_a_row: 0,
@@ -47,6 +55,18 @@ impl Function {
             moved_at: None,
             failed_target: None,
         }
+    }
+
+    /// The load that was measured, and when, while that is news.
+    pub(crate) fn measured(&self, now: Timestamp) -> Option<(Utilization, Timestamp)> {
+        self.measured
+            .filter(|(_, at)| now.since(*at) <= MEASURED_AGE_MAX)
+    }
+
+    /// Load that it brings to a host: as measured, else as configured.
+    pub(crate) fn load(&self, now: Timestamp) -> Utilization {
+        self.measured(now)
+            .map_or(self.told.load, |(load, _)| load)
     }
 
     /// Whether it may not leave its host by itself, whatever the load.

@@ -91,6 +91,15 @@ pub enum Input {
         /// Why it is not clear where it runs; `None` when it runs where it is taken to be, and nowhere else.
         doubt: Option<Doubt>,
     },
+    /// What a function that nobody moves used of its host's processors, over some seconds, as its engine counts it.
+    Load {
+        /// The function.
+        vm: VmName,
+        /// Mean share of all processors of the host.
+        load: Utilization,
+        /// End of those seconds.
+        measured_at_us: Timestamp,
+    },
     /// How long moves of a function take, and how long viewers see nothing new, as learned from its moves.
     Learned {
         /// The function.

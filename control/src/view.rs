@@ -69,8 +69,11 @@ pub struct FunctionView {
     pub host: HostName,
     /// How many people see its video.
     pub viewers: u32,
-    /// Load that it brings to a host.
+    /// Load that it brings to a host: as measured where it is, else as configured.
     pub load: f64,
+    /// When that was measured; `null` where it is the configured one.
+    #[serde(default)]
+    pub load_measured_at_us: Option<Timestamp>,
     /// Whether it may be moved.
     pub mobility: Mobility,
     /// Time of a move, 95th percentile, as measured or learned.
@@ -165,7 +168,8 @@ impl Controller {
             vm: told.vm.clone(),
             host: self.hosts[function.host.0 as usize].name.clone(),
             viewers: told.viewers,
-            load: told.load.share(),
+            load: function.load(now).share(),
+            load_measured_at_us: function.measured(now).map(|(_, at)| at),
             mobility: told.mobility,
             migration_ms: told.migration_ms,
             gap_ms: told.gap_ms,

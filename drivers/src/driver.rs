@@ -1,6 +1,8 @@
 //! What a driver of an engine does.
 
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::time::Duration;
 
 use control::HandOver;
 use record::decision::{Copied, End, MigrationId, Mode};
@@ -43,6 +45,15 @@ pub struct Figures {
     pub downtime_ms: Option<f64>,
     /// What was sent, where the engine says it.
     pub copied: Option<Copied>,
+}
+
+/// What virtual machines on one host have used of its processors.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CpuTimes {
+    /// CPU time of each that the engine tells of, since some instant that stays the same while it is on this host.
+    pub used: BTreeMap<VmName, Duration>,
+    /// Why others may be missing of which the engine should tell.
+    pub problem: Option<String>,
 }
 
 /// Why a driver could not do a thing.
@@ -89,6 +100,15 @@ pub trait Driver: Send + Sync + 'static {
     /// Functions that the engine knows by their tags; none where it knows no tags.
     fn tagged(&self) -> impl Future<Output = Found> + Send {
         async { Found::default() }
+    }
+
+    /// What some virtual machines have used, all on this host; nothing where the engine does not count it.
+    fn cpu_times(
+        &self,
+        _host: &HostName,
+        _vms: &[VmName],
+    ) -> impl Future<Output = CpuTimes> + Send {
+        async { CpuTimes::default() }
     }
 
     /// What a host says of a virtual machine.

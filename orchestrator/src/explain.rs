@@ -225,6 +225,14 @@ pub fn of_function(now: Timestamp, function: &FunctionView) -> Vec<String> {
         seconds(function.migration_ms / 1e3),
         function.gap_ms
     )];
+    let load = percent(function.load);
+    lines.push(match function.load_measured_at_us {
+        Some(at) => {
+            let ago = seconds(now.since(at).as_secs_f64());
+            format!("It uses {load} of its host, as was measured {ago} ago.")
+        }
+        None => format!("It brings {load} to a host, as configured: what it uses is not measured."),
+    });
     if function.given_up {
         lines.push(format!(
             "It is given up: how its last move ended only a person can put right. Nothing moves it before `forestall release {vm}`."
@@ -576,6 +584,7 @@ mod tests {
             host: host("a"),
             viewers: 1,
             load: 0.3,
+            load_measured_at_us: None,
             mobility: Mobility::Free,
             migration_ms: 8_000.0,
             gap_ms: 300.0,
@@ -586,8 +595,10 @@ mod tests {
             doubt: None,
         };
         let own = "text is on a. A move of it is expected to take 8.0 s at most, and its viewers then see nothing new for 300 ms.";
-        assert_eq!(of_function(Timestamp(0), &free), [own]);
+        let load = "It brings 30.0 % to a host, as configured: what it uses is not measured.";
+        assert_eq!(of_function(Timestamp(0), &free), [own, load]);
         let kept = FunctionView {
+            load_measured_at_us: Some(Timestamp(200_000)),
             mobility: Mobility::Pinned,
             cooldown_until_us: Some(Timestamp(9_000_000)),
             failures_in_a_row: 2,
@@ -598,6 +609,7 @@ mod tests {
         assert_eq!(
             of_function(Timestamp(1_000_000), &kept)[1..],
             [
+                "It uses 30.0 % of its host, as was measured 0.8 s ago.",
                 "It is given up: how its last move ended only a person can put right. Nothing moves it before `forestall release text`.",
                 "Nothing moves it until it is seen to run on one host alone: it runs twice, as was last seen on b and c, too.",
                 "It is pinned to a: nothing moves it.",

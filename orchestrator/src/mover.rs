@@ -14,6 +14,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use crate::clock;
 use crate::recording::MoveFact;
 use crate::survey::Seen;
+use crate::usage::Used;
 
 /// What tasks send to the orchestrator's loop.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub enum News {
     Seen(VmName, Seen),
     /// What the engine knows by tags.
     Tagged(Found),
+    /// What functions have used of a host's processors.
+    Used(Used),
 }
 
 /// The open plans and the way to the driver.

@@ -28,11 +28,13 @@ use crate::knees::{KneeStatuses, Knees, Lesson};
 use crate::learn::Learner;
 use crate::log::{self, About, say};
 use crate::mover::{Mover, News};
+use crate::processors::Processors;
 use crate::recording::Recording;
 use crate::reports::{NotTaken, Reports, Views};
 use crate::snmp::Totals;
 use crate::sources::Sources;
 use crate::survey::{self, Sightings, Survey};
+use crate::usage::Usage;
 
 /// News that wait for the loop; a sender waits when there are more.
 pub(crate) const NEWS_WAITING_MAX: usize = 1024;
@@ -106,6 +108,7 @@ async fn run_with<D: Driver>(
     let (samples_in, samples) = mpsc::channel(NEWS_WAITING_MAX);
     let mut running = Running::begin(driver, &config, discovery, samples, log).await?;
     running.orchestrator.snmp = sources.counts();
+    running.orchestrator.processors = sources.processors();
     say(None, &begun(&config));
     if let Some(words) = sources.cramped() {
         say(None, &format!("snmp: {words}"));
@@ -224,6 +227,9 @@ struct Orchestrator<D> {
     sightings: Sightings,
     reports: Reports,
     survey: Survey,
+    usage: Usage,
+    /// Of how many processors loads are shares.
+    processors: Processors,
     /// What the engine has said of functions, where it is asked.
     discovery: Option<Discovery>,
     counts: Counts,
@@ -314,6 +320,8 @@ impl<D: Driver> Orchestrator<D> {
             sightings: Sightings::new(),
             reports: Reports::default(),
             survey: Survey::default(),
+            usage: Usage::default(),
+            processors: Processors::default(),
             discovery: None,
             counts: Counts::default(),
             snmp: None,
@@ -366,6 +374,7 @@ impl<D: Driver> Orchestrator<D> {
                     let now = clock::now();
                     let view = self.controller.view(now);
                     self.survey.begin(&self.driver, &view, &self.news);
+                    self.usage.begin(&self.driver, &view, &self.news);
                     self.alarms.hear(now, silent(&view));
                     self.alarms.clock(now, clock::off_s());
                     let kept = self.journal.views(now, &self.reports.views(now));

@@ -1,5 +1,7 @@
 //! What Nova answers, as far as it is read. Microversion 2.84 (Ussuri) tells why an action failed.
 
+use std::time::Duration;
+
 use record::Residency;
 use serde::Deserialize;
 use serde_json::Value;
@@ -46,6 +48,29 @@ impl Server {
             (_, POWER_SHUT_DOWN | POWER_CRASHED) => Residency::Absent,
             _ => Residency::Unreachable,
         }
+    }
+}
+
+/// `GET /servers/ID/diagnostics`, as of microversion 2.48.
+#[derive(Debug, Deserialize)]
+pub(super) struct Diagnostics {
+    #[serde(default)]
+    cpu_details: Vec<VirtualProcessor>,
+}
+
+#[derive(Debug, Deserialize)]
+struct VirtualProcessor {
+    /// Nanoseconds; `null` where the hypervisor does not say it.
+    time: Option<u64>,
+}
+
+impl Diagnostics {
+    /// What its virtual processors have used, where the hypervisor says it of all of them.
+    pub(super) fn cpu_time(&self) -> Option<Duration> {
+        let times = self.cpu_details.iter().map(|one| one.time);
+        let times: Vec<u64> = times.collect::<Option<_>>()?;
+        let sum = times.into_iter().reduce(u64::saturating_add)?;
+        Some(Duration::from_nanos(sum))
     }
 }
 
@@ -184,6 +209,22 @@ mod tests {
                 power_state,
             };
             assert_eq!(server.residency(), expected, "{vm_state} {power_state}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_has_used() {
+        // The example of Nova's API reference, and what may be missing in it.
+        for (cpu_details, milliseconds) in [
+            (r#"[{"id": 0, "time": 17300000000, "utilisation": 15}]"#, Some(17_300)),
+            (r#"[{"id": 0, "time": 1000000}, {"id": 1, "time": 2000000}]"#, Some(3)),
+            (r#"[{"id": 0, "time": 1000000}, {"id": 1, "time": null}]"#, None),
+            ("[]", None),
+        ] {
+            let text = format!(r#"{{"state": "running", "num_cpus": 1, "cpu_details": {cpu_details}}}"#);
+            let diagnostics: Diagnostics = serde_json::from_str(&text).unwrap();
+            let expected = milliseconds.map(Duration::from_millis);
+            assert_eq!(diagnostics.cpu_time(), expected, "{text}");
         }
     }
 

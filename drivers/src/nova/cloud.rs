@@ -38,6 +38,11 @@ impl CloudError {
     pub(super) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status, .. } if *status == StatusCode::NOT_FOUND)
     }
+
+    /// What was asked of does not go together with how the server is.
+    pub(super) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if *status == StatusCode::CONFLICT)
+    }
 }
 
 /// An answer that was good.

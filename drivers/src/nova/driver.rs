@@ -12,14 +12,14 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::answer::{
-    ActionAnswer, Migration, MigrationsAnswer, Progress, Server, ServerAnswer, Service,
-    ServicesAnswer,
+    ActionAnswer, Diagnostics, Migration, MigrationsAnswer, Progress, Server, ServerAnswer,
+    Service, ServicesAnswer,
 };
 use super::cloud::{Cloud, CloudError};
 use super::config::NovaConfig;
 use super::credentials::{Credentials, CredentialsError};
 use super::tagged::{self, FoundByNova};
-use crate::driver::{Driver, DriverError, Figures, Plan};
+use crate::driver::{CpuTimes, Driver, DriverError, Figures, Plan};
 use crate::tagged::Found;
 
 /// How often Nova is asked how far a migration is.
@@ -361,6 +361,30 @@ impl Driver for Nova {
             }
         }
         found
+    }
+
+    async fn cpu_times(&self, _: &HostName, vms: &[VmName]) -> CpuTimes {
+        let mut times = CpuTimes::default();
+        for vm in vms {
+            let Ok(id) = self.server_id(vm) else {
+                continue;
+            };
+            let path = format!("/servers/{id}/diagnostics");
+            match self.cloud.get::<Diagnostics>(&path, &[]).await {
+                Ok(diagnostics) => {
+                    let used = diagnostics.cpu_time();
+                    times.used.extend(used.map(|used| (vm.clone(), used)));
+                }
+                // It does not run, or is busy: that is for who looks where it is.
+                Err(error) if error.is_conflict() => {}
+                Err(error) => {
+                    // Those that come after it would be refused, or wait, as well.
+                    times.problem = Some(error.to_string());
+                    break;
+                }
+            }
+        }
+        times
     }
 
     async fn look(&self, vm: &VmName, host: &HostName) -> Result<Residency, String> {

@@ -15,8 +15,8 @@ use super::config::{QemuConfig, QemuEnd};
 use super::copying::CopyJob;
 use super::disks::{self, Image};
 use super::monitor::{Monitor, MonitorError};
-use super::{ending, guest, launch, mirror};
-use crate::driver::{Driver, DriverError, Figures, Plan};
+use super::{cpu, ending, guest, launch, mirror, stream};
+use crate::driver::{CpuTimes, Driver, DriverError, Figures, Plan};
 
 /// A launched QEMU answers on its monitor within this.
 const MONITOR_WITHIN: Duration = Duration::from_secs(5);
@@ -301,6 +301,22 @@ impl Driver for Qemu {
     async fn figures(&self, plan: &Plan) -> Figures {
         let said = timeout(FIGURES_WITHIN, self.figures_of(plan)).await;
         said.ok().flatten().unwrap_or_default()
+    }
+
+    /// Of a QEMU elsewhere nobody says it.
+    async fn cpu_times(&self, host: &HostName, vms: &[VmName]) -> CpuTimes {
+        let mut times = CpuTimes::default();
+        for vm in vms {
+            let end = self.end(vm, host).ok();
+            let Some(monitor) = end.and_then(|end| stream::socket_of(&end.monitor)) else {
+                continue;
+            };
+            match cpu::time_used(monitor).await {
+                Ok(used) => drop(times.used.insert(vm.clone(), used)),
+                Err(why) => times.problem = Some(format!("{vm}: {why}")),
+            }
+        }
+        times
     }
 
     async fn look(&self, vm: &VmName, host: &HostName) -> Result<Residency, String> {

@@ -391,6 +391,7 @@ fn functions(functions: &[FunctionStatus]) -> String {
                 .as_ref()
                 .and_then(|viewed| viewed.picture_age_ms)
                 .map_or("-".into(), |age| format!("{:.0} ms", age.p95)),
+            load(view),
             move_takes(function),
             state,
         ]
@@ -402,11 +403,21 @@ fn functions(functions: &[FunctionStatus]) -> String {
             "seen there",
             "viewers",
             "picture age",
+            "load",
             "move takes",
             "state",
         ],
         rows,
     )
+}
+
+/// What a function brings to a host, and who says so.
+fn load(view: &FunctionView) -> String {
+    let by = view.load_measured_at_us.map_or_else(
+        || "configured".into(),
+        |at| format!("{} s ago", Timestamp::now().since(at).as_secs()),
+    );
+    format!("{:.1} % ({by})", view.load * 100.0)
 }
 
 /// How long a move of a function takes, and by what moves, where that was learned.

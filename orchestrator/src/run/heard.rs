@@ -11,6 +11,7 @@ use crate::log::{About, say};
 use crate::mover::News;
 use crate::recording::MoveFact;
 use crate::survey::{self, Seen};
+use crate::usage::Used;
 
 impl<D: Driver> Orchestrator<D> {
     pub(super) fn hear(&mut self, news: News) -> Result<(), OrchestratorError> {
@@ -19,7 +20,21 @@ impl<D: Driver> Orchestrator<D> {
             News::Fact(at, migration, fact) => self.fact(at, migration, fact),
             News::Seen(vm, seen) => self.see(vm, seen),
             News::Tagged(found) => self.discover(found),
+            News::Used(used) => self.measure(used),
         }
+    }
+
+    /// What functions use, of those that are on that host still.
+    fn measure(&mut self, mut used: Used) -> Result<(), OrchestratorError> {
+        let (controller, host) = (&self.controller, &used.host);
+        let is_there = |vm: &VmName| controller.residence(vm) == Some(host);
+        used.times.used.retain(|vm, _| is_there(vm));
+        let processors = self.processors.of(&used.host);
+        let inputs = self.usage.take(used, processors);
+        if inputs.is_empty() {
+            return Ok(());
+        }
+        self.turn(inputs).map(drop)
     }
 
     /// Takes functions in that nobody knew of, with what the journal has of them.
