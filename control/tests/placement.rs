@@ -5,9 +5,9 @@ mod common;
 
 use common::{Bench, fleet, host, seconds, share, words};
 use forestall_control::{Input, Mobility, Policy, Settings};
-use record::{Event, VmName};
 use record::Residency::{Absent, Paused, Running};
 use record::decision::{Cause, HoldReason, Unfit};
+use record::{Event, VmName};
 
 fn deadline(told: &mut Settings) {
     told.policy = Policy::Deadline {
@@ -71,7 +71,7 @@ fn a_measured_load_counts_while_it_is_news() {
         bench.sample("b", now_s, 0.5);
         let events = bench.sample("a", now_s, 0.96);
         if fits {
-            let [Event::Start { target_load, .. }] = events[..] else {
+            let [Event::Start { target_load, .. }] = &events[..] else {
                 panic!("{events:?}");
             };
             assert!((target_load - 0.6).abs() < 1e-9, "{target_load}");

@@ -47,6 +47,17 @@ pub struct Figures {
     pub copied: Option<Copied>,
 }
 
+/// How far copying is, in the engine's words: memory, and disks where the engine copies them in the same job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobProgress {
+    /// All that there is, once.
+    pub total_bytes: u64,
+    /// What was sent: more than all, where the guest writes to what was sent already.
+    pub copied_bytes: u64,
+    /// What is left as of now.
+    pub remaining_bytes: u64,
+}
+
 /// What virtual machines on one host have used of its processors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CpuTimes {
@@ -93,6 +104,11 @@ pub trait Driver: Send + Sync + 'static {
         plan: &Plan,
         copying: impl FnOnce() + Send,
     ) -> impl Future<Output = Result<(), DriverError>> + Send;
+
+    /// How far copying is; `None` where nothing is copied, or the engine does not say.
+    fn progress(&self, _plan: &Plan) -> impl Future<Output = Option<JobProgress>> + Send {
+        async { None }
+    }
 
     /// The engine's figures of a move; ask before the source is discarded. What it does not say stays `None`.
     fn figures(&self, plan: &Plan) -> impl Future<Output = Figures> + Send;

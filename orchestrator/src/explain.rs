@@ -1,15 +1,18 @@
-//! Decisions in plain words, with the figures that they rest on.
+//! Decisions in plain words, with the figures that they rest on. What is true of a function itself is in `explain/function.rs`.
 
-use control::Mobility;
-use control::view::FunctionView;
+mod function;
+
 use record::decision::{
     CancelReason, Candidate, Cause, End, Evidence, Gain, HoldReason, Restraint, Unfit,
 };
-use record::{Decision, Doubt, Event, HostName, Timestamp, Verdict};
+use record::{Decision, Event, HostName, Timestamp, Verdict};
 
-use crate::journal::Learned;
 use crate::knees::KneeStatus;
-use crate::learn::MOVES_KEPT;
+use crate::progress::CopyProgress;
+
+use function::of_doubt;
+
+pub use function::{of_function, of_gap};
 
 /// Why a function moved, and what became of it: a line for each thing that was decided, oldest first.
 #[must_use]
@@ -216,77 +219,18 @@ pub fn of_hold(at: Timestamp, reason: &HoldReason) -> String {
     }
 }
 
-/// What is true of a function itself: where it is, what a move of it takes, and what keeps it where it is. A sentence a line.
+/// How far copying is, in words that end without a full stop.
 #[must_use]
-pub fn of_function(now: Timestamp, function: &FunctionView) -> Vec<String> {
-    let FunctionView { vm, host, .. } = function;
-    let mut lines = vec![format!(
-        "{vm} is on {host}. A move of it is expected to take {} at most, and its viewers then see nothing new for {:.0} ms.",
-        seconds(function.migration_ms / 1e3),
-        function.gap_ms
-    )];
-    let load = percent(function.load);
-    lines.push(match function.load_measured_at_us {
-        Some(at) => {
-            let ago = seconds(now.since(at).as_secs_f64());
-            format!("It uses {load} of its host, as was measured {ago} ago.")
-        }
-        None => format!("It brings {load} to a host, as configured: what it uses is not measured."),
-    });
-    if function.given_up {
-        lines.push(format!(
-            "It is given up: how its last move ended only a person can put right. Nothing moves it before `forestall release {vm}`."
-        ));
-    }
-    if let Some(doubt) = &function.doubt {
-        lines.push(format!(
-            "Nothing moves it until it is seen to run on one host alone: {}.",
-            of_doubt(doubt)
-        ));
-    }
-    if function.mobility == Mobility::Pinned {
-        lines.push(format!("It is pinned to {host}: nothing moves it."));
-    }
-    if let Some(until) = function.cooldown_until_us {
-        let why = match function.failures_in_a_row {
-            0 => "it has just moved".into(),
-            1 => "its last move did not arrive".into(),
-            failures => format!("its last {failures} moves did not arrive"),
-        };
-        lines.push(format!(
-            "It is moved only by a person's order for another {}, since {why}.",
-            seconds(until.since(now).as_secs_f64())
-        ));
-    }
-    lines
-}
-
-/// What the gap of a function's moves rests on.
-#[must_use]
-pub fn of_gap(learned: Option<&Learned>) -> String {
-    let told = learned.map_or(0, |learned| learned.gaps_ms.len());
-    if told == 0 {
-        return "No viewer has told of a move of it: the gap is as configured, or the engine's longest downtime where that is longer.".into();
-    }
-    let floor = if told < MOVES_KEPT {
-        format!("; before {MOVES_KEPT} it is taken to be no shorter than configured")
-    } else {
-        String::new()
-    };
-    format!("The gap rests on what viewers saw in its last moves ({told}){floor}.")
-}
-
-/// Why it is not clear where a function runs, in words that end without a full stop.
-fn of_doubt(doubt: &Doubt) -> String {
-    match doubt.verdict {
-        Verdict::Split => {
-            let names: Vec<&str> = doubt.elsewhere.iter().map(HostName::as_str).collect();
-            format!("it runs twice, as was last seen on {}, too", names.join(" and "))
-        }
-        Verdict::Unknown => "a host on which it may run does not answer".into(),
-        Verdict::Blackout => "it is held still, and runs nowhere".into(),
-        Verdict::Lost | Verdict::Stayed | Verdict::Moved => "no host says that it is there".into(),
-    }
+pub fn of_progress(progress: &CopyProgress) -> String {
+    let mib = |bytes: f64| format!("{:.1} MiB", bytes / f64::from(1 << 20));
+    let rate = progress.rate_bytes_per_s;
+    let rate = rate.map_or_else(String::new, |rate| format!(", {}/s", mib(rate)));
+    format!(
+        "{} sent of {}, {} left{rate}",
+        mib(progress.copied_bytes as f64),
+        mib(progress.total_bytes as f64),
+        mib(progress.remaining_bytes as f64)
+    )
 }
 
 /// The figures of a host at an instant, as sentences.
@@ -570,69 +514,22 @@ mod tests {
         }
     }
 
-    fn split() -> Doubt {
-        Doubt {
-            verdict: Verdict::Split,
-            elsewhere: vec![host("b"), host("c")],
-        }
-    }
-
     #[test]
-    fn a_function_says_what_keeps_it() {
-        let free = FunctionView {
-            vm: VmName::new("text").unwrap(),
-            host: host("a"),
-            viewers: 1,
-            load: 0.3,
-            load_measured_at_us: None,
-            mobility: Mobility::Free,
-            migration_ms: 8_000.0,
-            gap_ms: 300.0,
-            migration: None,
-            cooldown_until_us: None,
-            failures_in_a_row: 0,
-            given_up: false,
-            doubt: None,
+    fn how_far_copying_is() {
+        let progress = CopyProgress {
+            at_us: Timestamp(0),
+            total_bytes: 300 << 20,
+            copied_bytes: 120 << 20,
+            remaining_bytes: 181 << 20,
+            rate_bytes_per_s: Some(f64::from(25 << 20)),
         };
-        let own = "text is on a. A move of it is expected to take 8.0 s at most, and its viewers then see nothing new for 300 ms.";
-        let load = "It brings 30.0 % to a host, as configured: what it uses is not measured.";
-        assert_eq!(of_function(Timestamp(0), &free), [own, load]);
-        let kept = FunctionView {
-            load_measured_at_us: Some(Timestamp(200_000)),
-            mobility: Mobility::Pinned,
-            cooldown_until_us: Some(Timestamp(9_000_000)),
-            failures_in_a_row: 2,
-            given_up: true,
-            doubt: Some(split()),
-            ..free
+        let first = CopyProgress {
+            rate_bytes_per_s: None,
+            ..progress
         };
-        assert_eq!(
-            of_function(Timestamp(1_000_000), &kept)[1..],
-            [
-                "It uses 30.0 % of its host, as was measured 0.8 s ago.",
-                "It is given up: how its last move ended only a person can put right. Nothing moves it before `forestall release text`.",
-                "Nothing moves it until it is seen to run on one host alone: it runs twice, as was last seen on b and c, too.",
-                "It is pinned to a: nothing moves it.",
-                "It is moved only by a person's order for another 8.0 s, since its last 2 moves did not arrive.",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_gap_says_what_it_rests_on() {
-        let learned = |told| Learned {
-            gaps_ms: vec![210.0; told],
-            ..Learned::default()
-        };
-        for (told, words) in [
-            (0, "No viewer has told of a move of it: the gap is as configured"),
-            (2, "viewers saw in its last moves (2); before 19 it is taken to be no shorter"),
-            (19, "viewers saw in its last moves (19)."),
-        ] {
-            let said = of_gap(Some(&learned(told)));
-            assert!(said.contains(words), "{said}");
-        }
-        assert_eq!(of_gap(None), of_gap(Some(&learned(0))));
+        let words = "120.0 MiB sent of 300.0 MiB, 181.0 MiB left";
+        assert_eq!(of_progress(&first), words);
+        assert_eq!(of_progress(&progress), format!("{words}, 25.0 MiB/s"));
     }
 
     #[test]
@@ -653,9 +550,12 @@ mod tests {
             (
                 HoldReason::InDoubt {
                     vm: VmName::new("text").unwrap(),
-                    doubt: split(),
+                    doubt: record::Doubt {
+                        verdict: Verdict::Unknown,
+                        elsewhere: Vec::new(),
+                    },
                 },
-                "text stays until it is seen to run on one host alone: it runs twice, as was last seen on b and c, too",
+                "text stays until it is seen to run on one host alone: a host on which it may run does not answer",
             ),
         ] {
             let told = of_hold(Timestamp(10_000_000), &reason);

@@ -24,6 +24,7 @@ pub mod log;
 mod measured;
 pub mod mover;
 mod processors;
+pub mod progress;
 pub mod prometheus;
 pub mod recording;
 pub mod reports;

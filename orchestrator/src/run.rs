@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use control::{Controller, Freshness, Input, View};
 use drivers::{Driver, Libvirt, Nova, Qemu};
+use record::decision::MigrationId;
 use record::report::Report;
 use record::{Decision, Event, HostName, Residency, Timestamp, VmName};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,7 @@ use crate::learn::Learner;
 use crate::log::{self, About, say};
 use crate::mover::{Mover, News};
 use crate::processors::Processors;
+use crate::progress::CopyProgress;
 use crate::recording::Recording;
 use crate::reports::{NotTaken, Reports, Views};
 use crate::snmp::Totals;
@@ -64,6 +66,8 @@ pub struct Site {
     /// What the controller knows.
     #[serde(flatten)]
     pub view: View,
+    /// How far copying is of open moves whose engine says it.
+    pub progress: BTreeMap<MigrationId, CopyProgress>,
     /// Hosts by the site where they are.
     pub sites: BTreeMap<String, BTreeSet<HostName>>,
     /// What was last seen of each function where it is taken to be.
@@ -220,6 +224,7 @@ struct Orchestrator<D> {
     recording: Option<(PathBuf, Recording)>,
     driver: Arc<D>,
     mover: Mover<D>,
+    progress: BTreeMap<MigrationId, CopyProgress>,
     learner: Learner,
     knees: Knees,
     alarms: Alarms,
@@ -316,6 +321,7 @@ impl<D: Driver> Orchestrator<D> {
             recording: recording.transpose()?,
             driver,
             mover,
+            progress: BTreeMap::new(),
             sites: config.sites.clone(),
             sightings: Sightings::new(),
             reports: Reports::default(),
@@ -433,6 +439,7 @@ impl<D: Driver> Orchestrator<D> {
         Site {
             begun_at_us: self.begun_at,
             view: self.controller.view(now),
+            progress: self.progress.clone(),
             sites: self.sites.clone(),
             sightings: self.sightings.clone(),
             views: self.reports.views(now),
@@ -541,7 +548,10 @@ impl<D: Driver> Orchestrator<D> {
         }
         for decision in &decisions {
             let moving = match &decision.event {
-                Event::Settled { migration, .. } => self.mover.vm(*migration),
+                Event::Settled { migration, .. } => {
+                    self.progress.remove(migration);
+                    self.mover.vm(*migration)
+                }
                 _ => None,
             };
             (self.log)(decision);

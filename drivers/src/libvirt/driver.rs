@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::config::{LibvirtConfig, LibvirtHost};
 use super::tagged;
 use super::virsh::{State, Virsh, cpu_time_of, raw_figure};
-use crate::driver::{CpuTimes, Driver, DriverError, Figures, Plan};
+use crate::driver::{CpuTimes, Driver, DriverError, Figures, JobProgress, Plan};
 use crate::tagged::Found;
 
 /// A target whose migration was aborted is cleared away by libvirt within this.
@@ -245,6 +245,17 @@ impl Driver for Libvirt {
         copying();
         let migrated = self.migrated(source, domain, &words).await;
         migrated.map_err(|why| DriverError::Uncertain { what, why })
+    }
+
+    async fn progress(&self, plan: &Plan) -> Option<JobProgress> {
+        let (domain, source) = (self.domain(&plan.vm).ok()?, self.virsh(&plan.source).ok()?);
+        let words = ["domjobinfo", "--rawstats", "--domain", domain];
+        let said = source.ask(&words).await.ok()?;
+        Some(JobProgress {
+            total_bytes: raw_figure(&said, "data_total")?,
+            copied_bytes: raw_figure(&said, "data_processed")?,
+            remaining_bytes: raw_figure(&said, "data_remaining")?,
+        })
     }
 
     async fn figures(&self, plan: &Plan) -> Figures {

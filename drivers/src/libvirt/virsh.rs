@@ -2,6 +2,7 @@
 
 use std::io;
 use std::process::Stdio;
+use std::str::FromStr;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
@@ -210,7 +211,7 @@ pub(super) fn cpu_time_of(said: &str, domain: &str) -> Option<Duration> {
 }
 
 /// A figure of `virsh domjobinfo --rawstats`.
-pub(super) fn raw_figure(said: &str, key: &str) -> Option<f64> {
+pub(super) fn raw_figure<T: FromStr>(said: &str, key: &str) -> Option<T> {
     said.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
         (name.trim() == key).then(|| value.trim().parse().ok())?
@@ -264,7 +265,8 @@ mod tests {
         let said = "  operation: 5\n  time_elapsed: 2204\n  downtime: 12\n";
         assert_eq!(raw_figure(said, "time_elapsed"), Some(2204.0));
         assert_eq!(raw_figure(said, "downtime"), Some(12.0));
-        assert_eq!(raw_figure(said, "time"), None);
+        assert_eq!(raw_figure::<u64>(said, "time"), None);
+        assert_eq!(raw_figure(said, "operation"), Some(5_u64));
     }
 
     #[test]
@@ -289,7 +291,7 @@ mod tests {
                 assert!(state_of(said, "b").is_none() || said.contains("Domain: 'b'"));
                 let runs = state.is_some_and(|state| state.residency() == Residency::Running);
                 assert!(!runs || said.contains("state.state="), "{said}");
-                raw_figure(said, "downtime");
+                raw_figure::<f64>(said, "downtime");
                 let used = cpu_time_of(said, "a");
                 assert!(used.is_none() || said.contains("time="), "{said}");
             }

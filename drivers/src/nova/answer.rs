@@ -6,6 +6,8 @@ use record::Residency;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::driver::JobProgress;
+
 /// The API's version that is spoken.
 pub(super) const MICROVERSION: &str = "compute 2.84";
 
@@ -102,6 +104,45 @@ pub(super) struct Migration {
     dest_compute: Option<String>,
     created_at: Option<String>,
     updated_at: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct JobsAnswer {
+    pub(super) migrations: Vec<Job>,
+}
+
+/// `GET /servers/ID/migrations`: a live migration that is under way. Nova renews its figures every five seconds; those that it does not
+/// know are `null`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Job {
+    source_compute: Option<String>,
+    dest_compute: Option<String>,
+    memory_total_bytes: Option<u64>,
+    memory_processed_bytes: Option<u64>,
+    memory_remaining_bytes: Option<u64>,
+    disk_total_bytes: Option<u64>,
+    disk_processed_bytes: Option<u64>,
+    disk_remaining_bytes: Option<u64>,
+}
+
+impl Job {
+    /// Whether it goes from one of these compute hosts to the other.
+    pub(super) fn is_between(&self, source: &str, target: &str) -> bool {
+        self.source_compute.as_deref() == Some(source)
+            && self.dest_compute.as_deref() == Some(target)
+    }
+
+    /// Memory, and disks that go with it.
+    pub(super) fn progress(&self) -> Option<JobProgress> {
+        let sum = |memory: Option<u64>, disk: Option<u64>| {
+            Some(memory?.saturating_add(disk.unwrap_or_default()))
+        };
+        Some(JobProgress {
+            total_bytes: sum(self.memory_total_bytes, self.disk_total_bytes)?,
+            copied_bytes: sum(self.memory_processed_bytes, self.disk_processed_bytes)?,
+            remaining_bytes: sum(self.memory_remaining_bytes, self.disk_remaining_bytes)?,
+        })
+    }
 }
 
 /// What a migration's status means.

@@ -12,14 +12,14 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::answer::{
-    ActionAnswer, Diagnostics, Migration, MigrationsAnswer, Progress, Server, ServerAnswer,
-    Service, ServicesAnswer,
+    ActionAnswer, Diagnostics, JobsAnswer, Migration, MigrationsAnswer, Progress, Server,
+    ServerAnswer, Service, ServicesAnswer,
 };
 use super::cloud::{Cloud, CloudError};
 use super::config::NovaConfig;
 use super::credentials::{Credentials, CredentialsError};
 use super::tagged::{self, FoundByNova};
-use crate::driver::{CpuTimes, Driver, DriverError, Figures, Plan};
+use crate::driver::{CpuTimes, Driver, DriverError, Figures, JobProgress, Plan};
 use crate::tagged::Found;
 
 /// How often Nova is asked how far a migration is.
@@ -338,6 +338,17 @@ impl Driver for Nova {
             .await;
         self.wanted().remove(&plan.migration);
         ended.map_err(uncertain)
+    }
+
+    async fn progress(&self, plan: &Plan) -> Option<JobProgress> {
+        let path = format!("/servers/{}/migrations", self.server_id(&plan.vm).ok()?);
+        let answer: JobsAnswer = self.cloud.get(&path, &[]).await.ok()?;
+        let (source, target) = (
+            self.config.host(&plan.source),
+            self.config.host(&plan.target),
+        );
+        let mut jobs = answer.migrations.iter();
+        jobs.find(|job| job.is_between(source, target))?.progress()
     }
 
     async fn figures(&self, plan: &Plan) -> Figures {

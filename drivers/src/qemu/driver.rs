@@ -16,7 +16,7 @@ use super::copying::CopyJob;
 use super::disks::{self, Image};
 use super::monitor::{Monitor, MonitorError};
 use super::{cpu, ending, guest, launch, mirror, stream};
-use crate::driver::{CpuTimes, Driver, DriverError, Figures, Plan};
+use crate::driver::{CpuTimes, Driver, DriverError, Figures, JobProgress, Plan};
 
 /// A launched QEMU answers on its monitor within this.
 const MONITOR_WITHIN: Duration = Duration::from_secs(5);
@@ -42,6 +42,7 @@ pub struct Qemu {
 #[derive(Debug, Default)]
 struct Copying {
     cancel: Notify,
+    progress: std::sync::Mutex<Option<JobProgress>>,
     /// Held until both ends are ready to copy, or are not going to be.
     preparing: tokio::sync::Mutex<()>,
     /// Held until copying has ended and the monitor is free again.
@@ -189,11 +190,12 @@ impl Qemu {
         plan: &Plan,
         mut source: Monitor,
         mirrors: mirror::Mirrors,
-        cancel: &Notify,
+        copying: &Copying,
     ) -> Result<(), DriverError> {
         let target = self.end(&plan.vm, &plan.target)?;
         let after = self.config.post_copy_after_s.map(Duration::from_secs);
-        let job = CopyJob::new(&mut source, &target.monitor, cancel, mirrors, after);
+        let words = (&copying.cancel, &copying.progress);
+        let job = CopyJob::new(&mut source, &target.monitor, words, mirrors, after);
         let copied = job.run(uri(target)).await;
         copied.map_err(|error| DriverError::Uncertain {
             what: what(plan),
@@ -290,12 +292,19 @@ impl Driver for Qemu {
         let copied = match ready {
             Ok((source, mirrors)) => {
                 copying();
-                self.copy_memory(plan, source, mirrors, &copy.cancel).await
+                self.copy_memory(plan, source, mirrors, &copy).await
             }
             Err(error) => Err(error),
         };
         self.copies().remove(&plan.migration);
         copied
+    }
+
+    /// What whoever copies was told last: a monitor serves nobody else meanwhile.
+    async fn progress(&self, plan: &Plan) -> Option<JobProgress> {
+        let copy = self.copies().get(&plan.migration).cloned()?;
+        let progress = copy.progress.lock();
+        *progress.unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     async fn figures(&self, plan: &Plan) -> Figures {

@@ -7,6 +7,7 @@ use orchestrator::api::{Explained, FunctionStatus, HostStatus, Status};
 use orchestrator::client::ClientError;
 use orchestrator::explain;
 use orchestrator::journal::history::MoveRecord;
+use orchestrator::progress::CopyProgress;
 use record::{Decision, HostName, Timestamp, Verdict, VmName};
 use serde_json::json;
 
@@ -260,8 +261,11 @@ fn status(status: &Status) -> String {
         status.viewers,
     );
     for open in &status.moves {
+        let progress = status.progress.get(&open.migration);
+        let progress = progress.map(explain::of_progress);
+        let progress = progress.map_or_else(String::new, |words| format!(", {words}"));
         text += &format!(
-            "move {} of {} from {} to {}: {}\n",
+            "move {} of {} from {} to {}: {}{progress}\n",
             open.migration, open.vm, open.source, open.target, open.stage
         );
     }
@@ -451,7 +455,7 @@ fn moves(moves: &[MoveRecord]) -> String {
                 .map_or("-".into(), |ms| format!("{ms:.0} ms")),
             record
                 .verdict
-                .map_or("open".into(), |verdict| verdict.to_string()),
+                .map_or_else(|| open(record.progress.as_ref()), |verdict| verdict.to_string()),
         ]
     });
     table(
@@ -468,6 +472,12 @@ fn moves(moves: &[MoveRecord]) -> String {
         ],
         rows,
     )
+}
+
+/// Of a move without a verdict, how far copying is where the engine says it.
+fn open(progress: Option<&CopyProgress>) -> String {
+    let words = progress.map(explain::of_progress);
+    words.map_or_else(|| "open".into(), |words| format!("open: {words}"))
 }
 
 /// Columns as wide as their widest text.

@@ -18,6 +18,13 @@ impl<D: Driver> Orchestrator<D> {
         match news {
             News::Input(input) => self.turn(vec![input]).map(drop),
             News::Fact(at, migration, fact) => self.fact(at, migration, fact),
+            News::Progress(migration, progress) => {
+                // One that comes after the verdict is of no use.
+                if self.mover.vm(migration).is_some() {
+                    self.progress.insert(migration, progress);
+                }
+                Ok(())
+            }
             News::Seen(vm, seen) => self.see(vm, seen),
             News::Tagged(found) => self.discover(found),
             News::Used(used) => self.measure(used),
