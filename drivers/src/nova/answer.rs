@@ -227,9 +227,61 @@ pub(super) fn message(body: &[u8]) -> Option<String> {
     Some(wrapped.get("message")?.as_str()?.to_owned())
 }
 
+/// A service that is asked too often does not always say for how long it wants to be left alone.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// It is left alone no longer, whatever it says: what is at stake are moves, and where guests are.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+
+/// How long a service that is asked too often (413, 429) wants to be left alone, by the header of that name or the error's body.
+pub(super) fn retry_after(header: Option<&str>, body: &[u8]) -> Duration {
+    let in_body = || {
+        let body: Value = serde_json::from_slice(body).ok()?;
+        let said = body.as_object()?.values().next()?.get("retryAfter")?;
+        said.as_u64().or_else(|| said.as_str()?.trim().parse().ok())
+    };
+    let seconds = header.and_then(|said| said.trim().parse().ok());
+    let said = seconds.or_else(in_body).map(Duration::from_secs);
+    let said = said.filter(|said| !said.is_zero());
+    said.unwrap_or(RETRY_AFTER).min(RETRY_AFTER_MAX)
+}
+
+/// What a person can do about a refusal, where that is known.
+pub(super) fn advice(status: u16, why: &str) -> Option<&'static str> {
+    match status {
+        403 if why.to_lowercase().contains("quota") => Some(
+            "The project has no more of it: have its quota raised, or free some (`openstack quota show --usage`)",
+        ),
+        403 => Some(
+            "Forestall's role lacks the right to it: ARCHITECTURE.md, \"Nova\", lists those that it needs",
+        ),
+        413 | 429 => Some(
+            "The cloud is asked too often: have Forestall's limit raised, or let others ask less",
+        ),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_long_a_service_wants_to_be_left_alone() {
+        for (header, body, seconds) in [
+            (Some("7"), "{}", 7),
+            (None, r#"{"overLimit": {"code": 413, "retryAfter": "9"}}"#, 9),
+            (None, r#"{"overLimit": {"retryAfter": 9}}"#, 9),
+            (Some("2"), r#"{"overLimit": {"retryAfter": "9"}}"#, 2),
+            // It may be a date, or nonsense.
+            (Some("Mon, 30 Nov 2026 12:00:00 GMT"), "<html>", 5),
+            (Some("0"), "[]", 5),
+            (None, r#"{"overLimit": {"retryAfter": -1}}"#, 5),
+            (Some("86400"), "{}", 60),
+        ] {
+            let said = retry_after(header, body.as_bytes());
+            assert_eq!(said, Duration::from_secs(seconds), "{header:?} {body}");
+        }
+    }
 
     #[test]
     fn residencies() {

@@ -99,7 +99,8 @@ fn how_far_a_copy_is_can_be_seen() {
         let copied = open["progress"]["copied_bytes"].as_u64();
         copied.is_some_and(|copied| copied > 0)
     });
-    for asked in ["moves", "status", "why 1", &format!("why {FUNCTION}")] {
+    let of_function = format!("why {FUNCTION}");
+    for asked in ["moves", "status", "why 1", of_function.as_str()] {
         let said = site.words(asked);
         assert!(said.contains(" MiB sent of "), "{asked}: {said}");
     }
