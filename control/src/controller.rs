@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use record::decision::{Cause, HoldReason, MigrationId};
-use record::{Decision, Event, HostName, Reading, Timestamp, Utilization, Verdict, VmName};
+use record::{
+    Decision, Doubt, Event, HostName, Reading, Timestamp, Utilization, Verdict, VmName,
+};
 
 use crate::agenda::Agenda;
 use crate::decide::News;
@@ -147,7 +149,14 @@ impl Controller {
             cooldown_until_us: function.cooldown_until,
             failures_in_a_row: function.failures_in_a_row,
             given_up: function.given_up,
+            doubt: function.doubt.clone(),
         })
+    }
+
+    /// Why it is not clear where a function runs; `None` where it is, and for a name that is not one.
+    #[must_use]
+    pub fn doubt(&self, vm: &VmName) -> Option<&Doubt> {
+        self.functions.get(self.function_id(vm)?)?.doubt.as_ref()
     }
 
     /// Since when no function has been on its way from or to a host; `None` while one is, and for a name that is not one.
@@ -200,6 +209,12 @@ impl Controller {
             Input::Order { vm, target } => self.order(now, &vm, &target),
             Input::Release { vm } => self.release(now, &vm),
             Input::Seen { vm, host } => self.seen(now, &vm, &host),
+            Input::Looked { vm, doubt } => self.looked(now, &vm, doubt),
+            Input::Load {
+                vm,
+                load,
+                measured_at_us,
+            } => self.measured(now, &vm, load, measured_at_us),
             Input::Learned {
                 vm,
                 migration_ms,
@@ -213,6 +228,7 @@ impl Controller {
                 cooldown_until_us,
                 failures_in_a_row,
                 given_up,
+                doubt,
             } => {
                 if let Some(function) = self.function_id(&vm) {
                     let longest = self.cooldown(COOLDOWN_DOUBLINGS_MAX);
@@ -221,6 +237,7 @@ impl Controller {
                     known.cooldown_until = cooldown_until_us.min(now + longest);
                     known.failures_in_a_row = failures_in_a_row.min(COOLDOWN_DOUBLINGS_MAX);
                     known.given_up = given_up;
+                    known.doubt = doubt;
                     // A host that is gone from the settings says nothing of where it is; that a person has to look still holds.
                     let at = self.host_id(&host).unwrap_or(self.functions[function].host);
                     self.relocate(function, at);
@@ -341,6 +358,7 @@ impl Controller {
         if from == to || self.moves.values().any(|open| open.function == function) {
             return;
         }
+        self.functions[function].doubt = None;
         self.relocate(function, to);
         self.functions[function].moved_at = Some(now);
         for end in [from, to] {
@@ -357,6 +375,37 @@ impl Controller {
         );
         for end in [from, to] {
             self.evaluate(now, end, News::Other);
+        }
+    }
+
+    /// What runs twice, nowhere, or nobody knows where is not moved until it is seen to run once. While a move of ours is open its
+    /// own looks count.
+    fn looked(&mut self, now: Timestamp, vm: &VmName, doubt: Option<Doubt>) {
+        let Some(function) = self.function_id(vm) else {
+            return;
+        };
+        if self.moves.values().any(|open| open.function == function) {
+            return;
+        }
+        self.functions[function].doubt = doubt;
+        let host = self.functions[function].host;
+        self.learn_functions(host);
+        self.evaluate(now, host, News::Other);
+    }
+
+    /// On a host that is fuller than any target may be a function gets less than it needs: less than is known is not believed there.
+    fn measured(&mut self, now: Timestamp, vm: &VmName, load: Utilization, at: Timestamp) {
+        let Some(number) = self.function_id(vm) else {
+            return;
+        };
+        if self.moves.values().any(|open| open.function == number) {
+            return;
+        }
+        let function = &self.functions[number];
+        let seen = self.hosts[function.host.0 as usize].utilization();
+        let is_full = seen.is_some_and(|seen| seen > self.settings.limits.target_load_max);
+        if !is_full || load >= function.load(now) {
+            self.functions[number].measured = Some((load, at));
         }
     }
 
@@ -439,12 +488,13 @@ impl Controller {
     /// Opens a move and writes down who takes part in it.
     pub(crate) fn open(
         &mut self,
+        now: Timestamp,
         reallocation: Reallocation,
         function: usize,
         ends: (HostId, HostId),
     ) {
         let (source, target) = ends;
-        let load = self.functions[function].told.load.share();
+        let load = self.functions[function].load(now).share();
         self.hosts[source.0 as usize].source = true;
         self.hosts[target.0 as usize]
             .arriving
@@ -480,7 +530,7 @@ impl Controller {
             self.settings.hand_over,
             self.give_up_after(choice.function),
         );
-        self.open(reallocation, choice.function, (source, choice.target));
+        self.open(now, reallocation, choice.function, (source, choice.target));
         id
     }
 
@@ -509,7 +559,7 @@ impl Controller {
         let step = reallocation.resumed(now);
         // Until it is seen elsewhere it is taken to be where it was.
         self.relocate(function, source_id);
-        self.open(reallocation, function, (source_id, target_id));
+        self.open(now, reallocation, function, (source_id, target_id));
         self.take(now, id, step);
     }
 
@@ -601,7 +651,12 @@ impl Controller {
 
     /// Writes a function down at a host.
     fn relocate(&mut self, function: usize, to: HostId) {
-        let from = std::mem::replace(&mut self.functions[function].host, to);
+        let moving = &mut self.functions[function];
+        let from = std::mem::replace(&mut moving.host, to);
+        if from != to {
+            // Another host may have other processors.
+            moving.measured = None;
+        }
         self.hosts[from.0 as usize]
             .functions
             .retain(|other| *other != function);

@@ -11,7 +11,7 @@ use crate::function::Function;
 use crate::host::{Host, HostId};
 use crate::placement::{Choice, Site, Worth};
 use crate::policy::Judgement;
-use crate::settings::{Mobility, Policy, Trust};
+use crate::settings::{Policy, Trust};
 
 /// A function that has to go whatever it gains, and finds no target, looks for one again after this.
 const PLACED_AGAIN_EVERY: Duration = Duration::from_secs(5);
@@ -165,11 +165,13 @@ impl Controller {
                 return Err(HoldReason::Busy { migration });
             }
         }
-        if !self
-            .free(&self.hosts[source.0 as usize])
-            .any(|free| free == function)
-        {
-            return Err(HoldReason::NothingFree);
+        let host = &self.hosts[source.0 as usize];
+        if !self.free(host).any(|free| free == function) {
+            let wanted = &self.functions[function];
+            let here = host.functions.iter().map(|f| &self.functions[*f]);
+            // Itself, and what would have to go with it.
+            let others = here.filter(|other| other.belongs_to(wanted));
+            return Err(Self::kept(std::iter::once(wanted).chain(others)));
         }
         let wanted = Wanted {
             cause: Cause::Order,
@@ -227,7 +229,8 @@ impl Controller {
             return Err(never(HoldReason::NothingToMove));
         }
         if !host.any_free {
-            return Err(never(HoldReason::NothingFree));
+            let here = host.functions.iter().map(|f| &self.functions[*f]);
+            return Err(never(Self::kept(here)));
         }
         // Most hosts are calm most of the time: nothing is gathered for them.
         if self.groups.is_empty() && !host.draining {
@@ -298,19 +301,25 @@ impl Controller {
         }
     }
 
-    /// Functions of a host that may leave it: neither pinned nor given up, nor is any other of their group.
+    /// Functions of a host that may leave it: neither pinned nor given up nor in doubt, nor is any other of their group.
     pub(crate) fn free<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = usize> + 'a {
-        let held =
-            |function: &Function| function.told.mobility == Mobility::Pinned || function.given_up;
         let here = || host.functions.iter().map(|f| &self.functions[*f]);
         let free = move |f: &usize| {
             let function = &self.functions[*f];
-            let same = |other: &Function| {
-                other.told.together.is_some() && other.told.together == function.told.together
-            };
-            !held(function) && !here().any(|other| held(other) && same(other))
+            !function.is_kept()
+                && !here().any(|other| other.is_kept() && other.belongs_to(function))
         };
         host.functions.iter().copied().filter(free)
+    }
+
+    /// Why none of these functions may leave their host: one that is in doubt, else what only a person changes.
+    fn kept<'a>(mut functions: impl Iterator<Item = &'a Function>) -> HoldReason {
+        let in_doubt = functions.find_map(|function| {
+            let doubt = function.doubt.clone()?;
+            let vm = function.told.vm.clone();
+            Some(HoldReason::InDoubt { vm, doubt })
+        });
+        in_doubt.unwrap_or(HoldReason::NothingFree)
     }
 
     /// A function whose group is elsewhere, if there is one: it follows.

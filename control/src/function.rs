@@ -1,9 +1,14 @@
 //! What is known of one function.
 
-use record::Timestamp;
+use std::time::Duration;
+
+use record::{Doubt, Timestamp, Utilization};
 
 use crate::host::HostId;
-use crate::settings::Placement;
+use crate::settings::{Mobility, Placement};
+
+/// What was measured longer ago says nothing of now.
+const MEASURED_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// One function as the controller sees it.
 #[derive(Debug)]
@@ -12,6 +17,8 @@ pub(crate) struct Function {
     pub(crate) told: Placement,
     /// Where it runs, as far as is known.
     pub(crate) host: HostId,
+    /// Load that it was last seen to bring to that host, and when.
+    pub(crate) measured: Option<(Utilization, Timestamp)>,
     /// By host, in their order: whether it may not run there, and the delay of the network by it, jitter included. Empty where all are alike.
     forbidden: Vec<HostId>,
     path_ms: Vec<(HostId, f64)>,
@@ -19,6 +26,8 @@ pub(crate) struct Function {
     pub(crate) cooldown_until: Timestamp,
     /// Its last verdict was one that only a person can end.
     pub(crate) given_up: bool,
+    /// Why it is not clear where it runs.
+    pub(crate) doubt: Option<Doubt>,
     /// When it last came to another host.
     pub(crate) moved_at: Option<Timestamp>,
     /// Where its last move did not arrive: any other host that fits is tried before it.
@@ -36,14 +45,38 @@ impl Function {
         Self {
             told,
             host,
+            measured: None,
             forbidden,
             path_ms,
             failures_in_a_row: 0,
             cooldown_until: Timestamp(0),
             given_up: false,
+            doubt: None,
             moved_at: None,
             failed_target: None,
         }
+    }
+
+    /// The load that was measured, and when, while that is news.
+    pub(crate) fn measured(&self, now: Timestamp) -> Option<(Utilization, Timestamp)> {
+        self.measured
+            .filter(|(_, at)| now.since(*at) <= MEASURED_AGE_MAX)
+    }
+
+    /// Load that it brings to a host: as measured, else as configured.
+    pub(crate) fn load(&self, now: Timestamp) -> Utilization {
+        self.measured(now)
+            .map_or(self.told.load, |(load, _)| load)
+    }
+
+    /// Whether it may not leave its host by itself, whatever the load.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.told.mobility == Mobility::Pinned || self.given_up || self.doubt.is_some()
+    }
+
+    /// Whether two functions run on one host together.
+    pub(crate) fn belongs_to(&self, other: &Self) -> bool {
+        self.told.together.is_some() && self.told.together == other.told.together
     }
 
     pub(crate) fn may_run_on(&self, host: HostId) -> bool {

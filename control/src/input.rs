@@ -1,7 +1,7 @@
 //! What comes in from outside.
 
 use record::decision::MigrationId;
-use record::{HostName, Residency, Sample, Timestamp, Utilization, VmName};
+use record::{Doubt, HostName, Residency, Sample, Timestamp, Utilization, VmName};
 use serde::{Deserialize, Serialize};
 
 use crate::settings::Placement;
@@ -84,6 +84,22 @@ pub enum Input {
         /// The host.
         host: HostName,
     },
+    /// All hosts were asked about a function that nobody moves here.
+    Looked {
+        /// The function.
+        vm: VmName,
+        /// Why it is not clear where it runs; `None` when it runs where it is taken to be, and nowhere else.
+        doubt: Option<Doubt>,
+    },
+    /// What a function that nobody moves used of its host's processors, over some seconds, as its engine counts it.
+    Load {
+        /// The function.
+        vm: VmName,
+        /// Mean share of all processors of the host.
+        load: Utilization,
+        /// End of those seconds.
+        measured_at_us: Timestamp,
+    },
     /// How long moves of a function take, and how long viewers see nothing new, as learned from its moves.
     Learned {
         /// The function.
@@ -117,6 +133,9 @@ pub enum Input {
         failures_in_a_row: u32,
         /// Its last verdict was one that only a person can end.
         given_up: bool,
+        /// Why it was not clear where it runs; absent where it was, and in journals from before that was kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        doubt: Option<Doubt>,
     },
     /// An earlier controller began this move and did not see its end. Nothing is known of it but that.
     Resumed {

@@ -206,16 +206,14 @@ impl Site<'_> {
     }
 
     fn load(&self, function: usize) -> f64 {
-        self.functions[function].told.load.share()
+        self.functions[function].load(self.now).share()
     }
 
     /// A function, and all that will follow it.
     fn group<'b>(&'b self, function: &'b Function) -> impl Iterator<Item = &'b Function> {
         let here = self.hosts[function.host.0 as usize].functions.iter();
         let same = move |other: &&Function| {
-            other.told.together.is_some()
-                && other.told.together == function.told.together
-                && other.told.vm != function.told.vm
+            other.belongs_to(function) && other.told.vm != function.told.vm
         };
         let others = here.map(|other| &self.functions[*other]).filter(same);
         std::iter::once(function).chain(others)
@@ -223,7 +221,7 @@ impl Site<'_> {
 
     fn group_load(&self, function: &Function) -> f64 {
         self.group(function)
-            .map(|member| member.told.load.share())
+            .map(|member| member.load(self.now).share())
             .sum()
     }
 
@@ -240,7 +238,7 @@ impl Site<'_> {
 
     /// Mean picture age that a function's viewers are expected to see at a target, from when it is there to the end of the horizon.
     fn after_ms(&self, function: &Function, target: Target) -> f64 {
-        let load = target.load + target.shift + function.told.load.share();
+        let load = target.load + target.shift + function.load(self.now).share();
         let path_ms = function.path_ms(target.host);
         if target.rise_per_s <= 0.0 {
             return path_ms + self.picture_age.at(load);
@@ -262,7 +260,7 @@ impl Site<'_> {
         worth: Worth,
     ) -> Result<(f64, Choice), HoldReason> {
         let moving = &self.functions[function];
-        let target_load = target.load + moving.told.load.share();
+        let target_load = target.load + moving.load(self.now).share();
         let mut choice = Choice {
             function,
             target: target.host,
@@ -303,7 +301,7 @@ impl Site<'_> {
         let copying_ms = moving.told.migration_ms.min(horizon_ms);
         let shift = self.shift(host);
         let age = |load: f64| self.picture_age.at(load + shift);
-        let load = moving.told.load.share();
+        let load = moving.load(self.now).share();
         let (mut stay, mut others_after, mut while_copied) = (0.0, 0.0, 0.0);
         for middle in middles() {
             stay += age(self.expected(host, horizon_ms * middle));
@@ -348,7 +346,7 @@ impl Site<'_> {
     /// target leaves free: a function that needs a share `l` of a host on which `f` is free gains on its backlog by `f / l`
     /// seconds a second, and the age falls back along a line (a fluid queue; Kleinrock, Queueing Systems II, section 2.7).
     fn gap_ms_ms(&self, moving: &Function, target: Target) -> f64 {
-        let (gap_ms, load) = (moving.told.gap_ms, moving.told.load.share());
+        let (gap_ms, load) = (moving.told.gap_ms, moving.load(self.now).share());
         let free = (1.0 - target.load - load).max(FREE_MIN);
         let recovery_ms = (gap_ms * load / free).min(self.limits.gain_horizon_ms);
         gap_ms * (gap_ms + recovery_ms) / 2.0

@@ -1,7 +1,7 @@
 //! What a controller shows of itself: every host, function and open move, with the figures that it decides on.
 
 use record::decision::{Evidence, HoldReason, MigrationId};
-use record::{HostName, Timestamp, VmName};
+use record::{Doubt, HostName, Timestamp, VmName};
 use serde::{Deserialize, Serialize};
 
 use crate::controller::Controller;
@@ -69,8 +69,11 @@ pub struct FunctionView {
     pub host: HostName,
     /// How many people see its video.
     pub viewers: u32,
-    /// Load that it brings to a host.
+    /// Load that it brings to a host: as measured where it is, else as configured.
     pub load: f64,
+    /// When that was measured; `null` where it is the configured one.
+    #[serde(default)]
+    pub load_measured_at_us: Option<Timestamp>,
     /// Whether it may be moved.
     pub mobility: Mobility,
     /// Time of a move, 95th percentile, as measured or learned.
@@ -85,6 +88,9 @@ pub struct FunctionView {
     pub failures_in_a_row: u32,
     /// A person has to look and release it.
     pub given_up: bool,
+    /// Why it is not clear where it runs, so that nothing moves it; `null` where it is.
+    #[serde(default)]
+    pub doubt: Option<Doubt>,
 }
 
 /// A move without a verdict.
@@ -162,7 +168,8 @@ impl Controller {
             vm: told.vm.clone(),
             host: self.hosts[function.host.0 as usize].name.clone(),
             viewers: told.viewers,
-            load: told.load.share(),
+            load: function.load(now).share(),
+            load_measured_at_us: function.measured(now).map(|(_, at)| at),
             mobility: told.mobility,
             migration_ms: told.migration_ms,
             gap_ms: told.gap_ms,
@@ -172,6 +179,7 @@ impl Controller {
             cooldown_until_us: (function.cooldown_until > now).then_some(function.cooldown_until),
             failures_in_a_row: function.failures_in_a_row,
             given_up: function.given_up,
+            doubt: function.doubt.clone(),
         }
     }
 

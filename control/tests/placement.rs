@@ -5,9 +5,9 @@ mod common;
 
 use common::{Bench, fleet, host, seconds, share, words};
 use forestall_control::{Input, Mobility, Policy, Settings};
-use record::Event;
 use record::Residency::{Absent, Paused, Running};
 use record::decision::{Cause, HoldReason, Unfit};
+use record::{Event, VmName};
 
 fn deadline(told: &mut Settings) {
     told.policy = Policy::Deadline {
@@ -48,6 +48,61 @@ fn the_emptier_target_wins() {
     let told = fleet(4, &[("f", "a")], |_| {});
     let (_, events) = hot(told, &[("b", 0.4), ("c", 0.1), ("d", 0.2)]);
     assert_eq!(words(&events), ["start a>c"]);
+}
+
+#[test]
+fn a_measured_load_counts_while_it_is_news() {
+    let vm = || VmName::new("f").unwrap();
+    let measured = |at_s, load| Input::Load {
+        vm: vm(),
+        load: share(load),
+        measured_at_us: seconds(at_s),
+    };
+    let seen = |bench: &Bench| {
+        let view = bench.controller.view(bench.now);
+        let function = &view.functions[0];
+        (function.load, function.load_measured_at_us)
+    };
+    // Half full, and no target over 75 %: as configured, with 30 %, it does not fit.
+    for (now_s, fits) in [(5.0, true), (65.0, true), (65.1, false)] {
+        let mut bench = Bench::new(fleet(2, &[("f", "a")], |_| {}));
+        bench.now = seconds(5.0);
+        assert!(bench.give(measured(5.0, 0.1)).is_empty());
+        bench.sample("b", now_s, 0.5);
+        let events = bench.sample("a", now_s, 0.96);
+        if fits {
+            let [Event::Start { target_load, .. }] = &events[..] else {
+                panic!("{events:?}");
+            };
+            assert!((target_load - 0.6).abs() < 1e-9, "{target_load}");
+            assert_eq!(seen(&bench), (0.1, Some(seconds(5.0))));
+        } else {
+            assert_eq!(unfit(&events, "b"), Unfit::OverLimit);
+            assert_eq!(seen(&bench), (0.3, None));
+        }
+    }
+    // A full host may give it less than it needs, and another may have other processors.
+    let mut bench = Bench::new(fleet(2, &[("f", "a")], |_| {}));
+    bench.sample("a", 5.0, 0.96);
+    bench.give(measured(5.0, 0.1));
+    assert_eq!(seen(&bench), (0.3, None));
+    bench.give(measured(5.0, 0.4));
+    assert_eq!(seen(&bench), (0.4, Some(seconds(5.0))));
+    let (vm, host) = (vm(), host("b"));
+    bench.give(Input::Seen { vm, host });
+    assert_eq!(seen(&bench), (0.3, None));
+}
+
+#[test]
+fn what_a_function_uses_while_it_is_copied_is_not_its_load() {
+    let mut bench = Bench::copying(common::settings());
+    bench.give(Input::Load {
+        vm: VmName::new("f").unwrap(),
+        load: share(0.9),
+        measured_at_us: bench.now,
+    });
+    let view = bench.controller.view(bench.now);
+    assert_eq!(view.functions[0].load_measured_at_us, None);
 }
 
 #[test]

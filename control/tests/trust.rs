@@ -9,7 +9,7 @@ use forestall_control::view::Freshness;
 use forestall_control::{Input, Mobility, Trust};
 use record::Residency::{Absent, Running};
 use record::decision::{Cause, HoldReason, Restraint};
-use record::{Event, HostName, VmName};
+use record::{Doubt, Event, HostName, Verdict, VmName};
 
 fn vm() -> VmName {
     VmName::new("f").unwrap()
@@ -295,6 +295,77 @@ fn a_look_at_a_function_that_moves_changes_nothing() {
     assert_eq!(bench.controller.residence(&vm()), Some(&host("a")));
 }
 
+fn looked(doubt: Option<Verdict>) -> Input {
+    let doubt = doubt.map(|verdict| Doubt {
+        verdict,
+        elsewhere: vec![host("b")],
+    });
+    Input::Looked { vm: vm(), doubt }
+}
+
+#[test]
+fn what_may_run_twice_or_nowhere_is_not_moved_whoever_wants_it() {
+    use Verdict::{Blackout, Lost, Split, Unknown};
+    for verdict in [Split, Unknown, Blackout, Lost] {
+        let mut bench = Bench::new(settings());
+        bench.sample("b", 5.0, 0.0);
+        bench.give(looked(Some(verdict)));
+        let events = bench.sample("a", 5.0, 0.96);
+        assert!(words(&events).is_empty(), "{verdict}: {events:?}");
+        let in_doubt = |reason: &HoldReason| {
+            matches!(reason, HoldReason::InDoubt { vm: of, doubt } if *of == vm() && doubt.verdict == verdict)
+        };
+        let reason = declined(&bench.give(order("b")));
+        assert!(in_doubt(&reason), "{reason:?}");
+        let view = bench.controller.view(bench.now);
+        assert!(view.hosts[0].holding.as_ref().is_some_and(in_doubt), "{view:?}");
+        let drained = bench.give(Input::Drain { host: host("a") });
+        assert!(words(&drained).is_empty(), "{drained:?}");
+        // A person's word on a move does not say where it runs.
+        assert!(words(&bench.give(Input::Release { vm: vm() })).is_empty());
+        assert_eq!(words(&bench.give(looked(None))), ["start a>b"], "{verdict}");
+    }
+}
+
+#[test]
+fn what_belongs_together_with_one_in_doubt_stays_with_it_and_others_go() {
+    let functions = [("f", "a"), ("g", "a"), ("h", "a")];
+    let mut bench = Bench::new(fleet(2, &functions, |told| {
+        for function in &mut told.functions[..2] {
+            function.together = Some("pair".into());
+        }
+        told.functions[2].load = share(0.1);
+    }));
+    bench.sample("b", 5.0, 0.0);
+    bench.give(looked(Some(Verdict::Split)));
+    let ordered = Input::Order {
+        vm: VmName::new("g").unwrap(),
+        target: host("b"),
+    };
+    let reason = declined(&bench.give(ordered));
+    assert!(matches!(reason, HoldReason::InDoubt { .. }), "{reason:?}");
+    let events = bench.sample("a", 5.0, 0.96);
+    let [Event::Start { vm: moved, .. }] = &events[..] else {
+        panic!("{events:?}");
+    };
+    assert_eq!(moved.as_str(), "h");
+}
+
+#[test]
+fn a_doubt_ends_with_a_move_by_others_and_none_arises_during_one_of_ours() {
+    let mut bench = Bench::new(settings());
+    bench.give(looked(Some(Verdict::Lost)));
+    let to_b = Input::Seen {
+        vm: vm(),
+        host: host("b"),
+    };
+    bench.give(to_b);
+    assert_eq!(bench.controller.doubt(&vm()), None);
+    let mut bench = Bench::copying(settings());
+    assert!(bench.give(looked(Some(Verdict::Split))).is_empty());
+    assert_eq!(bench.controller.doubt(&vm()), None);
+}
+
 #[test]
 fn what_is_learned_is_predicted_and_nonsense_is_not() {
     let mut told = settings();
@@ -325,6 +396,7 @@ fn what_an_earlier_controller_knew_is_gone_on_with() {
         cooldown_until_us: seconds(60.0),
         failures_in_a_row: 2,
         given_up: false,
+        doubt: None,
     });
     bench.sample("a", 5.0, 0.0);
     let events = bench.sample("b", 5.0, 0.96);
@@ -350,6 +422,7 @@ fn a_clock_that_was_set_back_since_prolongs_no_cool_down() {
         cooldown_until_us: seconds(1e6),
         failures_in_a_row: 0,
         given_up: false,
+        doubt: None,
     });
     let function = &bench.controller.view(seconds(0.0)).functions[0];
     // 30 s, doubled six times.
@@ -365,6 +438,7 @@ fn a_function_that_was_given_up_stays_so_when_its_host_is_gone() {
         cooldown_until_us: seconds(0.0),
         failures_in_a_row: 1,
         given_up: true,
+        doubt: None,
     });
     let function = &bench.controller.view(seconds(0.0)).functions[0];
     assert_eq!((&function.host, function.given_up), (&host("a"), true));

@@ -2,17 +2,20 @@
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
-
-use record::Timestamp;
+use std::time::{Duration, Instant};
 
 /// Looks at a connection's activity so often in the time that it may be silent.
 const LOOKS: u32 = 4;
 
 /// When a connection last did something, or that the server is who it waits for. Whoever has it has the connection: what it
 /// holds goes when the last one lets go.
+///
+/// It goes by a clock that nobody sets. Were the system's set on, whoever is connected would have been silent for as long; were it set
+/// back, who says nothing would keep its place for that time.
 #[derive(Debug)]
 pub struct Activity<H> {
+    came: Instant,
+    /// Microseconds later.
     last: AtomicU64,
     is_ours: AtomicBool,
     _held: H,
@@ -20,17 +23,21 @@ pub struct Activity<H> {
 
 impl<H> Activity<H> {
     /// A connection that has just come, and what is held while it lives.
-    pub const fn new(now: Timestamp, held: H) -> Self {
+    pub const fn new(now: Instant, held: H) -> Self {
         Self {
-            last: AtomicU64::new(now.as_micros()),
+            came: now,
+            last: AtomicU64::new(0),
             is_ours: AtomicBool::new(false),
             _held: held,
         }
     }
 
     /// The peer took or sent something, and it is its turn again.
-    pub fn peer(&self, now: Timestamp) {
-        self.last.store(now.as_micros(), Ordering::Relaxed);
+    pub fn peer(&self, now: Instant) {
+        let later = now.saturating_duration_since(self.came).as_micros();
+        // Half a million years.
+        let later = u64::try_from(later).unwrap_or(u64::MAX);
+        self.last.store(later, Ordering::Relaxed);
         self.is_ours.store(false, Ordering::Relaxed);
     }
 
@@ -39,9 +46,10 @@ impl<H> Activity<H> {
         self.is_ours.store(true, Ordering::Relaxed);
     }
 
-    fn is_silent(&self, now: Timestamp, idle: Duration) -> bool {
-        let last = Timestamp(self.last.load(Ordering::Relaxed));
-        !self.is_ours.load(Ordering::Relaxed) && now.since(last) >= idle
+    fn is_silent(&self, now: Instant, idle: Duration) -> bool {
+        let last = Duration::from_micros(self.last.load(Ordering::Relaxed));
+        let here = now.saturating_duration_since(self.came);
+        !self.is_ours.load(Ordering::Relaxed) && here.saturating_sub(last) >= idle
     }
 }
 
@@ -58,7 +66,7 @@ pub async fn until_silent<H>(
             // How it ended is the peer's business.
             _ = &mut connection => return true,
             _ = look.tick() => {
-                if activity.is_silent(Timestamp::now(), idle) {
+                if activity.is_silent(Instant::now(), idle) {
                     return false;
                 }
             }
@@ -72,7 +80,8 @@ mod tests {
 
     #[test]
     fn who_waits_for_the_server_is_not_silent() {
-        let at = |seconds| Timestamp::from_secs_f64(f64::from(seconds));
+        let came = Instant::now();
+        let at = |seconds| came + Duration::from_secs(seconds);
         let idle = Duration::from_secs(10);
         let activity = Activity::new(at(0), ());
         assert!(!activity.is_silent(at(9), idle));
@@ -87,7 +96,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_ends_or_is_given_up() {
         let idle = Duration::from_millis(40);
-        let activity = Activity::new(Timestamp::now(), ());
+        let activity = Activity::new(Instant::now(), ());
         assert!(until_silent(std::future::ready(()), &activity, idle).await);
         assert!(!until_silent(std::future::pending::<()>(), &activity, idle).await);
     }

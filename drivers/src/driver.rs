@@ -1,6 +1,8 @@
 //! What a driver of an engine does.
 
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::time::Duration;
 
 use control::HandOver;
 use record::decision::{Copied, End, MigrationId, Mode};
@@ -45,6 +47,26 @@ pub struct Figures {
     pub copied: Option<Copied>,
 }
 
+/// How far copying is, in the engine's words: memory, and disks where the engine copies them in the same job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobProgress {
+    /// All that there is, once.
+    pub total_bytes: u64,
+    /// What was sent: more than all, where the guest writes to what was sent already.
+    pub copied_bytes: u64,
+    /// What is left as of now.
+    pub remaining_bytes: u64,
+}
+
+/// What virtual machines on one host have used of its processors.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CpuTimes {
+    /// CPU time of each that the engine tells of, since some instant that stays the same while it is on this host.
+    pub used: BTreeMap<VmName, Duration>,
+    /// Why others may be missing of which the engine should tell.
+    pub problem: Option<String>,
+}
+
 /// Why a driver could not do a thing.
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
@@ -83,12 +105,26 @@ pub trait Driver: Send + Sync + 'static {
         copying: impl FnOnce() + Send,
     ) -> impl Future<Output = Result<(), DriverError>> + Send;
 
+    /// How far copying is; `None` where nothing is copied, or the engine does not say.
+    fn progress(&self, _plan: &Plan) -> impl Future<Output = Option<JobProgress>> + Send {
+        async { None }
+    }
+
     /// The engine's figures of a move; ask before the source is discarded. What it does not say stays `None`.
     fn figures(&self, plan: &Plan) -> impl Future<Output = Figures> + Send;
 
     /// Functions that the engine knows by their tags; none where it knows no tags.
     fn tagged(&self) -> impl Future<Output = Found> + Send {
         async { Found::default() }
+    }
+
+    /// What some virtual machines have used, all on this host; nothing where the engine does not count it.
+    fn cpu_times(
+        &self,
+        _host: &HostName,
+        _vms: &[VmName],
+    ) -> impl Future<Output = CpuTimes> + Send {
+        async { CpuTimes::default() }
     }
 
     /// What a host says of a virtual machine.

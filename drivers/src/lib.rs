@@ -10,7 +10,7 @@ pub mod nova;
 pub mod qemu;
 pub mod tagged;
 
-pub use driver::{Driver, DriverError, Figures, Plan};
+pub use driver::{CpuTimes, Driver, DriverError, Figures, JobProgress, Plan};
 pub use libvirt::Libvirt;
 pub use nova::Nova;
 pub use qemu::Qemu;

@@ -167,7 +167,11 @@ async fn follow(
                     figures = (total_ms, downtime_ms, copied);
                     continue;
                 }
-                News::Fact(..) | News::Seen(..) | News::Tagged(_) => continue,
+                News::Fact(..)
+                | News::Progress(..)
+                | News::Seen(..)
+                | News::Tagged(_)
+                | News::Used(_) => continue,
             },
             () = tokio::time::sleep(wait) => Input::Timeout,
         };

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use crate::clock;
 use crate::counters::Counters;
 use crate::log::{self, About};
+use crate::processors::Processors;
 use crate::snmp::{Access, Event, Failure, Poller, Snmp, SnmpError, Totals, Transmit};
 
 /// Room for answers that come while this task waits for its turn: a second of those of 10,000 agents.
@@ -41,6 +42,7 @@ pub struct Watch {
     /// Where the kernel gives less room than was wanted: what a person can do.
     cramped: Option<String>,
     counts: watch::Sender<Totals>,
+    processors: Processors,
 }
 
 /// What is known of a host whose agent is asked.
@@ -93,9 +95,15 @@ impl Watch {
             hosts: hosts.collect(),
             cramped,
             counts: watch::Sender::new(Totals::default()),
+            processors: Processors::default(),
             v4,
             v6,
         })
+    }
+
+    /// Tells `processors` from now on how many there are.
+    pub(crate) fn tell(&mut self, processors: Processors) {
+        self.processors = processors;
     }
 
     /// That the kernel gives too little room for the answers of so many agents, and what to set; nothing where it is enough.
@@ -182,10 +190,13 @@ impl Watch {
                 if host.failure.take().is_some() {
                     say(name, &format!("{address} answers again"));
                 }
-                let sample = host.counters.take(clock::now(), &reading);
-                if let Some(sample) = sample
-                    && inputs.send(Input::Sample(sample)).await.is_err()
-                {
+                let Some(sample) = host.counters.take(clock::now(), &reading) else {
+                    return ControlFlow::Continue(());
+                };
+                if let Some(count) = host.counters.processors() {
+                    self.processors.note(name, count);
+                }
+                if inputs.send(Input::Sample(sample)).await.is_err() {
                     return ControlFlow::Break(());
                 }
             }

@@ -310,6 +310,7 @@ fn judge(decision: &Decision, moving: Option<&VmName>) -> Option<(Subject, Optio
                 // Decided before the host's load was looked at, or without knowing it: of that it says nothing.
                 HoldReason::NothingToMove
                 | HoldReason::NothingFree
+                | HoldReason::InDoubt { .. }
                 | HoldReason::Busy { .. }
                 | HoldReason::StaleSample { .. }
                 | HoldReason::NoSample => return None,
@@ -438,6 +439,7 @@ mod tests {
                 residency,
                 elsewhere: Vec::new(),
                 verdict,
+                asked_all: true,
             };
             alarms.see(&vm, before.as_ref(), &seen);
             let standing = alarms.standing.get(&Subject::Function(vm.clone()));

@@ -21,6 +21,9 @@ pub struct Counters {
     discard: u32,
     /// When the last one-minute mean became a sample.
     one_minute_at: Option<Timestamp>,
+    /// Ticks of all processors, and the time in which they came.
+    ticks: u64,
+    ticked: Duration,
 }
 
 /// The last answer.
@@ -38,6 +41,10 @@ const UP_TIME_SLACK: Duration = Duration::from_secs(2);
 const TICKS_TAKEN_BACK_MAX: u64 = 1000;
 /// Over a longer gap a 32-bit counter may have wrapped more than once (8,192 processors take 87 minutes).
 const GAP_MAX: Duration = Duration::from_secs(600);
+/// Ticks of a processor in a second: `USER_HZ`, in which agents count whatever the kernel's own are.
+const TICKS_PER_S: f64 = 100.0;
+/// Ticks say how many processors there are once they were counted for so long: a refresh is timed to a poll.
+const TICKED_MIN: Duration = Duration::from_secs(60);
 /// Over which `hrProcessorLoad` is a mean.
 const ONE_MINUTE: Duration = Duration::from_secs(60);
 /// Agents renew `hrProcessorLoad` about so often; more samples of it would say the same again.
@@ -53,7 +60,16 @@ impl Counters {
             refreshed_at: None,
             discard: 1,
             one_minute_at: None,
+            ticks: 0,
+            ticked: Duration::ZERO,
         }
+    }
+
+    /// How many processors the load is a share of; `None` until they were counted for a minute.
+    #[must_use]
+    pub fn processors(&self) -> Option<u32> {
+        let count = || self.ticks as f64 / TICKS_PER_S / self.ticked.as_secs_f64();
+        (self.ticked >= TICKED_MIN).then(|| (count().round() as u32).max(1))
     }
 
     /// Takes an answer that came at `now`; returns a sample when the agent has refreshed.
@@ -84,6 +100,8 @@ impl Counters {
         let Some((busy, idle)) = moved.flatten() else {
             self.refreshed_at = None;
             self.discard = 1;
+            // It may have come back as another machine.
+            (self.ticks, self.ticked) = (0, Duration::ZERO);
             return None;
         };
         if busy + idle == 0 {
@@ -96,6 +114,8 @@ impl Counters {
             return None;
         }
         let interval = refreshed_at.since(before?);
+        self.ticks = self.ticks.saturating_add(busy + idle);
+        self.ticked += interval;
         let utilization = Utilization::new(busy as f64 / (busy + idle) as f64).ok()?;
         Some(self.sample(refreshed_at, interval, utilization))
     }
@@ -217,6 +237,23 @@ mod tests {
 
     fn counters() -> Counters {
         Counters::new(HostName::new("a").unwrap())
+    }
+
+    #[test]
+    fn ticks_say_how_many_processors_there_are() {
+        let mut counters = Counters::new(HostName::new("a").unwrap());
+        // Four of them, and a refresh every 5 s. The first difference is discarded, so that there is a minute after 14 answers.
+        let mut take = |turn: u32| {
+            let now = Timestamp(1_000_000 + u64::from(turn) * 5_000_000);
+            counters.take(now, &reading(turn * 500, turn * 500, turn * 1500));
+            counters.processors()
+        };
+        for turn in 0..13 {
+            assert_eq!(take(turn), None, "{turn}");
+        }
+        assert_eq!(take(13), Some(4));
+        // It was started anew.
+        assert_eq!(take(0), None);
     }
 
     #[test]

@@ -1,13 +1,18 @@
-//! Decisions in plain words, with the figures that they rest on.
+//! Decisions in plain words, with the figures that they rest on. What is true of a function itself is in `explain/function.rs`.
 
-use control::Mobility;
-use control::view::FunctionView;
+mod function;
+
 use record::decision::{
     CancelReason, Candidate, Cause, End, Evidence, Gain, HoldReason, Restraint, Unfit,
 };
 use record::{Decision, Event, HostName, Timestamp, Verdict};
 
 use crate::knees::KneeStatus;
+use crate::progress::CopyProgress;
+
+use function::of_doubt;
+
+pub use function::{of_function, of_gap};
 
 /// Why a function moved, and what became of it: a line for each thing that was decided, oldest first.
 #[must_use]
@@ -144,6 +149,10 @@ pub fn of_hold(at: Timestamp, reason: &HoldReason) -> String {
         HoldReason::NothingFree => {
             "its functions are pinned to it, or given up until a person has looked (`forestall release`)".into()
         }
+        HoldReason::InDoubt { vm, doubt } => format!(
+            "{vm} stays until it is seen to run on one host alone: {}",
+            of_doubt(doubt)
+        ),
         HoldReason::NoSample => "no sample of its load has come yet".into(),
         HoldReason::StaleSample { limit_ms } => format!(
             "its newest sample is older than {}: it may tell of the past",
@@ -210,35 +219,18 @@ pub fn of_hold(at: Timestamp, reason: &HoldReason) -> String {
     }
 }
 
-/// What is true of a function itself: where it is, what a move of it takes, and what keeps it where it is. A sentence a line.
+/// How far copying is, in words that end without a full stop.
 #[must_use]
-pub fn of_function(now: Timestamp, function: &FunctionView) -> Vec<String> {
-    let FunctionView { vm, host, .. } = function;
-    let mut lines = vec![format!(
-        "{vm} is on {host}. A move of it is expected to take {} at most, and its viewers then see nothing new for {:.0} ms.",
-        seconds(function.migration_ms / 1e3),
-        function.gap_ms
-    )];
-    if function.given_up {
-        lines.push(format!(
-            "It is given up: how its last move ended only a person can put right. Nothing moves it before `forestall release {vm}`."
-        ));
-    }
-    if function.mobility == Mobility::Pinned {
-        lines.push(format!("It is pinned to {host}: nothing moves it."));
-    }
-    if let Some(until) = function.cooldown_until_us {
-        let why = match function.failures_in_a_row {
-            0 => "it has just moved".into(),
-            1 => "its last move did not arrive".into(),
-            failures => format!("its last {failures} moves did not arrive"),
-        };
-        lines.push(format!(
-            "It is moved only by a person's order for another {}, since {why}.",
-            seconds(until.since(now).as_secs_f64())
-        ));
-    }
-    lines
+pub fn of_progress(progress: &CopyProgress) -> String {
+    let mib = |bytes: f64| format!("{:.1} MiB", bytes / f64::from(1 << 20));
+    let rate = progress.rate_bytes_per_s;
+    let rate = rate.map_or_else(String::new, |rate| format!(", {}/s", mib(rate)));
+    format!(
+        "{} sent of {}, {} left{rate}",
+        mib(progress.copied_bytes as f64),
+        mib(progress.total_bytes as f64),
+        mib(progress.remaining_bytes as f64)
+    )
 }
 
 /// The figures of a host at an instant, as sentences.
@@ -523,37 +515,21 @@ mod tests {
     }
 
     #[test]
-    fn a_function_says_what_keeps_it() {
-        let free = FunctionView {
-            vm: VmName::new("text").unwrap(),
-            host: host("a"),
-            viewers: 1,
-            load: 0.3,
-            mobility: Mobility::Free,
-            migration_ms: 8_000.0,
-            gap_ms: 300.0,
-            migration: None,
-            cooldown_until_us: None,
-            failures_in_a_row: 0,
-            given_up: false,
+    fn how_far_copying_is() {
+        let progress = CopyProgress {
+            at_us: Timestamp(0),
+            total_bytes: 300 << 20,
+            copied_bytes: 120 << 20,
+            remaining_bytes: 181 << 20,
+            rate_bytes_per_s: Some(f64::from(25 << 20)),
         };
-        let own = "text is on a. A move of it is expected to take 8.0 s at most, and its viewers then see nothing new for 300 ms.";
-        assert_eq!(of_function(Timestamp(0), &free), [own]);
-        let kept = FunctionView {
-            mobility: Mobility::Pinned,
-            cooldown_until_us: Some(Timestamp(9_000_000)),
-            failures_in_a_row: 2,
-            given_up: true,
-            ..free
+        let first = CopyProgress {
+            rate_bytes_per_s: None,
+            ..progress
         };
-        assert_eq!(
-            of_function(Timestamp(1_000_000), &kept)[1..],
-            [
-                "It is given up: how its last move ended only a person can put right. Nothing moves it before `forestall release text`.",
-                "It is pinned to a: nothing moves it.",
-                "It is moved only by a person's order for another 8.0 s, since its last 2 moves did not arrive.",
-            ]
-        );
+        let words = "120.0 MiB sent of 300.0 MiB, 181.0 MiB left";
+        assert_eq!(of_progress(&first), words);
+        assert_eq!(of_progress(&progress), format!("{words}, 25.0 MiB/s"));
     }
 
     #[test]
@@ -570,6 +546,16 @@ mod tests {
                     moved_at_us: Timestamp(8_000_000),
                 },
                 "a function came or left 2.0 s ago",
+            ),
+            (
+                HoldReason::InDoubt {
+                    vm: VmName::new("text").unwrap(),
+                    doubt: record::Doubt {
+                        verdict: Verdict::Unknown,
+                        elsewhere: Vec::new(),
+                    },
+                },
+                "text stays until it is seen to run on one host alone: a host on which it may run does not answer",
             ),
         ] {
             let told = of_hold(Timestamp(10_000_000), &reason);

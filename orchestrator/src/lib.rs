@@ -23,6 +23,8 @@ mod learn;
 pub mod log;
 mod measured;
 pub mod mover;
+mod processors;
+pub mod progress;
 pub mod prometheus;
 pub mod recording;
 pub mod reports;
@@ -32,6 +34,7 @@ mod scripted;
 pub mod snmp;
 mod sources;
 pub mod survey;
+pub mod usage;
 
 pub use config::Config;
 pub use error::OrchestratorError;

@@ -6,7 +6,7 @@ use record::profile::Moved;
 use toml::{Table, Value};
 
 /// Puts into a configuration what it does not say itself: the knee, what copying adds, picture age by load; and of each function its
-/// load, the time of a move and the gap. A function's `moved` says what is moved over what, and `[migration.law]` of the profile how
+/// load, the time of a move and the most that the gap can have been in the profile's moves. A function's `moved` says what is moved over what, and `[migration.law]` of the profile how
 /// long that takes.
 ///
 /// # Errors
@@ -15,7 +15,7 @@ pub(crate) fn fill(config: &mut Table, profile: &Profile) -> Result<(), String> 
     if let Some(discover) = config.get_mut("discover").and_then(Value::as_table_mut) {
         put(discover, "load", profile.function.idle.share());
         put(discover, "migration_ms", profile.migration.p95_ms);
-        put(discover, "gap_ms", profile.migration.longest_downtime_ms());
+        put(discover, "gap_ms", profile.migration.gap_ms_max());
     }
     let Some(control) = config.get_mut("control").and_then(Value::as_table_mut) else {
         return Ok(());
@@ -66,7 +66,8 @@ fn fill_function(
     put(function, "load", profile.function.idle.share());
     let migration = &profile.migration;
     let (migration_ms, gap_ms) = match function.remove("moved") {
-        None => (migration.p95_ms, migration.longest_downtime_ms()),
+        // No viewer was asked: what the moves took bounds what one can have seen. Viewers' reports of moves say it later.
+        None => (migration.p95_ms, migration.gap_ms_max()),
         Some(_) if function.contains_key("migration_ms") || function.contains_key("gap_ms") => {
             return Err(
                 "`moved` says how long a move takes: leave out migration_ms and gap_ms, or `moved`"
@@ -168,8 +169,8 @@ mod tests {
         );
         assert_eq!(
             function["gap_ms"].as_float(),
-            Some(40.0),
-            "the longest downtime"
+            Some(340.0),
+            "from when the guest stopped until the viewer was served from the target, and what was prepared before"
         );
     }
 

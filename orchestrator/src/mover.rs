@@ -12,8 +12,10 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::clock;
+use crate::progress::{self, CopyProgress};
 use crate::recording::MoveFact;
 use crate::survey::Seen;
+use crate::usage::Used;
 
 /// What tasks send to the orchestrator's loop.
 #[derive(Debug)]
@@ -22,10 +24,14 @@ pub enum News {
     Input(Input),
     /// For the journal alone.
     Fact(Timestamp, MigrationId, MoveFact),
+    /// How far the copy of a move is.
+    Progress(MigrationId, CopyProgress),
     /// What was seen of a function that is not being moved.
     Seen(VmName, Seen),
     /// What the engine knows by tags.
     Tagged(Found),
+    /// What functions have used of a host's processors.
+    Used(Used),
 }
 
 /// The open plans and the way to the driver.
@@ -155,7 +161,11 @@ async fn copy<D: Driver>(driver: Arc<D>, plan: Plan, news: mpsc::Sender<News>) -
             tokio::spawn(async move { news.send(fact).await });
         }
     };
-    match driver.copy(&plan, begun).await {
+    let copied = tokio::select! {
+        copied = driver.copy(&plan, begun) => copied,
+        never = progress::follow(driver.as_ref(), &plan, &news) => match never {},
+    };
+    match copied {
         Ok(()) => {
             // An engine that hands over by itself has done so: nobody will be asked to run it there.
             if driver.hand_over() == HandOver::ByEngine {

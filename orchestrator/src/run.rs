@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::{Controller, Freshness, Input, View};
-use drivers::tagged::Found;
 use drivers::{Driver, Libvirt, Nova, Qemu};
+use record::decision::MigrationId;
 use record::report::Report;
-use record::{Decision, Event, HostName, Residency, Timestamp, Verdict, VmName};
+use record::{Decision, Event, HostName, Residency, Timestamp, VmName};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -29,11 +29,14 @@ use crate::knees::{KneeStatuses, Knees, Lesson};
 use crate::learn::Learner;
 use crate::log::{self, About, say};
 use crate::mover::{Mover, News};
-use crate::recording::{MoveFact, Recording};
+use crate::processors::Processors;
+use crate::progress::CopyProgress;
+use crate::recording::Recording;
 use crate::reports::{NotTaken, Reports, Views};
 use crate::snmp::Totals;
 use crate::sources::Sources;
-use crate::survey::{self, Seen, Sightings, Survey};
+use crate::survey::{self, Sightings, Survey};
+use crate::usage::Usage;
 
 /// News that wait for the loop; a sender waits when there are more.
 pub(crate) const NEWS_WAITING_MAX: usize = 1024;
@@ -63,6 +66,8 @@ pub struct Site {
     /// What the controller knows.
     #[serde(flatten)]
     pub view: View,
+    /// How far copying is of open moves whose engine says it.
+    pub progress: BTreeMap<MigrationId, CopyProgress>,
     /// Hosts by the site where they are.
     pub sites: BTreeMap<String, BTreeSet<HostName>>,
     /// What was last seen of each function where it is taken to be.
@@ -107,6 +112,7 @@ async fn run_with<D: Driver>(
     let (samples_in, samples) = mpsc::channel(NEWS_WAITING_MAX);
     let mut running = Running::begin(driver, &config, discovery, samples, log).await?;
     running.orchestrator.snmp = sources.counts();
+    running.orchestrator.processors = sources.processors();
     say(None, &begun(&config));
     if let Some(words) = sources.cramped() {
         say(None, &format!("snmp: {words}"));
@@ -218,6 +224,7 @@ struct Orchestrator<D> {
     recording: Option<(PathBuf, Recording)>,
     driver: Arc<D>,
     mover: Mover<D>,
+    progress: BTreeMap<MigrationId, CopyProgress>,
     learner: Learner,
     knees: Knees,
     alarms: Alarms,
@@ -225,6 +232,9 @@ struct Orchestrator<D> {
     sightings: Sightings,
     reports: Reports,
     survey: Survey,
+    usage: Usage,
+    /// Of how many processors loads are shares.
+    processors: Processors,
     /// What the engine has said of functions, where it is asked.
     discovery: Option<Discovery>,
     counts: Counts,
@@ -297,7 +307,11 @@ impl<D: Driver> Orchestrator<D> {
                 mode: settings.mode,
             });
         }
-        let learner = Learner::new(&settings.functions, standing.learned.clone());
+        let learner = Learner::new(
+            &settings.functions,
+            settings.hand_over,
+            standing.learned.clone(),
+        );
         let taught = standing.taught.clone();
         let knees = Knees::new(begun_at, &settings, config.budget_ms, taught);
         let mut orchestrator = Self {
@@ -307,10 +321,13 @@ impl<D: Driver> Orchestrator<D> {
             recording: recording.transpose()?,
             driver,
             mover,
+            progress: BTreeMap::new(),
             sites: config.sites.clone(),
             sightings: Sightings::new(),
             reports: Reports::default(),
             survey: Survey::default(),
+            usage: Usage::default(),
+            processors: Processors::default(),
             discovery: None,
             counts: Counts::default(),
             snmp: None,
@@ -362,15 +379,17 @@ impl<D: Driver> Orchestrator<D> {
                 _ = look.tick(), if end_at.is_none() => {
                     let now = clock::now();
                     let view = self.controller.view(now);
-                    self.survey.begin(&self.driver, &view, &self.sightings, &self.news);
+                    self.survey.begin(&self.driver, &view, &self.news);
+                    self.usage.begin(&self.driver, &view, &self.news);
                     self.alarms.hear(now, silent(&view));
                     self.alarms.clock(now, clock::off_s());
                     let kept = self.journal.views(now, &self.reports.views(now));
                     self.written(kept);
                     let thinned = self.journal.thin(now);
                     self.written(thinned);
-                    let forgotten = self.knees.expire(now);
-                    self.learn(forgotten)?;
+                    let mut lessons = self.knees.expire(now);
+                    lessons.extend(self.learner.heard_out(now));
+                    self.learn(lessons)?;
                 }
                 () = &mut stop, if end_at.is_none() => self.ending = true,
                 () = at(end_at), if end_at.is_some() => return self.ended(),
@@ -402,92 +421,6 @@ impl<D: Driver> Orchestrator<D> {
         self.failed.take().map_or(Ok(()), |error| Err(error.into()))
     }
 
-    fn hear(&mut self, news: News) -> Result<(), OrchestratorError> {
-        match news {
-            News::Input(input) => self.turn(vec![input]).map(drop),
-            News::Fact(at, migration, fact) => self.fact(at, migration, fact),
-            News::Seen(vm, seen) => self.see(vm, seen),
-            News::Tagged(found) => self.discover(found),
-        }
-    }
-
-    /// Takes functions in that nobody knew of, with what the journal has of them.
-    fn discover(&mut self, found: Found) -> Result<(), OrchestratorError> {
-        let Some(discovery) = &mut self.discovery else {
-            return Ok(());
-        };
-        let controller = &self.controller;
-        let new = discovery.take(found, |vm| controller.residence(vm).is_some());
-        tell(new.words);
-        if new.functions.is_empty() {
-            return Ok(());
-        }
-        let standing = match self.journal.standing() {
-            Ok(standing) => standing,
-            Err(error) => {
-                self.written(Err(error));
-                return Ok(());
-            }
-        };
-        let mut inputs = Vec::new();
-        for function in new.functions {
-            let learned = self.learner.add(&function);
-            let known = standing.known_of(&function.vm, &function.host);
-            let function = Box::new(function);
-            inputs.push(Input::Found { function });
-            inputs.extend(learned.into_iter().chain(known));
-        }
-        self.turn(inputs).map(drop)
-    }
-
-    fn fact(
-        &mut self,
-        at: Timestamp,
-        migration: u64,
-        fact: MoveFact,
-    ) -> Result<(), OrchestratorError> {
-        let written = self.journal.fact(at, migration, &fact);
-        self.written(written);
-        self.learner.fact(at, migration, &fact);
-        self.record(|recording| recording.fact(at, migration, fact))
-    }
-
-    fn see(&mut self, vm: VmName, seen: Seen) -> Result<(), OrchestratorError> {
-        // A move that has begun since looks for itself, and one that is over has its own word.
-        if self.mover.moves(&vm) || self.controller.residence(&vm) != Some(&seen.host) {
-            return Ok(());
-        }
-        let before = self.sightings.insert(vm.clone(), seen.clone());
-        if before.as_ref().map(|before| before.verdict) != Some(seen.verdict)
-            && seen.verdict != Verdict::Stayed
-        {
-            let words = format!("function {vm} is {}", seen.words());
-            say(Some(About::Function(&vm)), &words);
-        }
-        // What a move has come to a person has to end, whatever is seen afterwards.
-        let known = self.controller.known(&vm);
-        if !matches!(known, Some(Input::Known { given_up: true, .. })) {
-            self.alarms.see(&vm, before.as_ref(), &seen);
-        }
-        let Some(input) = survey::conclude(&vm, &seen) else {
-            return Ok(());
-        };
-        self.turn(vec![input])?;
-        // Where it is taken to be now, it was seen to run.
-        let residence = self.controller.residence(&vm);
-        if let Some(host) = residence.filter(|host| seen.elsewhere.contains(host)) {
-            let there = Seen {
-                host: host.clone(),
-                residency: Residency::Running,
-                elsewhere: Vec::new(),
-                verdict: Verdict::Stayed,
-                ..seen
-            };
-            self.sightings.insert(vm, there);
-        }
-        Ok(())
-    }
-
     fn answer(&mut self, request: Request) -> Result<(), OrchestratorError> {
         // Who asked may have gone away: nobody is to be told then.
         match request {
@@ -506,6 +439,7 @@ impl<D: Driver> Orchestrator<D> {
         Site {
             begun_at_us: self.begun_at,
             view: self.controller.view(now),
+            progress: self.progress.clone(),
             sites: self.sites.clone(),
             sightings: self.sightings.clone(),
             views: self.reports.views(now),
@@ -533,10 +467,11 @@ impl<D: Driver> Orchestrator<D> {
         self.reports.take(now, report.clone())?;
         self.counts.reported(&report);
         self.knees.hear(now, host, &report);
+        self.learner.hear(now, &report);
         Ok(())
     }
 
-    /// Outside of a turn: what was learned long ago is known no more.
+    /// Outside of a turn: what was learned long ago is known no more, and what viewers said of moves is whole.
     fn learn(&mut self, lessons: Vec<Lesson>) -> Result<(), OrchestratorError> {
         let inputs: Vec<Input> = lessons.into_iter().filter_map(told).collect();
         if inputs.is_empty() {
@@ -577,7 +512,6 @@ impl<D: Driver> Orchestrator<D> {
         let mut taken = Vec::with_capacity(inputs.len());
         let mut decisions = Vec::new();
         let mut waiting: std::collections::VecDeque<Input> = inputs.into();
-        let mut learned = Vec::new();
         while let Some(input) = waiting.pop_front() {
             let now = clock::now();
             self.record(|recording| recording.input(now, &input))?;
@@ -590,10 +524,8 @@ impl<D: Driver> Orchestrator<D> {
                     continue;
                 }
                 self.record(|recording| recording.decision(&decision))?;
-                if let Some((vm, what, lesson)) = self.learner.decided(&decision) {
-                    learned.push((vm, what));
-                    waiting.extend(told(lesson));
-                }
+                let lesson = self.learner.decided(&decision);
+                waiting.extend(lesson.and_then(told));
                 decisions.push(decision);
             }
         }
@@ -602,7 +534,7 @@ impl<D: Driver> Orchestrator<D> {
             inputs: &taken,
             decisions: &decisions,
             known: &known,
-            learned: &learned,
+            learned: &self.learner.take_changed(),
             taught: &self.knees.take_changed(),
         });
         self.written(written);
@@ -616,7 +548,10 @@ impl<D: Driver> Orchestrator<D> {
         }
         for decision in &decisions {
             let moving = match &decision.event {
-                Event::Settled { migration, .. } => self.mover.vm(*migration),
+                Event::Settled { migration, .. } => {
+                    self.progress.remove(migration);
+                    self.mover.vm(*migration)
+                }
                 _ => None,
             };
             (self.log)(decision);
@@ -627,10 +562,10 @@ impl<D: Driver> Orchestrator<D> {
         Ok(decisions)
     }
 
-    /// What is true from now on of the functions that something was decided about.
+    /// What is true from now on of the functions that something was decided about, or seen.
     fn known(&self, taken: &[(Timestamp, Input)], decisions: &[Decision]) -> Vec<Input> {
-        let released = taken.iter().filter_map(|(_, input)| match input {
-            Input::Release { vm } => Some(vm),
+        let said = taken.iter().filter_map(|(_, input)| match input {
+            Input::Release { vm } | Input::Looked { vm, .. } => Some(vm),
             _ => None,
         });
         let decided = decisions
@@ -640,7 +575,7 @@ impl<D: Driver> Orchestrator<D> {
                 Event::Relocated { vm, .. } => Some(vm),
                 _ => None,
             });
-        let vms = released.chain(decided);
+        let vms = said.chain(decided);
         vms.filter_map(|vm| self.controller.known(vm)).collect()
     }
 
@@ -677,5 +612,6 @@ async fn at(instant: Option<Instant>) {
     tokio::time::sleep_until(instant.unwrap_or_else(Instant::now)).await;
 }
 
+mod heard;
 #[cfg(test)]
 mod tests;

@@ -21,12 +21,18 @@ pub(crate) fn vm() -> VmName {
 pub(crate) struct Scripted {
     /// Every function runs on these hosts.
     running: Mutex<BTreeSet<HostName>>,
+    /// These hosts say nothing.
+    silent: Mutex<BTreeSet<HostName>>,
     asked: AtomicUsize,
 }
 
 impl Scripted {
     pub(crate) fn runs_on(&self, names: &[&str]) {
         *self.running.lock().unwrap() = names.iter().map(|name| host(name)).collect();
+    }
+
+    pub(crate) fn silences(&self, names: &[&str]) {
+        *self.silent.lock().unwrap() = names.iter().map(|name| host(name)).collect();
     }
 
     /// So often a host was asked.
@@ -53,6 +59,9 @@ impl Driver for Scripted {
 
     async fn look(&self, _: &VmName, host: &HostName) -> Result<Residency, String> {
         self.asked.fetch_add(1, Ordering::Relaxed);
+        if self.silent.lock().unwrap().contains(host) {
+            return Err("it is silent".into());
+        }
         let running = self.running.lock().unwrap();
         Ok(if running.contains(host) {
             Residency::Running

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use crate::agent::Watch;
 use crate::config::Config;
 use crate::error::OrchestratorError;
+use crate::processors::Processors;
 use crate::prometheus::Scraper;
 use crate::snmp::Totals;
 
@@ -17,6 +18,7 @@ use crate::snmp::Totals;
 pub(crate) struct Sources {
     snmp: Option<Watch>,
     prometheus: Option<Scraper>,
+    processors: Processors,
 }
 
 impl Sources {
@@ -26,10 +28,18 @@ impl Sources {
     /// When a secret cannot be read, or no sockets are to be had.
     pub(crate) fn new(config: &Config) -> Result<Self, OrchestratorError> {
         let watch = |snmp: &crate::snmp::Snmp| Watch::new(snmp, &snmp.access()?);
-        Ok(Self {
+        let mut sources = Self {
             snmp: config.snmp.as_ref().map(watch).transpose()?,
             prometheus: config.prometheus.as_ref().map(Scraper::new).transpose()?,
-        })
+            processors: Processors::default(),
+        };
+        if let Some(watch) = &mut sources.snmp {
+            watch.tell(sources.processors.clone());
+        }
+        if let Some(scraper) = &mut sources.prometheus {
+            scraper.tell(sources.processors.clone());
+        }
+        Ok(sources)
     }
 
     /// Asks until `stop` comes or nobody wants samples any more.
@@ -65,6 +75,11 @@ impl Sources {
     /// The same while it runs.
     pub(crate) fn counts(&self) -> Option<watch::Receiver<Totals>> {
         self.snmp.as_ref().map(Watch::counts)
+    }
+
+    /// How many processors each host has, as becomes known.
+    pub(crate) fn processors(&self) -> Processors {
+        self.processors.clone()
     }
 
     /// That there is too little room for the answers of SNMP agents, if so.

@@ -7,7 +7,7 @@ use std::vec;
 
 use control::{Input, View};
 use drivers::Driver;
-use record::{HostName, Residency, Timestamp, Verdict, VmName};
+use record::{Doubt, HostName, Residency, Timestamp, Verdict, VmName};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -28,10 +28,12 @@ pub struct Seen {
     pub host: HostName,
     /// What the host said.
     pub residency: Residency,
-    /// Other hosts that said that it runs there.
+    /// Other hosts that said that it runs there, and have not said otherwise since.
     pub elsewhere: Vec<HostName>,
     /// What that makes; `moved` when it runs on one other host alone.
     pub verdict: Verdict,
+    /// Whether all other hosts were asked; else one of them.
+    pub asked_all: bool,
 }
 
 impl Seen {
@@ -59,6 +61,8 @@ struct Look {
     /// Which of all hosts is asked, too, when it runs where it should: one in each survey, so that one who asks about many functions on
     /// many hosts comes to an end. `None`: all of them, since something was not as it should be.
     turn: Option<usize>,
+    /// Other hosts that said that it runs there. One of them that does not answer now has not said that it stopped.
+    ran_on: Vec<HostName>,
 }
 
 /// Looks that nobody has begun yet, and whose turn it is. Who looks has a share in them.
@@ -75,22 +79,22 @@ impl Survey {
         &mut self,
         driver: &Arc<D>,
         view: &View,
-        sightings: &Sightings,
         news: &mpsc::Sender<News>,
     ) {
         if Arc::strong_count(&self.waiting) > 1 {
             return;
         }
         self.turn = self.turn.wrapping_add(1);
-        let as_it_should_be = |vm: &VmName| {
-            let last = sightings.get(vm);
-            last.is_none_or(|seen| seen.verdict == Verdict::Stayed)
-        };
         let resting = view.functions.iter().filter(|f| f.migration.is_none());
-        let looks = resting.map(|function| Look {
-            vm: function.vm.clone(),
-            host: function.host.clone(),
-            turn: as_it_should_be(&function.vm).then_some(self.turn),
+        let looks = resting.map(|function| {
+            let doubt = function.doubt.as_ref();
+            let as_it_should_be = doubt.is_none() && !function.given_up;
+            Look {
+                vm: function.vm.clone(),
+                host: function.host.clone(),
+                turn: as_it_should_be.then_some(self.turn),
+                ran_on: doubt.map_or_else(Vec::new, |doubt| doubt.elsewhere.clone()),
+            }
         });
         let looks: Vec<Look> = looks.collect();
         *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = looks.into_iter();
@@ -127,9 +131,14 @@ async fn look_at<D: Driver>(driver: &D, look: &Look, hosts: &[HostName]) -> Seen
     };
     let mut others = Vec::new();
     for host in asked {
-        if *host != look.host {
-            others.push((host, driver.residency(&look.vm, host).await));
+        if *host == look.host {
+            continue;
         }
+        let seen = match driver.residency(&look.vm, host).await {
+            Residency::Unreachable if look.ran_on.contains(host) => Residency::Running,
+            seen => seen,
+        };
+        others.push((host, seen));
     }
     let running = others
         .iter()
@@ -146,6 +155,7 @@ async fn look_at<D: Driver>(driver: &D, look: &Look, hosts: &[HostName]) -> Seen
         residency,
         elsewhere,
         verdict: verdict(residency, &others),
+        asked_all: asked.len() == hosts.len(),
     }
 }
 
@@ -164,15 +174,24 @@ fn verdict(home: Residency, others: &[Residency]) -> Verdict {
     }
 }
 
-/// What a look means for the controller: somebody else moved it.
-pub(crate) fn conclude(vm: &VmName, seen: &Seen) -> Option<Input> {
-    match (seen.verdict, &seen.elsewhere[..]) {
-        (Verdict::Moved, [host]) => Some(Input::Seen {
-            vm: vm.clone(),
-            host: host.clone(),
+/// What a look means for the controller: somebody else moved it, or there is a doubt where it runs, or none any more. `known` is the
+/// doubt that the controller has; `None` where the look tells it nothing new.
+pub(crate) fn conclude(vm: &VmName, seen: &Seen, known: Option<&Doubt>) -> Option<Input> {
+    let vm = vm.clone();
+    let doubt = match (seen.verdict, &seen.elsewhere[..]) {
+        (Verdict::Moved, [host]) => {
+            let host = host.clone();
+            return Some(Input::Seen { vm, host });
+        }
+        // That it was in doubt was heard after this look had begun.
+        (Verdict::Stayed, _) if known.is_some() && !seen.asked_all => return None,
+        (Verdict::Stayed, _) => None,
+        (verdict, elsewhere) => Some(Doubt {
+            verdict,
+            elsewhere: elsewhere.to_vec(),
         }),
-        _ => None,
-    }
+    };
+    (doubt.as_ref() != known).then_some(Input::Looked { vm, doubt })
 }
 
 /// What was last seen of each function.
@@ -209,6 +228,7 @@ mod tests {
             vm: vm(),
             host: host("a"),
             turn,
+            ran_on: Vec::new(),
         }
     }
 
@@ -232,7 +252,30 @@ mod tests {
             (all.verdict, &all.elsewhere[..]),
             (Verdict::Split, &[host("c")][..])
         );
-        assert_eq!(conclude(&vm(), &all), None);
+        let doubt = Doubt {
+            verdict: Verdict::Split,
+            elsewhere: vec![host("c")],
+        };
+        let looked = |doubt| Some(Input::Looked { vm: vm(), doubt });
+        assert_eq!(conclude(&vm(), &all, None), looked(Some(doubt.clone())));
+        assert_eq!(conclude(&vm(), &all, Some(&doubt)), None, "it is no news");
+        // A host that said so and does not answer now has not said that it stopped.
+        let again = Look {
+            ran_on: doubt.elsewhere.clone(),
+            ..look(None)
+        };
+        driver.runs_on(&["a"]);
+        driver.silences(&["b", "c"]);
+        let seen = look_at(&driver, &again, &hosts()).await;
+        assert_eq!(conclude(&vm(), &seen, Some(&doubt)), None, "{seen:?}");
+        // Another one that does not answer says nothing of it.
+        driver.silences(&["b"]);
+        let seen = look_at(&driver, &again, &hosts()).await;
+        assert_eq!(conclude(&vm(), &seen, Some(&doubt)), looked(None));
+        assert_eq!(conclude(&vm(), &seen, None), None);
+        // One of them alone does not end a doubt.
+        let seen = look_at(&driver, &look(Some(0)), &hosts()).await;
+        assert_eq!(conclude(&vm(), &seen, Some(&doubt)), None, "{seen:?}");
     }
 
     #[tokio::test]
@@ -244,11 +287,15 @@ mod tests {
             vm: vm(),
             host: host("b"),
         };
-        assert_eq!(conclude(&vm(), &seen), Some(moved));
+        assert_eq!(conclude(&vm(), &seen, None), Some(moved));
         driver.runs_on(&[]);
         let seen = look_at(&driver, &look(Some(0)), &hosts()).await;
-        assert_eq!(seen.verdict, Verdict::Lost);
-        assert_eq!(conclude(&vm(), &seen), None);
+        let doubt = Some(Doubt {
+            verdict: Verdict::Lost,
+            elsewhere: Vec::new(),
+        });
+        let lost = Input::Looked { vm: vm(), doubt };
+        assert_eq!(conclude(&vm(), &seen, None), Some(lost));
     }
 
     /// Each question is one more of what a large site would be asked each time.
@@ -279,9 +326,9 @@ mod tests {
         driver.runs_on(&["a"]);
         let (news_in, mut news) = mpsc::channel(4);
         let mut survey = Survey::default();
-        survey.begin(&driver, &view, &Sightings::new(), &news_in);
+        survey.begin(&driver, &view, &news_in);
         // It is under way: no other is begun.
-        survey.begin(&driver, &view, &Sightings::new(), &news_in);
+        survey.begin(&driver, &view, &news_in);
         for _ in 0..FUNCTIONS {
             let told = news.recv().await.unwrap();
             assert!(

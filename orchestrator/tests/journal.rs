@@ -165,10 +165,12 @@ fn what_stands_is_read_again_and_what_is_over_is_not() {
         cooldown_until_us: now,
         failures_in_a_row: 1,
         given_up: true,
+        doubt: None,
     };
     let learned = Learned {
         migrations_ms: vec![7e3],
         downtimes_ms: vec![],
+        gaps_ms: Vec::new(),
         last_at_us: Some(now),
     };
     bench

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{HostName, Residency, SCHEMA, Timestamp, Utilization, Verdict, VmName};
+use crate::{Doubt, HostName, Residency, SCHEMA, Timestamp, Utilization, Verdict, VmName};
 
 /// Number of a move, counted from 1 by one controller.
 pub type MigrationId = u64;
@@ -232,6 +232,14 @@ pub enum HoldReason {
     NothingToMove,
     /// All functions on it are pinned to it, or given up until a person has looked.
     NothingFree,
+    /// Where a function runs is not clear, and no other may leave. Nothing is moved that may run twice, or nowhere.
+    InDoubt {
+        /// The function.
+        vm: VmName,
+        /// What was seen of it.
+        #[serde(flatten)]
+        doubt: Doubt,
+    },
     /// No sample has come yet.
     NoSample,
     /// The newest sample is too old to decide on.
@@ -394,6 +402,13 @@ mod tests {
         let restraint = Restraint::Disarmed;
         for why in [
             HoldReason::AlreadyThere,
+            HoldReason::InDoubt {
+                vm: vm.clone(),
+                doubt: Doubt {
+                    verdict: Verdict::Split,
+                    elsewhere: vec![host.clone()],
+                },
+            },
             HoldReason::NoTargetFits {
                 vm: vm.clone(),
                 candidates: Vec::new(),

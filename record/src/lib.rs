@@ -25,7 +25,7 @@ pub use decision::{Decision, Event};
 pub use file::{CsvWriter, RecordError, read_csv};
 pub use name::{HostName, VmName};
 pub use profile::Profile;
-pub use residency::{Residency, Verdict};
+pub use residency::{Doubt, Residency, Verdict};
 pub use sample::{Reading, Sample};
 pub use slowdown::Slowdown;
 pub use time::Timestamp;

@@ -225,11 +225,22 @@ impl Moved {
 }
 
 impl MigrationTimes {
-    /// Longest downtime of the moves: how long viewers see nothing new at the switch.
+    /// Longest downtime of the moves: viewers see nothing new for longer.
     #[must_use]
     pub fn longest_downtime_ms(&self) -> f64 {
         let moves = self.moves.iter();
         moves.map(|one| one.downtime_ms).fold(0.0, f64::max)
+    }
+
+    /// Longest time without a new picture that the moves can have had at the switch: the guest stood still for the engine's downtime
+    /// at the end of the engine's time, and the viewer had the first picture from the target when the move was complete. What was
+    /// prepared before copying is in it, too: it is a bound, where the downtime alone is less than any viewer sees.
+    #[must_use]
+    pub fn gap_ms_max(&self) -> f64 {
+        let moves = self.moves.iter();
+        moves
+            .map(|one| one.downtime_ms + (one.complete_ms - one.total_ms).max(0.0))
+            .fold(0.0, f64::max)
     }
 
     /// Longest time of the moves before and after the engine's.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::HostName;
+
 /// What one host says of a virtual machine, as seen by a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -34,6 +36,15 @@ pub enum Verdict {
     Split,
     /// No whole guest exists at either end.
     Lost,
+}
+
+/// Why it is not clear where a virtual machine runs that nobody moves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Doubt {
+    /// What all hosts last said together; never `stayed` or `moved`.
+    pub verdict: Verdict,
+    /// Hosts, beside the one where it is taken to be, that said that it runs there, and have not said otherwise since.
+    pub elsewhere: Vec<HostName>,
 }
 
 impl Verdict {

@@ -160,6 +160,7 @@ const fn reason_name(reason: &HoldReason) -> &'static str {
         HoldReason::NeverMoves => "never_moves",
         HoldReason::NothingToMove => "nothing_to_move",
         HoldReason::NothingFree => "nothing_free",
+        HoldReason::InDoubt { .. } => "in_doubt",
         HoldReason::NoSample => "no_sample",
         HoldReason::StaleSample { .. } => "stale_sample",
         HoldReason::SampleBeforeMove { .. } => "sample_before_move",
@@ -177,7 +178,8 @@ const fn reason_name(reason: &HoldReason) -> &'static str {
     }
 }
 
-/// Not `held_back` and `already_there`: they come of what persons say (`control/tests/trust.rs`), which no scenario has.
+/// Not `held_back`, `already_there` and `in_doubt`: they come of what persons say, and of what is seen outside of a move
+/// (`control/tests/trust.rs`), which no scenario has.
 const REASONS: [&str; 15] = [
     "below_threshold",
     "busy",

@@ -1,5 +1,6 @@
 //! The [`Driver`] of libvirt.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::pending;
 use std::time::Duration;
@@ -11,8 +12,8 @@ use tokio::time::{Instant, sleep};
 
 use super::config::{LibvirtConfig, LibvirtHost};
 use super::tagged;
-use super::virsh::{State, Virsh, raw_figure};
-use crate::driver::{Driver, DriverError, Figures, Plan};
+use super::virsh::{State, Virsh, cpu_time_of, raw_figure};
+use crate::driver::{CpuTimes, Driver, DriverError, Figures, JobProgress, Plan};
 use crate::tagged::Found;
 
 /// A target whose migration was aborted is cleared away by libvirt within this.
@@ -246,6 +247,17 @@ impl Driver for Libvirt {
         migrated.map_err(|why| DriverError::Uncertain { what, why })
     }
 
+    async fn progress(&self, plan: &Plan) -> Option<JobProgress> {
+        let (domain, source) = (self.domain(&plan.vm).ok()?, self.virsh(&plan.source).ok()?);
+        let words = ["domjobinfo", "--rawstats", "--domain", domain];
+        let said = source.ask(&words).await.ok()?;
+        Some(JobProgress {
+            total_bytes: raw_figure(&said, "data_total")?,
+            copied_bytes: raw_figure(&said, "data_processed")?,
+            remaining_bytes: raw_figure(&said, "data_remaining")?,
+        })
+    }
+
     async fn figures(&self, plan: &Plan) -> Figures {
         let (Ok(domain), Ok(target)) = (self.domain(&plan.vm), self.virsh(&plan.target)) else {
             return Figures::default();
@@ -268,6 +280,32 @@ impl Driver for Libvirt {
 
     async fn tagged(&self) -> Found {
         tagged::tagged(&self.config).await
+    }
+
+    async fn cpu_times(&self, host: &HostName, vms: &[VmName]) -> CpuTimes {
+        // One question for all of them: those that are busy with a job are left out rather than waited for.
+        let words = ["domstats", "--cpu-total", "--vcpu", "--nowait"];
+        let asked = match self.virsh(host) {
+            Ok(virsh) => virsh.ask(&words).await,
+            Err(error) => Err(error.to_string()),
+        };
+        let said = match asked {
+            Ok(said) => said,
+            Err(why) => {
+                return CpuTimes {
+                    used: BTreeMap::new(),
+                    problem: Some(why),
+                };
+            }
+        };
+        let used = vms.iter().filter_map(|vm| {
+            let used = cpu_time_of(&said, self.config.domain(vm))?;
+            Some((vm.clone(), used))
+        });
+        CpuTimes {
+            used: used.collect(),
+            problem: None,
+        }
     }
 
     async fn look(&self, vm: &VmName, host: &HostName) -> Result<Residency, String> {

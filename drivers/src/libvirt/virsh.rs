@@ -2,6 +2,7 @@
 
 use std::io;
 use std::process::Stdio;
+use std::str::FromStr;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
@@ -188,8 +189,29 @@ fn state_of(said: &str, domain: &str) -> Option<State> {
     })
 }
 
+/// What `virsh domstats --cpu-total --vcpu` says that a domain has used: all of it, or of its virtual processors where libvirt has no
+/// control group to read the whole from.
+pub(super) fn cpu_time_of(said: &str, domain: &str) -> Option<Duration> {
+    let heading = format!("Domain: '{domain}'");
+    let lines = said.lines().skip_while(|line| *line != heading).skip(1);
+    let lines = lines.take_while(|line| !line.starts_with("Domain: "));
+    let (mut whole, mut virtual_processors) = (None, None);
+    for (key, value) in lines.filter_map(|line| line.trim().split_once('=')) {
+        let Ok(nanoseconds) = value.parse::<u64>() else {
+            continue;
+        };
+        if key == "cpu.time" {
+            whole = Some(nanoseconds);
+        } else if key.starts_with("vcpu.") && key.ends_with(".time") {
+            let others = virtual_processors.unwrap_or(0_u64);
+            virtual_processors = Some(others.saturating_add(nanoseconds));
+        }
+    }
+    whole.or(virtual_processors).map(Duration::from_nanos)
+}
+
 /// A figure of `virsh domjobinfo --rawstats`.
-pub(super) fn raw_figure(said: &str, key: &str) -> Option<f64> {
+pub(super) fn raw_figure<T: FromStr>(said: &str, key: &str) -> Option<T> {
     said.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
         (name.trim() == key).then(|| value.trim().parse().ok())?
@@ -228,11 +250,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_domain_has_used() {
+        let said = "Domain: 'a'\n  cpu.time=2500000000\n  cpu.user=1000\n  vcpu.current=1\n  vcpu.0.time=7\n\n\
+                    Domain: 'b'\n  vcpu.current=2\n  vcpu.0.time=1000000\n  vcpu.0.wait=9\n  vcpu.1.time=2000000\n\n\
+                    Domain: 'c'\n\nDomain: 'd'\n  cpu.time=-1\n";
+        for (domain, milliseconds) in [("a", Some(2500)), ("b", Some(3)), ("c", None), ("d", None), ("e", None)] {
+            let used = cpu_time_of(said, domain);
+            assert_eq!(used, milliseconds.map(Duration::from_millis), "{domain}");
+        }
+    }
+
+    #[test]
     fn figures_of_a_completed_job() {
         let said = "  operation: 5\n  time_elapsed: 2204\n  downtime: 12\n";
         assert_eq!(raw_figure(said, "time_elapsed"), Some(2204.0));
         assert_eq!(raw_figure(said, "downtime"), Some(12.0));
-        assert_eq!(raw_figure(said, "time"), None);
+        assert_eq!(raw_figure::<u64>(said, "time"), None);
+        assert_eq!(raw_figure(said, "operation"), Some(5_u64));
     }
 
     #[test]
@@ -243,6 +277,8 @@ mod tests {
                 "Domain: 'a'",
                 "  state.state=",
                 "  state.reason=",
+                "  cpu.time=",
+                "  vcpu.0.time=",
                 "downtime:",
             ];
             let line = |(at, rest): &(u8, String)| {
@@ -255,7 +291,9 @@ mod tests {
                 assert!(state_of(said, "b").is_none() || said.contains("Domain: 'b'"));
                 let runs = state.is_some_and(|state| state.residency() == Residency::Running);
                 assert!(!runs || said.contains("state.state="), "{said}");
-                raw_figure(said, "downtime");
+                raw_figure::<f64>(said, "downtime");
+                let used = cpu_time_of(said, "a");
+                assert!(used.is_none() || said.contains("time="), "{said}");
             }
         });
     }

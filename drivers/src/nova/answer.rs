@@ -1,8 +1,12 @@
 //! What Nova answers, as far as it is read. Microversion 2.84 (Ussuri) tells why an action failed.
 
+use std::time::Duration;
+
 use record::Residency;
 use serde::Deserialize;
 use serde_json::Value;
+
+use crate::driver::JobProgress;
 
 /// The API's version that is spoken.
 pub(super) const MICROVERSION: &str = "compute 2.84";
@@ -49,6 +53,29 @@ impl Server {
     }
 }
 
+/// `GET /servers/ID/diagnostics`, as of microversion 2.48.
+#[derive(Debug, Deserialize)]
+pub(super) struct Diagnostics {
+    #[serde(default)]
+    cpu_details: Vec<VirtualProcessor>,
+}
+
+#[derive(Debug, Deserialize)]
+struct VirtualProcessor {
+    /// Nanoseconds; `null` where the hypervisor does not say it.
+    time: Option<u64>,
+}
+
+impl Diagnostics {
+    /// What its virtual processors have used, where the hypervisor says it of all of them.
+    pub(super) fn cpu_time(&self) -> Option<Duration> {
+        let times = self.cpu_details.iter().map(|one| one.time);
+        let times: Vec<u64> = times.collect::<Option<_>>()?;
+        let sum = times.into_iter().reduce(u64::saturating_add)?;
+        Some(Duration::from_nanos(sum))
+    }
+}
+
 #[derive(Debug, Deserialize)]
 pub(super) struct ServicesAnswer {
     pub(super) services: Vec<Service>,
@@ -77,6 +104,45 @@ pub(super) struct Migration {
     dest_compute: Option<String>,
     created_at: Option<String>,
     updated_at: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct JobsAnswer {
+    pub(super) migrations: Vec<Job>,
+}
+
+/// `GET /servers/ID/migrations`: a live migration that is under way. Nova renews its figures every five seconds; those that it does not
+/// know are `null`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Job {
+    source_compute: Option<String>,
+    dest_compute: Option<String>,
+    memory_total_bytes: Option<u64>,
+    memory_processed_bytes: Option<u64>,
+    memory_remaining_bytes: Option<u64>,
+    disk_total_bytes: Option<u64>,
+    disk_processed_bytes: Option<u64>,
+    disk_remaining_bytes: Option<u64>,
+}
+
+impl Job {
+    /// Whether it goes from one of these compute hosts to the other.
+    pub(super) fn is_between(&self, source: &str, target: &str) -> bool {
+        self.source_compute.as_deref() == Some(source)
+            && self.dest_compute.as_deref() == Some(target)
+    }
+
+    /// Memory, and disks that go with it.
+    pub(super) fn progress(&self) -> Option<JobProgress> {
+        let sum = |memory: Option<u64>, disk: Option<u64>| {
+            Some(memory?.saturating_add(disk.unwrap_or_default()))
+        };
+        Some(JobProgress {
+            total_bytes: sum(self.memory_total_bytes, self.disk_total_bytes)?,
+            copied_bytes: sum(self.memory_processed_bytes, self.disk_processed_bytes)?,
+            remaining_bytes: sum(self.memory_remaining_bytes, self.disk_remaining_bytes)?,
+        })
+    }
 }
 
 /// What a migration's status means.
@@ -161,9 +227,61 @@ pub(super) fn message(body: &[u8]) -> Option<String> {
     Some(wrapped.get("message")?.as_str()?.to_owned())
 }
 
+/// A service that is asked too often does not always say for how long it wants to be left alone.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// It is left alone no longer, whatever it says: what is at stake are moves, and where guests are.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+
+/// How long a service that is asked too often (413, 429) wants to be left alone, by the header of that name or the error's body.
+pub(super) fn retry_after(header: Option<&str>, body: &[u8]) -> Duration {
+    let in_body = || {
+        let body: Value = serde_json::from_slice(body).ok()?;
+        let said = body.as_object()?.values().next()?.get("retryAfter")?;
+        said.as_u64().or_else(|| said.as_str()?.trim().parse().ok())
+    };
+    let seconds = header.and_then(|said| said.trim().parse().ok());
+    let said = seconds.or_else(in_body).map(Duration::from_secs);
+    let said = said.filter(|said| !said.is_zero());
+    said.unwrap_or(RETRY_AFTER).min(RETRY_AFTER_MAX)
+}
+
+/// What a person can do about a refusal, where that is known.
+pub(super) fn advice(status: u16, why: &str) -> Option<&'static str> {
+    match status {
+        403 if why.to_lowercase().contains("quota") => Some(
+            "The project has no more of it: have its quota raised, or free some (`openstack quota show --usage`)",
+        ),
+        403 => Some(
+            "Forestall's role lacks the right to it: ARCHITECTURE.md, \"Nova\", lists those that it needs",
+        ),
+        413 | 429 => Some(
+            "The cloud is asked too often: have Forestall's limit raised, or let others ask less",
+        ),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_long_a_service_wants_to_be_left_alone() {
+        for (header, body, seconds) in [
+            (Some("7"), "{}", 7),
+            (None, r#"{"overLimit": {"code": 413, "retryAfter": "9"}}"#, 9),
+            (None, r#"{"overLimit": {"retryAfter": 9}}"#, 9),
+            (Some("2"), r#"{"overLimit": {"retryAfter": "9"}}"#, 2),
+            // It may be a date, or nonsense.
+            (Some("Mon, 30 Nov 2026 12:00:00 GMT"), "<html>", 5),
+            (Some("0"), "[]", 5),
+            (None, r#"{"overLimit": {"retryAfter": -1}}"#, 5),
+            (Some("86400"), "{}", 60),
+        ] {
+            let said = retry_after(header, body.as_bytes());
+            assert_eq!(said, Duration::from_secs(seconds), "{header:?} {body}");
+        }
+    }
 
     #[test]
     fn residencies() {
@@ -184,6 +302,22 @@ mod tests {
                 power_state,
             };
             assert_eq!(server.residency(), expected, "{vm_state} {power_state}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_has_used() {
+        // The example of Nova's API reference, and what may be missing in it.
+        for (cpu_details, milliseconds) in [
+            (r#"[{"id": 0, "time": 17300000000, "utilisation": 15}]"#, Some(17_300)),
+            (r#"[{"id": 0, "time": 1000000}, {"id": 1, "time": 2000000}]"#, Some(3)),
+            (r#"[{"id": 0, "time": 1000000}, {"id": 1, "time": null}]"#, None),
+            ("[]", None),
+        ] {
+            let text = format!(r#"{{"state": "running", "num_cpus": 1, "cpu_details": {cpu_details}}}"#);
+            let diagnostics: Diagnostics = serde_json::from_str(&text).unwrap();
+            let expected = milliseconds.map(Duration::from_millis);
+            assert_eq!(diagnostics.cpu_time(), expected, "{text}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! Keystone's token and Nova's address, and requests with both.
 
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
@@ -10,7 +11,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::answer::{MICROVERSION, message};
+use super::answer::{MICROVERSION, advice, message, retry_after};
 use super::credentials::{Credentials, CredentialsError};
 
 /// A service that has not answered a question after this does not. An inspection asks up to five times in a row (a token that turns
@@ -28,7 +29,12 @@ const WORDS_MAX: usize = 500;
 pub(super) enum CloudError {
     /// It was refused: nothing was done.
     #[error("{status}: {why}")]
-    Refused { status: StatusCode, why: String },
+    Refused {
+        status: StatusCode,
+        why: String,
+        /// Nothing more is to be asked for so long.
+        pause: Option<Duration>,
+    },
     /// It may have been done.
     #[error("{0}")]
     NoAnswer(String),
@@ -37,6 +43,11 @@ pub(super) enum CloudError {
 impl CloudError {
     pub(super) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status, .. } if *status == StatusCode::NOT_FOUND)
+    }
+
+    /// What was asked of does not go together with how the server is.
+    pub(super) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if *status == StatusCode::CONFLICT)
     }
 }
 
@@ -58,6 +69,14 @@ pub(super) struct Cloud {
     http: Client,
     credentials: Credentials,
     session: Mutex<Entry>,
+    /// It was asked too often, and nothing is asked until then.
+    paused: std::sync::Mutex<Option<Paused>>,
+}
+
+struct Paused {
+    until: Instant,
+    status: StatusCode,
+    why: String,
 }
 
 /// The way in, or when and why there was none.
@@ -132,7 +151,29 @@ impl Cloud {
             http,
             credentials,
             session: Mutex::default(),
+            paused: std::sync::Mutex::default(),
         })
+    }
+
+    fn paused(&self) -> MutexGuard<'_, Option<Paused>> {
+        self.paused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// That nothing is asked now, if so: it would be refused, and counted.
+    fn check_pause(&self) -> Result<(), CloudError> {
+        let now = Instant::now();
+        match self.paused().as_ref().filter(|paused| now < paused.until) {
+            Some(paused) => Err(CloudError::Refused {
+                status: paused.status,
+                why: format!(
+                    "{} (as it said before; asked again in {:.0} s)",
+                    paused.why,
+                    (paused.until - now).as_secs_f64().ceil()
+                ),
+                pause: None,
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Asks Nova and reads the answer.
@@ -160,6 +201,30 @@ impl Cloud {
     }
 
     async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Answer, CloudError> {
+        self.check_pause()?;
+        let sent = self.send_now(method, path, query, body).await;
+        if let Err(CloudError::Refused {
+            status,
+            why,
+            pause: Some(pause),
+        }) = &sent
+        {
+            *self.paused() = Some(Paused {
+                until: Instant::now() + *pause,
+                status: *status,
+                why: why.clone(),
+            });
+        }
+        sent
+    }
+
+    async fn send_now(
         &self,
         method: Method,
         path: &str,
@@ -272,6 +337,7 @@ async fn answer(sent: reqwest::Result<Response>) -> Result<(Option<String>, Answ
     let status = response.status();
     let header = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
     let (token, request_id) = (header("x-subject-token"), header("x-openstack-request-id"));
+    let wait = header("retry-after");
     let mut body = Vec::new();
     while let Some(part) = response.chunk().await.map_err(silent)? {
         if body.len() + part.len() > ANSWER_BYTES_MAX {
@@ -286,10 +352,17 @@ async fn answer(sent: reqwest::Result<Response>) -> Result<(Option<String>, Answ
         return Ok((token, Answer { request_id, body }));
     }
     let why = message(&body).unwrap_or_else(|| "no reason given".into());
-    let why = why.chars().take(WORDS_MAX).collect();
+    let why: String = why.chars().take(WORDS_MAX).collect();
+    let code = status.as_u16();
+    let why = match advice(code, &why) {
+        Some(advice) => format!("{}. {advice}", why.trim_end_matches('.')),
+        None => why,
+    };
     // What a server in trouble says is no word on whether it has done it.
     Err(if status.is_client_error() {
-        CloudError::Refused { status, why }
+        let is_too_often = matches!(code, 413 | 429);
+        let pause = is_too_often.then(|| retry_after(wait.as_deref(), &body));
+        CloudError::Refused { status, why, pause }
     } else {
         CloudError::NoAnswer(format!("{status}: {why}"))
     })

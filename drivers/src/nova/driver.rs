@@ -12,14 +12,14 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::answer::{
-    ActionAnswer, Migration, MigrationsAnswer, Progress, Server, ServerAnswer, Service,
-    ServicesAnswer,
+    ActionAnswer, Diagnostics, JobsAnswer, Migration, MigrationsAnswer, Progress, Server,
+    ServerAnswer, Service, ServicesAnswer,
 };
 use super::cloud::{Cloud, CloudError};
 use super::config::NovaConfig;
 use super::credentials::{Credentials, CredentialsError};
 use super::tagged::{self, FoundByNova};
-use crate::driver::{Driver, DriverError, Figures, Plan};
+use crate::driver::{CpuTimes, Driver, DriverError, Figures, JobProgress, Plan};
 use crate::tagged::Found;
 
 /// How often Nova is asked how far a migration is.
@@ -340,6 +340,17 @@ impl Driver for Nova {
         ended.map_err(uncertain)
     }
 
+    async fn progress(&self, plan: &Plan) -> Option<JobProgress> {
+        let path = format!("/servers/{}/migrations", self.server_id(&plan.vm).ok()?);
+        let answer: JobsAnswer = self.cloud.get(&path, &[]).await.ok()?;
+        let (source, target) = (
+            self.config.host(&plan.source),
+            self.config.host(&plan.target),
+        );
+        let mut jobs = answer.migrations.iter();
+        jobs.find(|job| job.is_between(source, target))?.progress()
+    }
+
     async fn figures(&self, plan: &Plan) -> Figures {
         let last = match self.server_id(&plan.vm) {
             Ok(id) => self.last_migration(&id).await.ok().flatten(),
@@ -361,6 +372,30 @@ impl Driver for Nova {
             }
         }
         found
+    }
+
+    async fn cpu_times(&self, _: &HostName, vms: &[VmName]) -> CpuTimes {
+        let mut times = CpuTimes::default();
+        for vm in vms {
+            let Ok(id) = self.server_id(vm) else {
+                continue;
+            };
+            let path = format!("/servers/{id}/diagnostics");
+            match self.cloud.get::<Diagnostics>(&path, &[]).await {
+                Ok(diagnostics) => {
+                    let used = diagnostics.cpu_time();
+                    times.used.extend(used.map(|used| (vm.clone(), used)));
+                }
+                // It does not run, or is busy: that is for who looks where it is.
+                Err(error) if error.is_conflict() => {}
+                Err(error) => {
+                    // Those that come after it would be refused, or wait, as well.
+                    times.problem = Some(error.to_string());
+                    break;
+                }
+            }
+        }
+        times
     }
 
     async fn look(&self, vm: &VmName, host: &HostName) -> Result<Residency, String> {

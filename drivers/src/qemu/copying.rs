@@ -23,6 +23,7 @@
 //! stopped guest, from where no way leads back. When nobody tells it (the orchestrator was killed) the source sends all of the
 //! memory, completes, and the hand-over is that of pre-copy.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -32,6 +33,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::mirror::Mirrors;
 use super::monitor::{ANSWER_WITHIN, Monitor, MonitorError};
 use super::{ending, guest};
+use crate::driver::JobProgress;
 
 /// Events tell of the end of copying at once; this catches one that was missed.
 const STATUS_EVERY: Duration = Duration::from_millis(250);
@@ -60,6 +62,8 @@ pub(super) struct CopyJob<'a> {
     /// Address of the target's monitor.
     target: &'a str,
     cancel: &'a Notify,
+    /// How far it is, for who wants to know.
+    progress: &'a Mutex<Option<JobProgress>>,
     mirrors: Mirrors,
     /// Time of pre-copy after which is switched to post-copy; `None` is never.
     post_copy_after: Option<Duration>,
@@ -78,7 +82,7 @@ impl<'a> CopyJob<'a> {
     pub(super) fn new(
         source: &'a mut Monitor,
         target: &'a str,
-        cancel: &'a Notify,
+        (cancel, progress): (&'a Notify, &'a Mutex<Option<JobProgress>>),
         mirrors: Mirrors,
         post_copy_after: Option<Duration>,
     ) -> Self {
@@ -86,6 +90,7 @@ impl<'a> CopyJob<'a> {
             source,
             target,
             cancel,
+            progress,
             mirrors,
             post_copy_after,
             begun: Instant::now(),
@@ -106,6 +111,7 @@ impl<'a> CopyJob<'a> {
             let Some(info) = self.look().await? else {
                 continue;
             };
+            self.tell(&info);
             let status = guest::migration_status(&info);
             if guest::is_post_copy(status) && self.may_turn_back() {
                 // Somebody else has switched: there is no way back all the same.
@@ -131,6 +137,20 @@ impl<'a> CopyJob<'a> {
                 "postcopy-paused" => return Err(self.ended(status, &info)),
                 _ => {}
             }
+        }
+    }
+
+    /// Notes how far it is. With disks that are mirrored that begins when they are there: QMP counts them apart.
+    fn tell(&self, info: &Value) {
+        let count = |key: &str| info.get("ram")?.get(key)?.as_u64();
+        let figures = (count("total"), count("transferred"), count("remaining"));
+        if let (Some(total_bytes), Some(copied_bytes), Some(remaining_bytes)) = figures {
+            let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+            *progress = Some(JobProgress {
+                total_bytes,
+                copied_bytes,
+                remaining_bytes,
+            });
         }
     }
 

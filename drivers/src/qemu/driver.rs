@@ -15,8 +15,8 @@ use super::config::{QemuConfig, QemuEnd};
 use super::copying::CopyJob;
 use super::disks::{self, Image};
 use super::monitor::{Monitor, MonitorError};
-use super::{ending, guest, launch, mirror};
-use crate::driver::{Driver, DriverError, Figures, Plan};
+use super::{cpu, ending, guest, launch, mirror, stream};
+use crate::driver::{CpuTimes, Driver, DriverError, Figures, JobProgress, Plan};
 
 /// A launched QEMU answers on its monitor within this.
 const MONITOR_WITHIN: Duration = Duration::from_secs(5);
@@ -42,6 +42,7 @@ pub struct Qemu {
 #[derive(Debug, Default)]
 struct Copying {
     cancel: Notify,
+    progress: std::sync::Mutex<Option<JobProgress>>,
     /// Held until both ends are ready to copy, or are not going to be.
     preparing: tokio::sync::Mutex<()>,
     /// Held until copying has ended and the monitor is free again.
@@ -189,11 +190,12 @@ impl Qemu {
         plan: &Plan,
         mut source: Monitor,
         mirrors: mirror::Mirrors,
-        cancel: &Notify,
+        copying: &Copying,
     ) -> Result<(), DriverError> {
         let target = self.end(&plan.vm, &plan.target)?;
         let after = self.config.post_copy_after_s.map(Duration::from_secs);
-        let job = CopyJob::new(&mut source, &target.monitor, cancel, mirrors, after);
+        let words = (&copying.cancel, &copying.progress);
+        let job = CopyJob::new(&mut source, &target.monitor, words, mirrors, after);
         let copied = job.run(uri(target)).await;
         copied.map_err(|error| DriverError::Uncertain {
             what: what(plan),
@@ -290,7 +292,7 @@ impl Driver for Qemu {
         let copied = match ready {
             Ok((source, mirrors)) => {
                 copying();
-                self.copy_memory(plan, source, mirrors, &copy.cancel).await
+                self.copy_memory(plan, source, mirrors, &copy).await
             }
             Err(error) => Err(error),
         };
@@ -298,9 +300,32 @@ impl Driver for Qemu {
         copied
     }
 
+    /// What whoever copies was told last: a monitor serves nobody else meanwhile.
+    async fn progress(&self, plan: &Plan) -> Option<JobProgress> {
+        let copy = self.copies().get(&plan.migration).cloned()?;
+        let progress = copy.progress.lock();
+        *progress.unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     async fn figures(&self, plan: &Plan) -> Figures {
         let said = timeout(FIGURES_WITHIN, self.figures_of(plan)).await;
         said.ok().flatten().unwrap_or_default()
+    }
+
+    /// Of a QEMU elsewhere nobody says it.
+    async fn cpu_times(&self, host: &HostName, vms: &[VmName]) -> CpuTimes {
+        let mut times = CpuTimes::default();
+        for vm in vms {
+            let end = self.end(vm, host).ok();
+            let Some(monitor) = end.and_then(|end| stream::socket_of(&end.monitor)) else {
+                continue;
+            };
+            match cpu::time_used(monitor).await {
+                Ok(used) => drop(times.used.insert(vm.clone(), used)),
+                Err(why) => times.problem = Some(format!("{vm}: {why}")),
+            }
+        }
+        times
     }
 
     async fn look(&self, vm: &VmName, host: &HostName) -> Result<Residency, String> {

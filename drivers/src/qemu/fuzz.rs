@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::panic::AssertUnwindSafe;
+use std::sync::Mutex;
 
 use bolero::{TypeGenerator, check};
 use record::Residency;
@@ -121,9 +122,9 @@ async fn believed(said: &[u8]) -> (Option<Residency>, bool) {
     }
     let copied = match meet(said).await {
         Ok(mut source) => {
-            let cancel = Notify::new();
+            let (cancel, progress) = (Notify::new(), Mutex::new(None));
             let mirrors = Mirrors::default();
-            let job = CopyJob::new(&mut source, NOWHERE, &cancel, mirrors, None);
+            let job = CopyJob::new(&mut source, NOWHERE, (&cancel, &progress), mirrors, None);
             job.run(Value::Null).await.is_ok()
         }
         Err(_) => false,

@@ -6,6 +6,7 @@
 
 pub mod config;
 mod copying;
+mod cpu;
 mod disks;
 mod driver;
 mod ending;

@@ -30,9 +30,9 @@ impl<T: AsyncWrite + Debug + Send + Sync + Unpin> Writes for T {}
 /// # Errors
 /// [`io::ErrorKind::ConnectionRefused`] where nobody listens, and only there.
 pub(super) async fn open(address: &str) -> io::Result<(Box<dyn Reads>, Box<dyn Writes>)> {
-    match address.strip_prefix(UNIX) {
+    match socket_of(address) {
         Some(path) => {
-            let (reader, writer) = open_unix(Path::new(path)).await?.into_split();
+            let (reader, writer) = open_unix(path).await?.into_split();
             Ok((Box::new(reader), Box::new(writer)))
         }
         None => {
@@ -50,7 +50,12 @@ async fn open_tcp(address: &str) -> io::Result<TcpStream> {
     }
 }
 
-async fn open_unix(path: &Path) -> io::Result<UnixStream> {
+/// The socket of an address on this machine.
+pub(super) fn socket_of(address: &str) -> Option<&Path> {
+    address.strip_prefix(UNIX).map(Path::new)
+}
+
+pub(super) async fn open_unix(path: &Path) -> io::Result<UnixStream> {
     loop {
         match UnixStream::connect(path).await {
             // Another client holds the monitor, and one more waits for it.

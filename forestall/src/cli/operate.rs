@@ -7,6 +7,7 @@ use orchestrator::api::{Explained, FunctionStatus, HostStatus, Status};
 use orchestrator::client::ClientError;
 use orchestrator::explain;
 use orchestrator::journal::history::MoveRecord;
+use orchestrator::progress::CopyProgress;
 use record::{Decision, HostName, Timestamp, Verdict, VmName};
 use serde_json::json;
 
@@ -260,8 +261,11 @@ fn status(status: &Status) -> String {
         status.viewers,
     );
     for open in &status.moves {
+        let progress = status.progress.get(&open.migration);
+        let progress = progress.map(explain::of_progress);
+        let progress = progress.map_or_else(String::new, |words| format!(", {words}"));
         text += &format!(
-            "move {} of {} from {} to {}: {}\n",
+            "move {} of {} from {} to {}: {}{progress}\n",
             open.migration, open.vm, open.source, open.target, open.stage
         );
     }
@@ -371,6 +375,8 @@ fn functions(functions: &[FunctionStatus]) -> String {
             }
             _ => "free".into(),
         };
+        let doubt = view.doubt.as_ref().filter(|_| !view.given_up);
+        let state = doubt.map_or(state, |doubt| format!("in doubt: {}", doubt.verdict));
         let seen = function.seen.as_ref().map_or("-".into(), |seen| {
             let elsewhere = if seen.verdict == Verdict::Split {
                 ", and elsewhere"
@@ -389,6 +395,7 @@ fn functions(functions: &[FunctionStatus]) -> String {
                 .as_ref()
                 .and_then(|viewed| viewed.picture_age_ms)
                 .map_or("-".into(), |age| format!("{:.0} ms", age.p95)),
+            load(view),
             move_takes(function),
             state,
         ]
@@ -400,11 +407,21 @@ fn functions(functions: &[FunctionStatus]) -> String {
             "seen there",
             "viewers",
             "picture age",
+            "load",
             "move takes",
             "state",
         ],
         rows,
     )
+}
+
+/// What a function brings to a host, and who says so.
+fn load(view: &FunctionView) -> String {
+    let by = view.load_measured_at_us.map_or_else(
+        || "configured".into(),
+        |at| format!("{} s ago", Timestamp::now().since(at).as_secs()),
+    );
+    format!("{:.1} % ({by})", view.load * 100.0)
 }
 
 /// How long a move of a function takes, and by what moves, where that was learned.
@@ -438,7 +455,7 @@ fn moves(moves: &[MoveRecord]) -> String {
                 .map_or("-".into(), |ms| format!("{ms:.0} ms")),
             record
                 .verdict
-                .map_or("open".into(), |verdict| verdict.to_string()),
+                .map_or_else(|| open(record.progress.as_ref()), |verdict| verdict.to_string()),
         ]
     });
     table(
@@ -455,6 +472,12 @@ fn moves(moves: &[MoveRecord]) -> String {
         ],
         rows,
     )
+}
+
+/// Of a move without a verdict, how far copying is where the engine says it.
+fn open(progress: Option<&CopyProgress>) -> String {
+    let words = progress.map(explain::of_progress);
+    words.map_or_else(|| "open".into(), |words| format!("open: {words}"))
 }
 
 /// Columns as wide as their widest text.

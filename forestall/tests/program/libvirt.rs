@@ -13,9 +13,9 @@ use crate::common::{COPY_WITHIN, POLL, end_of, plan, wait_for, wait_or};
 use control::Trust;
 use drivers::libvirt::{self, LibvirtConfig};
 use drivers::tagged::Found;
-use drivers::{Driver, DriverError, Libvirt};
-use record::Residency;
+use drivers::{Driver, DriverError, Libvirt, Plan};
 use record::decision::End;
+use record::{Residency, VmName};
 use serde_json::{Value, json};
 
 /// Whether these tests may run; says how when not.
@@ -128,6 +128,16 @@ async fn a_cancelled_move_leaves_the_guest_where_it_was() {
     let copying = Arc::clone(&driver);
     let copy = tokio::spawn(async move { end_of(copying.copy(&plan(0, 1), || ())).await });
     wait_for_job(&site, 0);
+    let copied = async {
+        loop {
+            match driver.progress(&plan(0, 1)).await {
+                Some(progress) if progress.copied_bytes > 0 => return progress,
+                _ => tokio::time::sleep(POLL).await,
+            }
+        }
+    };
+    let progress = end_of(copied).await;
+    assert!(progress.total_bytes > 0, "{progress:?}");
     driver.cancel(&plan(0, 1)).await.unwrap();
     let ended = copy.await.unwrap().unwrap_err();
     assert!(matches!(ended, DriverError::Uncertain { .. }), "{ended}");
@@ -142,6 +152,29 @@ async fn a_cancelled_move_leaves_the_guest_where_it_was() {
     });
     end_of(fast.copy(&plan(0, 1), || ())).await.unwrap();
     assert_eq!(fast.inspect(&plan(0, 1)).await, AT_TARGET);
+}
+
+#[tokio::test]
+async fn a_host_says_what_its_guests_have_used() {
+    if !enabled() {
+        return;
+    }
+    let site = Libvirts::new(FAST);
+    site.hosts[0].begin();
+    let driver = Libvirt::new(site.config());
+    let Plan { vm, source, .. } = plan(0, 1);
+    let vms = [vm, VmName::new("of-nobody").unwrap()];
+    let told = driver.cpu_times(&source, &vms).await;
+    assert_eq!(told.problem, None);
+    let used: Vec<_> = told.used.iter().collect();
+    assert!(
+        matches!(used[..], [(vm, used)] if *vm == vms[0] && !used.is_zero()),
+        "{used:?}"
+    );
+    site.hosts[0].freeze();
+    let told = driver.cpu_times(&source, &vms).await;
+    assert!(told.used.is_empty() && told.problem.is_some(), "{told:?}");
+    site.hosts[0].thaw();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -89,6 +89,24 @@ fn killed_in_the_middle_of_a_move_it_looks_before_it_does_anything() {
 }
 
 #[test]
+fn how_far_a_copy_is_can_be_seen() {
+    let mut site = Site::new(HOSTS[0], SLOW, Trust::Observe);
+    site.start_and_hear();
+    site.words(&format!("move {FUNCTION} {}", HOSTS[1]));
+    site.wait_for("figures of the copy", |site| {
+        let open = &site.ask("moves")[0];
+        assert!(open["verdict"].is_null(), "it is over: {open}");
+        let copied = open["progress"]["copied_bytes"].as_u64();
+        copied.is_some_and(|copied| copied > 0)
+    });
+    let of_function = format!("why {FUNCTION}");
+    for asked in ["moves", "status", "why 1", of_function.as_str()] {
+        let said = site.words(asked);
+        assert!(said.contains(" MiB sent of "), "{asked}: {said}");
+    }
+}
+
+#[test]
 fn what_a_person_wants_outlives_the_process() {
     let mut site = Site::new(HOSTS[0], FAST, Trust::Automatic);
     site.start();

@@ -12,7 +12,7 @@ use crate::common::site::{FAST, FUNCTION, HOSTS, SLOW, Site};
 use crate::common::{plan, wait_for};
 use control::Trust;
 use drivers::qemu::QemuConfig;
-use drivers::{Driver, DriverError, Plan, Qemu};
+use drivers::{CpuTimes, Driver, DriverError, Plan, Qemu};
 use record::Residency::{Absent, Paused, Running, Unreachable};
 use record::decision::End;
 use serde_json::{Value, json};
@@ -89,6 +89,10 @@ async fn monitors_at_unix_sockets() {
     let qemus = Qemus::with(FAST, json!({ "monitor": monitor }), "");
     qemus.begin(0);
     let driver = driver(&qemus);
+    let Plan { vm, source, .. } = plan(0, 1);
+    let told = driver.cpu_times(&source, std::slice::from_ref(&vm)).await;
+    assert_eq!(told.problem, None);
+    assert!(told.used[&vm] > Duration::ZERO, "QEMU itself has begun");
     move_over(&driver, &plan(0, 1)).await;
     move_over(&driver, &plan(1, 0)).await;
     // It leaves its socket behind.
@@ -109,8 +113,20 @@ async fn auto_converge_slows_a_guest_down_that_writes_too_much() {
         info["cpu-throttle-percentage"].as_u64() > Some(0)
     })
     .await;
+    // Other engines are asked; of this one who copies knows it.
+    let progress = driver.progress(&plan(0, 1)).await.unwrap();
+    assert!(progress.copied_bytes > 0, "{progress:?}");
+    assert!(
+        progress.remaining_bytes <= progress.total_bytes,
+        "{progress:?}"
+    );
+    // Nor does anybody say what a QEMU has used whose monitor may be elsewhere.
+    let Plan { vm, source, .. } = plan(0, 1);
+    let told = driver.cpu_times(&source, std::slice::from_ref(&vm)).await;
+    assert_eq!(told, CpuTimes::default());
     driver.cancel(&plan(0, 1)).await.unwrap();
     copying.await.unwrap().unwrap_err();
+    assert_eq!(driver.progress(&plan(0, 1)).await, None);
     assert_eq!(driver.inspect(&plan(0, 1)).await, (Absent, Running));
     is_well(&qemus, 0).await;
 }

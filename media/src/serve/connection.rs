@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use door::until_silent;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use record::Timestamp;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -71,7 +71,7 @@ async fn run(
     peer: SocketAddr,
     counted: Counted,
 ) {
-    let activity = Arc::new(Activity::new(Timestamp::now(), counted));
+    let activity = Arc::new(Activity::new(Instant::now(), counted));
     let service = service_fn(|request| {
         activity.ours();
         routes::answer(Arc::clone(server), Arc::clone(&activity), peer, request)

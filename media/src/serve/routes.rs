@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -46,7 +47,7 @@ pub(super) async fn answer(
         Err(refusal) => Err(refusal),
     };
     // From here on it is the peer's turn to take the answer.
-    activity.peer(Timestamp::now());
+    activity.peer(Instant::now());
     Ok(answered.unwrap_or_else(Refusal::response))
 }
 

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
@@ -100,7 +101,7 @@ impl HttpBody for Body {
                 activity,
             } => match waiting.as_mut().poll(context) {
                 Poll::Ready((viewer, bytes)) => {
-                    activity.peer(Timestamp::now());
+                    activity.peer(Instant::now());
                     *waiting = wait(viewer);
                     Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
                 }

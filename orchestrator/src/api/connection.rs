@@ -1,7 +1,7 @@
 //! Connections: how many, how much of a head, and when one has been silent for too long.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::serve::Listener;
@@ -11,7 +11,6 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use record::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -70,7 +69,7 @@ async fn converse(
     router: Router,
     bounds: Bounds,
 ) {
-    let activity = Arc::new(Activity::new(Timestamp::now(), ()));
+    let activity = Arc::new(Activity::new(Instant::now(), ()));
     let router = TowerToHyperService::new(router);
     let service = service_fn(|request: hyper::Request<Incoming>| {
         // A body that does not come is looked after where it is read (`envelope.rs`).
@@ -79,7 +78,7 @@ async fn converse(
         async move {
             let answer = answering.await;
             // From here on it is the peer's turn: to take the answer, and to ask again.
-            activity.peer(Timestamp::now());
+            activity.peer(Instant::now());
             answer
         }
     });

@@ -31,6 +31,7 @@ pub(super) fn site() -> Site {
     Site {
         begun_at_us: Timestamp::from_secs_f64(0.0),
         view: serde_json::from_value(view).unwrap(),
+        progress: Default::default(),
         sites: Default::default(),
         sightings: Default::default(),
         views: serde_json::from_value(views).unwrap(),

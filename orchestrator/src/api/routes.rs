@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use control::view::{Freshness, FunctionView, HostView, MoveView};
 use control::{Input, Trust};
-use record::decision::HoldReason;
+use record::decision::{HoldReason, MigrationId};
 use record::report::Report;
 use record::{Decision, Event, HostName, Timestamp, VmName};
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,7 @@ use crate::explain;
 use crate::journal::history::{History, Load, MoveRecord};
 use crate::journal::{JournalError, Learned};
 use crate::knees::KneeStatus;
+use crate::progress::CopyProgress;
 use crate::reports::{NotTaken, Viewed};
 use crate::run::{Request, Site};
 use crate::survey::Seen;
@@ -74,6 +75,9 @@ pub struct Status {
     pub viewers: usize,
     /// Moves without a verdict.
     pub moves: Vec<MoveView>,
+    /// How far copying is of those whose engine says it.
+    #[serde(default)]
+    pub progress: BTreeMap<MigrationId, CopyProgress>,
     /// Moves that wait for approval: what would move, and where to.
     pub recommended: Vec<Recommended>,
     /// Functions that a person has to look after.
@@ -243,7 +247,7 @@ impl Context {
         wanted: &Wanted,
         input: impl FnOnce(VmName, HostName) -> Input,
     ) -> Answer<MoveView> {
-        let vm = self.function(name).await?.vm;
+        let vm = self.function(name).await?.view.vm;
         let target = self.host(wanted.target.as_str()).await?.view.host;
         let decisions = self.tell(input(vm.clone(), target)).await?;
         begun(&vm, decisions)
@@ -257,6 +261,18 @@ impl Context {
         let path = self.journal.clone();
         let reading = tokio::task::spawn_blocking(move || read(&History::open(&path)?));
         Ok(reading.await.map_err(|_| Refusal::Ending)??)
+    }
+
+    /// Writes beside moves that are open how far copying is.
+    async fn tell_progress(&self, moves: &mut [MoveRecord]) -> Result<(), Refusal> {
+        if moves.iter().all(|one| one.verdict.is_some()) {
+            return Ok(());
+        }
+        let progress = self.site().await?.progress;
+        for one in moves {
+            one.progress = progress.get(&one.migration).copied();
+        }
+        Ok(())
     }
 
     async fn hosts(&self) -> Result<impl Iterator<Item = HostStatus>, Refusal> {
@@ -275,11 +291,22 @@ impl Context {
             .ok_or_else(|| Refusal::Unknown(format!("host {name}")))
     }
 
-    async fn function(&self, name: &str) -> Result<FunctionView, Refusal> {
+    async fn functions(&self) -> Result<impl Iterator<Item = FunctionStatus>, Refusal> {
         let site = self.site().await?;
-        let mut functions = site.view.functions.into_iter();
+        let (mut sightings, mut views, mut learned) = (site.sightings, site.views, site.learned);
+        let functions = site.view.functions.into_iter();
+        Ok(functions.map(move |view| FunctionStatus {
+            seen: sightings.remove(&view.vm),
+            viewed: views.remove(&view.vm),
+            learned: learned.remove(&view.vm),
+            view,
+        }))
+    }
+
+    async fn function(&self, name: &str) -> Result<FunctionStatus, Refusal> {
+        let mut functions = self.functions().await?;
         functions
-            .find(|function| function.vm.as_str() == name)
+            .find(|function| function.view.vm.as_str() == name)
             .ok_or_else(|| Refusal::Unknown(format!("function {name}")))
     }
 }
@@ -317,6 +344,7 @@ async fn status(State(context): State<Context>) -> Answer<Status> {
         recommended: recommended.collect(),
         given_up: given_up.map(|function| function.vm.clone()).collect(),
         moves: view.moves,
+        progress: site.progress,
         clock_off_s: site.clock_off_s,
         discovery: site.discovery,
     }))
@@ -353,19 +381,7 @@ async fn hosts(State(context): State<Context>) -> Answer<Vec<HostStatus>> {
 }
 
 async fn functions(State(context): State<Context>) -> Answer<Vec<FunctionStatus>> {
-    let site = context.site().await?;
-    let (mut sightings, mut views, mut learned) = (site.sightings, site.views, site.learned);
-    let functions = site.view.functions.into_iter();
-    Ok(Json(
-        functions
-            .map(|view| FunctionStatus {
-                seen: sightings.remove(&view.vm),
-                viewed: views.remove(&view.vm),
-                learned: learned.remove(&view.vm),
-                view,
-            })
-            .collect(),
-    ))
+    Ok(Json(context.functions().await?.collect()))
 }
 
 #[derive(Deserialize)]
@@ -380,7 +396,9 @@ async fn moves(
 ) -> Answer<Vec<MoveRecord>> {
     let limit = query.limit.unwrap_or(MOVES);
     let read = move |history: &History| history.moves(limit);
-    context.history(read).await.map(Json)
+    let mut moves = context.history(read).await?;
+    context.tell_progress(&mut moves).await?;
+    Ok(Json(moves))
 }
 
 async fn one_move(
@@ -389,9 +407,10 @@ async fn one_move(
 ) -> Answer<MoveRecord> {
     let read = move |history: &History| history.one_move(migration);
     let found = context.history(read).await?;
-    found
-        .map(Json)
-        .ok_or_else(|| Refusal::Unknown(format!("move {migration}")))
+    let mut found = found.ok_or_else(|| Refusal::Unknown(format!("move {migration}")))?;
+    let one = std::slice::from_mut(&mut found);
+    context.tell_progress(one).await?;
+    Ok(Json(found))
 }
 
 async fn why_move(State(context): State<Context>, Path(migration): Path<u64>) -> Answer<Explained> {
@@ -400,10 +419,14 @@ async fn why_move(State(context): State<Context>, Path(migration): Path<u64>) ->
     if decisions.is_empty() {
         return Err(Refusal::Unknown(format!("move {migration}")));
     }
-    Ok(Json(Explained {
-        lines: explain::of_move(&decisions),
-        decisions,
-    }))
+    let mut lines = explain::of_move(&decisions);
+    let is_over = |decision: &Decision| matches!(decision.event, Event::Settled { .. });
+    if !decisions.iter().any(is_over) {
+        let progress = context.site().await?.progress;
+        let progress = progress.get(&migration).map(explain::of_progress);
+        lines.extend(progress.map(|words| format!("Copying is so far: {words}.")));
+    }
+    Ok(Json(Explained { lines, decisions }))
 }
 
 async fn why_host(State(context): State<Context>, Path(name): Path<String>) -> Answer<Explained> {
@@ -416,9 +439,11 @@ async fn why_function(
     State(context): State<Context>,
     Path(name): Path<String>,
 ) -> Answer<Explained> {
-    let function = context.function(&name).await?;
+    let status = context.function(&name).await?;
+    let function = status.view;
     let now = clock::now();
     let mut lines = explain::of_function(now, &function);
+    lines.push(explain::of_gap(status.learned.as_ref()));
     if let Some(migration) = function.migration {
         let Json(of_move) = why_move(State(context), Path(migration)).await?;
         lines.push(format!("It is in move {migration}:"));
@@ -559,7 +584,7 @@ async fn release(
     Path(name): Path<String>,
     Json(Nothing {}): Json<Nothing>,
 ) -> Answer<Vec<Decision>> {
-    let vm = context.function(&name).await?.vm;
+    let vm = context.function(&name).await?.view.vm;
     context.tell(Input::Release { vm }).await.map(Json)
 }
 

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OpenFlags, ToSql};
 use serde::{Deserialize, Serialize};
 
 use super::{JournalError, schema, unreadable};
+use crate::progress::CopyProgress;
 use crate::recording::MoveFact;
 
 /// Decisions that are read at once at most.
@@ -48,6 +49,9 @@ pub struct MoveRecord {
     pub verdict: Option<Verdict>,
     /// What went wrong.
     pub failure: Option<String>,
+    /// How far copying is, of a move that is open: that is not in the journal, but with who makes it.
+    #[serde(default)]
+    pub progress: Option<CopyProgress>,
 }
 
 /// Mean load of a host over a span.
@@ -212,6 +216,7 @@ impl History {
             settled_at_us: None,
             verdict: None,
             failure: None,
+            progress: None,
         };
         for (at, fact) in self.facts(*migration)? {
             match fact {

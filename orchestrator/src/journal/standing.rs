@@ -40,6 +40,10 @@ pub struct Learned {
     pub migrations_ms: Vec<f64>,
     /// The engine's downtimes of the last moves, oldest first.
     pub downtimes_ms: Vec<f64>,
+    /// How long viewers saw nothing new at the switch, as they reported it, of the last moves of which any did, oldest first; empty in
+    /// journals from before that was kept.
+    #[serde(default)]
+    pub gaps_ms: Vec<f64>,
     /// When the last of them got its verdict; `None` in journals from before that was kept.
     #[serde(default)]
     pub last_at_us: Option<Timestamp>,

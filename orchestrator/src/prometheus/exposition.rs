@@ -85,6 +85,12 @@ impl CpuTimes {
         Ok(())
     }
 
+    /// How many processors there are.
+    #[must_use]
+    pub fn processors(&self) -> u32 {
+        u32::try_from(self.0.len()).unwrap_or(u32::MAX)
+    }
+
     /// Share of all processors that was busy since `before`; `None` when a processor came or went, the host was started anew, or no time
     /// has passed.
     #[must_use]
@@ -144,6 +150,7 @@ mod tests {
     #[test]
     fn shares() {
         let before = of(&[(10.0, 100.0), (20.0, 100.0)]);
+        assert_eq!(before.processors(), 2);
         for (now, share) in [
             (&[(13.0, 101.0), (20.0, 104.0)][..], Some(3.0 / 8.0)),
             // Waiting time that was taken back.

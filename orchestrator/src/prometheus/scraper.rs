@@ -18,6 +18,7 @@ use super::exposition::CpuTimes;
 use super::query;
 use crate::clock;
 use crate::log::{self, About};
+use crate::processors::Processors;
 
 /// An exporter is waited for at least so long, however often it is asked.
 const ANSWER_WITHIN_MIN: Duration = Duration::from_secs(1);
@@ -32,6 +33,7 @@ pub struct Scraper {
     exporters: Vec<Exporter>,
     period: Duration,
     failures: Failures,
+    processors: Processors,
 }
 
 /// Why the last poll of a host came to nothing.
@@ -78,7 +80,13 @@ impl Scraper {
             exporters,
             period: section.period(),
             failures: Failures::default(),
+            processors: Processors::default(),
         })
+    }
+
+    /// Tells `processors` from now on how many there are.
+    pub(crate) fn tell(&mut self, processors: Processors) {
+        self.processors = processors;
     }
 
     /// Asks until this is dropped or nobody wants samples any more. An exporter that does not answer gives none; the controller sees that
@@ -89,8 +97,9 @@ impl Scraper {
         for (number, exporter) in (0..).zip(&self.exporters) {
             // Each at its own part of the period.
             let first = Instant::now() + self.period * number / count;
-            let (failures, inputs) = (self.failures.clone(), inputs.clone());
-            tasks.spawn(exporter.clone().poll(first, self.period, failures, inputs));
+            let told = (self.failures.clone(), self.processors.clone());
+            let poll = exporter.clone().poll(first, self.period, told, inputs.clone());
+            tasks.spawn(poll);
         }
         while tasks.join_next().await.is_some() {}
     }
@@ -163,7 +172,7 @@ impl Exporter {
         mut self,
         first: Instant,
         period: Duration,
-        failures: Failures,
+        (failures, processors): (Failures, Processors),
         inputs: mpsc::Sender<Input>,
     ) {
         let mut ticks = interval_at(first, period);
@@ -173,6 +182,7 @@ impl Exporter {
             let sample = match self.scrape().await {
                 Ok((at, times)) => {
                     failures.note(&self, None);
+                    processors.note(&self.host, times.processors());
                     self.take(at, times)
                 }
                 Err(why) => {

@@ -3,15 +3,16 @@
 use std::net::TcpListener;
 use std::path::Path;
 
-use drivers::tagged::Tagged;
-use record::Utilization;
-use record::decision::{Cause, Evidence, Mode};
+use drivers::tagged::{Found, Tagged};
+use record::decision::{Cause, Evidence, HoldReason, Mode};
+use record::{Doubt, Utilization, Verdict};
 use serde_json::json;
 
 use super::*;
 use crate::discover::Discover;
 use crate::journal::Learned;
 use crate::scripted::{Scripted, host, vm};
+use crate::survey::Seen;
 
 /// Two hosts, `a` and `b`, and no function but those that an engine tells of.
 fn config(folder: &Path) -> Config {
@@ -90,6 +91,7 @@ async fn an_open_move_is_looked_at_though_nobody_tells_of_its_function_now() {
         residency: Residency::Absent,
         elsewhere: Vec::new(),
         verdict: Verdict::Lost,
+        asked_all: true,
     };
     orchestrator.hear(News::Seen(vm(), lost)).unwrap();
     assert!(orchestrator.sightings.is_empty());
@@ -112,10 +114,12 @@ async fn a_function_that_is_found_later_has_what_the_journal_knows_of_it() {
         cooldown_until_us: Timestamp(0),
         failures_in_a_row: 2,
         given_up: true,
+        doubt: None,
     };
     let learned = Learned {
         migrations_ms: vec![9e3],
         downtimes_ms: Vec::new(),
+        gaps_ms: Vec::new(),
         last_at_us: None,
     };
     let turn = Turn {
@@ -178,4 +182,52 @@ async fn a_start_that_does_not_come_about_leaves_nothing_in_the_journal() {
     let running = begin().await.map(drop);
     running.unwrap();
     assert_eq!(starts(), 1);
+}
+
+#[tokio::test]
+async fn a_function_that_is_seen_on_two_hosts_is_not_moved_until_it_is_seen_on_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path());
+    let function = config.discover.take().unwrap().untold(vm(), host("a"));
+    config.control.functions = vec![function];
+    let (mut orchestrator, news) = begin(&config).unwrap();
+    let look = |elsewhere: &[&str], verdict| {
+        let seen = Seen {
+            at_us: clock::now(),
+            host: host("a"),
+            residency: Residency::Running,
+            elsewhere: elsewhere.iter().map(|name| host(name)).collect(),
+            verdict,
+            asked_all: true,
+        };
+        News::Seen(vm(), seen)
+    };
+    let split = Doubt {
+        verdict: Verdict::Split,
+        elsewhere: vec![host("b")],
+    };
+    let why_declined = |orchestrator: &mut Orchestrator<Scripted>| {
+        let target = host("b");
+        let order = Input::Order { vm: vm(), target };
+        let decisions = orchestrator.turn(vec![order]).unwrap();
+        decisions.into_iter().find_map(|decision| match decision.event {
+            Event::Declined { why, .. } => Some(why),
+            _ => None,
+        })
+    };
+    let doubted = HoldReason::InDoubt {
+        vm: vm(),
+        doubt: split.clone(),
+    };
+    orchestrator.hear(look(&["b"], Verdict::Split)).unwrap();
+    assert_eq!(why_declined(&mut orchestrator), Some(doubted.clone()));
+    // A restart does not make it one.
+    drop((orchestrator, news));
+    let (mut orchestrator, _news) = begin(&config).unwrap();
+    assert_eq!(orchestrator.controller.doubt(&vm()), Some(&split));
+    assert_eq!(why_declined(&mut orchestrator), Some(doubted));
+    orchestrator.hear(look(&[], Verdict::Stayed)).unwrap();
+    assert_eq!(orchestrator.controller.doubt(&vm()), None);
+    let why = why_declined(&mut orchestrator);
+    assert!(matches!(why, Some(HoldReason::NoTargetFits { .. })), "{why:?}");
 }

@@ -41,6 +41,9 @@ async function ask(path, options = {}) {
 
 const percent = (share) => (share === null ? "–" : `${(share * 100).toFixed(1)} %`);
 const seconds = (ms) => (ms === null ? "–" : `${(ms / 1000).toFixed(1)} s`);
+const mib = (bytes) => `${(bytes / 1048576).toFixed(1)} MiB`;
+const progress = (copy) => (copy ? `: ${mib(copy.copied_bytes)} sent of ${mib(copy.total_bytes)}, ${mib(copy.remaining_bytes)} left` +
+  (copy.rate_bytes_per_s === null ? "" : `, ${mib(copy.rate_bytes_per_s)}/s`) : "");
 const clock = (us) => new Date(us / 1000).toLocaleTimeString();
 
 async function remember(host, now) {
@@ -115,7 +118,7 @@ async function card(host, site) {
   article.append(chart(host, points, site.at_us));
   const chips = element("ul", { class: "chips" }, ...host.functions.map((vm) => chip(vm, site)));
   for (const move of site.moves.filter((m) => m.target === host.host)) {
-    chips.append(element("li", { class: "moving" }, `${move.vm} is coming: ${move.stage}`));
+    chips.append(element("li", { class: "moving" }, `${move.vm} is coming: ${move.stage}${progress(site.progress[move.migration])}`));
   }
   article.append(chips);
   const taught = site.taught[host.host];
@@ -149,7 +152,7 @@ async function moves() {
       seconds(move.took_ms), seconds(move.margin_ms),
       move.engine_downtime_ms === null ? "–" : `${move.engine_downtime_ms.toFixed(0)} ms`];
     const row = element("tr", { "data-move": move.migration }, element("td", {}, link));
-    row.append(...cells.map((text) => element("td", {}, text)), element("td", { class: kind }, verdict));
+    row.append(...cells.map((text) => element("td", {}, text)), element("td", { class: kind }, verdict + progress(move.progress)));
     return row;
   });
   if (!rows.length) rows.push(element("tr", {}, element("td", { colspan: 11, class: "none" }, "Nothing was moved yet.")));
