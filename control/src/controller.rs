@@ -11,9 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use record::decision::{Cause, HoldReason, MigrationId};
-use record::{
-    Decision, Doubt, Event, HostName, Reading, Timestamp, Utilization, Verdict, VmName,
-};
+use record::{Decision, Doubt, Event, HostName, Reading, Timestamp, Utilization, Verdict, VmName};
 
 use crate::agenda::Agenda;
 use crate::decide::News;
@@ -329,7 +327,7 @@ impl Controller {
         self.evaluate(now, id, News::Other);
     }
 
-    fn function_id(&self, vm: &VmName) -> Option<usize> {
+    pub(crate) fn function_id(&self, vm: &VmName) -> Option<usize> {
         self.function_ids.get(vm).copied()
     }
 
@@ -346,66 +344,6 @@ impl Controller {
             let host = self.functions[function].host;
             self.learn_functions(host);
             self.evaluate(now, host, News::Other);
-        }
-    }
-
-    /// Somebody else may have moved it: that is a fact, and no move of ours. While one of ours is open, its own looks count.
-    fn seen(&mut self, now: Timestamp, vm: &VmName, host: &HostName) {
-        let (Some(function), Some(to)) = (self.function_id(vm), self.host_id(host)) else {
-            return;
-        };
-        let from = self.functions[function].host;
-        if from == to || self.moves.values().any(|open| open.function == function) {
-            return;
-        }
-        self.functions[function].doubt = None;
-        self.relocate(function, to);
-        self.functions[function].moved_at = Some(now);
-        for end in [from, to] {
-            self.hosts[end.0 as usize].moved(now);
-        }
-        let from_name = self.hosts[from.0 as usize].name.clone();
-        self.emit(
-            now,
-            Event::Relocated {
-                vm: vm.clone(),
-                from: from_name,
-                to: host.clone(),
-            },
-        );
-        for end in [from, to] {
-            self.evaluate(now, end, News::Other);
-        }
-    }
-
-    /// What runs twice, nowhere, or nobody knows where is not moved until it is seen to run once. While a move of ours is open its
-    /// own looks count.
-    fn looked(&mut self, now: Timestamp, vm: &VmName, doubt: Option<Doubt>) {
-        let Some(function) = self.function_id(vm) else {
-            return;
-        };
-        if self.moves.values().any(|open| open.function == function) {
-            return;
-        }
-        self.functions[function].doubt = doubt;
-        let host = self.functions[function].host;
-        self.learn_functions(host);
-        self.evaluate(now, host, News::Other);
-    }
-
-    /// On a host that is fuller than any target may be a function gets less than it needs: less than is known is not believed there.
-    fn measured(&mut self, now: Timestamp, vm: &VmName, load: Utilization, at: Timestamp) {
-        let Some(number) = self.function_id(vm) else {
-            return;
-        };
-        if self.moves.values().any(|open| open.function == number) {
-            return;
-        }
-        let function = &self.functions[number];
-        let seen = self.hosts[function.host.0 as usize].utilization();
-        let is_full = seen.is_some_and(|seen| seen > self.settings.limits.target_load_max);
-        if !is_full || load >= function.load(now) {
-            self.functions[number].measured = Some((load, at));
         }
     }
 
@@ -650,7 +588,7 @@ impl Controller {
     }
 
     /// Writes a function down at a host.
-    fn relocate(&mut self, function: usize, to: HostId) {
+    pub(crate) fn relocate(&mut self, function: usize, to: HostId) {
         let moving = &mut self.functions[function];
         let from = std::mem::replace(&mut moving.host, to);
         if from != to {
@@ -669,7 +607,7 @@ impl Controller {
     }
 
     /// Notes of a host what follows from its functions: whether any may leave, and how long that takes at most.
-    fn learn_functions(&mut self, id: HostId) {
+    pub(crate) fn learn_functions(&mut self, id: HostId) {
         let any_free = self.free(&self.hosts[id.0 as usize]).next().is_some();
         let host = &mut self.hosts[id.0 as usize];
         host.any_free = any_free;

@@ -5,7 +5,7 @@
 //!
 //! Read in this order: [`input`] (what comes in), [`settings`], [`picture_age`] (what load does to a viewer), [`host`],
 //! [`forecast`], [`policy`] (is it time?), [`placement`] (which function, and where to?), `decide` (a move, or why not),
-//! [`reallocation`] (one move, from plan to verdict), [`controller`] (all of it together), [`view`] (what it shows of itself), [`journal`] (how inputs are kept
+//! [`reallocation`] (one move, from plan to verdict), `outside` (what is seen beside moves), [`controller`] (all of it together), [`view`] (what it shows of itself), [`journal`] (how inputs are kept
 //! for a replay). What goes out is [`record::Event`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -17,6 +17,7 @@ mod function;
 pub mod host;
 pub mod input;
 pub mod journal;
+mod outside;
 pub mod picture_age;
 pub mod placement;
 pub mod policy;

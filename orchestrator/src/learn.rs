@@ -333,7 +333,11 @@ mod tests {
     }
 
     /// What viewers saw around a move that arrives at 10 s, and what that teaches of the gap.
-    fn taught_by(hand_over: HandOver, verdict: Verdict, reports: &[(f64, &str, f64)]) -> Option<f64> {
+    fn taught_by(
+        hand_over: HandOver,
+        verdict: Verdict,
+        reports: &[(f64, &str, f64)],
+    ) -> Option<f64> {
         let vm = VmName::new("f").unwrap();
         let mut learner = learner(&vm, hand_over);
         learner.decided(&Decision::new(at(1.0), start(&vm)));
@@ -359,9 +363,19 @@ mod tests {
             (&[][..], None),
             (&[(10.8, "v", 210.0), (11.8, "v", 40.0)], Some(210.0)),
             // Before the switch, and long after it.
-            (&[(9.9, "v", 900.0), (10.9, "v", 210.0), (17.0, "v", 800.0)], Some(210.0)),
+            (
+                &[(9.9, "v", 900.0), (10.9, "v", 210.0), (17.0, "v", 800.0)],
+                Some(210.0),
+            ),
             // One of three has a bad line.
-            (&[(11.0, "u", 180.0), (11.0, "v", 210.0), (11.0, "w", 4000.0)], Some(210.0)),
+            (
+                &[
+                    (11.0, "u", 180.0),
+                    (11.0, "v", 210.0),
+                    (11.0, "w", 4000.0),
+                ],
+                Some(210.0),
+            ),
         ] {
             assert_eq!(moved(Held, reports), gap_ms, "{reports:?}");
         }

@@ -254,7 +254,13 @@ mod tests {
         let said = "Domain: 'a'\n  cpu.time=2500000000\n  cpu.user=1000\n  vcpu.current=1\n  vcpu.0.time=7\n\n\
                     Domain: 'b'\n  vcpu.current=2\n  vcpu.0.time=1000000\n  vcpu.0.wait=9\n  vcpu.1.time=2000000\n\n\
                     Domain: 'c'\n\nDomain: 'd'\n  cpu.time=-1\n";
-        for (domain, milliseconds) in [("a", Some(2500)), ("b", Some(3)), ("c", None), ("d", None), ("e", None)] {
+        for (domain, milliseconds) in [
+            ("a", Some(2500)),
+            ("b", Some(3)),
+            ("c", None),
+            ("d", None),
+            ("e", None),
+        ] {
             let used = cpu_time_of(said, domain);
             assert_eq!(used, milliseconds.map(Duration::from_millis), "{domain}");
         }

@@ -155,6 +155,16 @@ fn what_others_did_is_noticed() {
     site.wait_for("the alarm", |site| {
         site.log().contains("ALARM: Lost of text-insertion")
     });
+    let refusal = site.refusal(&format!("move {FUNCTION} {}", HOSTS[0]));
+    assert!(
+        refusal.contains("stays until it is seen to run on one host alone: no host says"),
+        "{refusal}"
+    );
+    let why = site.words(&format!("why {FUNCTION}"));
+    assert!(
+        why.contains("Nothing moves it until it is seen to run"),
+        "{why}"
+    );
 }
 
 #[test]
