@@ -186,6 +186,8 @@ pub(crate) fn conclude(vm: &VmName, seen: &Seen, known: Option<&Doubt>) -> Optio
         // That it was in doubt was heard after this look had begun.
         (Verdict::Stayed, _) if known.is_some() && !seen.asked_all => return None,
         (Verdict::Stayed, _) => None,
+        // A full host, which it is to leave, may need longer than a look waits. A move waits longer, and looks for itself.
+        (Verdict::Unknown, []) if seen.residency == Residency::Unreachable => return None,
         (verdict, elsewhere) => Some(Doubt {
             verdict,
             elsewhere: elsewhere.to_vec(),
@@ -296,6 +298,17 @@ mod tests {
         });
         let lost = Input::Looked { vm: vm(), doubt };
         assert_eq!(conclude(&vm(), &seen, None), Some(lost));
+        // Of one whose host does not answer nothing is known that was not known before, unless another says that it runs there.
+        let not_its_host = look(None);
+        driver.runs_on(&["a"]);
+        driver.silences(&["a"]);
+        let seen = look_at(&driver, &not_its_host, &hosts()).await;
+        assert_eq!(seen.verdict, Verdict::Unknown);
+        assert_eq!(conclude(&vm(), &seen, None), None);
+        driver.runs_on(&["b"]);
+        let seen = look_at(&driver, &not_its_host, &hosts()).await;
+        assert_eq!(seen.verdict, Verdict::Unknown);
+        assert!(conclude(&vm(), &seen, None).is_some());
     }
 
     /// Each question is one more of what a large site would be asked each time.
