@@ -2,6 +2,7 @@
 #![allow(dead_code)] // Each test binary uses its part.
 
 pub(crate) mod browser;
+pub(crate) mod certificates;
 #[cfg(feature = "media")]
 pub(crate) mod display;
 pub(crate) mod exporters;
@@ -10,6 +11,7 @@ pub(crate) mod libvirtd;
 pub(crate) mod machines;
 pub(crate) mod network;
 pub(crate) mod openstack;
+pub(crate) mod remote;
 pub(crate) mod site;
 
 use std::fs;
