@@ -99,6 +99,7 @@ if [ "$tests" = yes ]; then
     need libvirt-clients "asks it"                            program virsh
     need openssh-server  "the way to a libvirtd of another machine" program sshd
     need netcat-openbsd  "the end of that way, with older libvirt"  program nc.openbsd
+    need systemd         "runs the packaged unit in its sandbox"    program systemd-analyze
 fi
 
 # The lab downloads the guest's kernel by apt, without installing it: apt has to know of it.

@@ -12,6 +12,7 @@ pub(crate) mod machines;
 pub(crate) mod network;
 pub(crate) mod openstack;
 pub(crate) mod remote;
+pub(crate) mod sandbox;
 pub(crate) mod site;
 
 use std::fs;

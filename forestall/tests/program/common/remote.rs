@@ -4,8 +4,9 @@
 use std::fs;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use drivers::libvirt::LibvirtConfig;
 use record::HostName;
@@ -104,7 +105,7 @@ impl Tls {
 
 /// By ssh.
 pub(crate) struct Ssh {
-    pub(crate) libvirts: Libvirts,
+    pub(crate) libvirts: Arc<Libvirts>,
     /// They are on the libvirtd's hosts.
     _servers: [Running; 2],
     folder: tempfile::TempDir,
@@ -148,7 +149,7 @@ impl Ssh {
         let hosts = HOSTS.map(Libvirtd::start);
         let servers = [0, 1].map(|host| start_sshd(&hosts[host], folder.path(), host, ports[host]));
         Self {
-            libvirts: Libvirts::of(hosts, FAST),
+            libvirts: Arc::new(Libvirts::of(hosts, FAST)),
             _servers: servers,
             folder,
             ports,
@@ -158,18 +159,34 @@ impl Ssh {
     /// What a driver is told: with what it comes to the hosts itself, and with what they come to each other. It has libvirt's own
     /// program at the other end; they have `nc`, as it is with older ones.
     pub(crate) fn config(&self, own: &str, peers: &str) -> LibvirtConfig {
-        let uri = |host: usize, client: &str| {
-            let client = self.folder.path().join(client);
-            format!(
-                "qemu+ssh://root@{ADDRESS}:{}/system?no_tty=1&keyfile={1}/key&command={1}/ssh",
-                self.ports[host],
-                client.display()
-            )
-        };
-        let by_netcat = "&proxy=netcat&netcat=nc.openbsd&socket=/run/libvirt/libvirt-sock";
         reached(&self.libvirts, |host| {
-            [uri(host, own), uri(host, peers) + by_netcat]
+            [self.uri(host, own), self.peer_uri(host, peers)]
         })
+    }
+
+    /// The same for a driver whose user's home has what ssh looks for by itself: `key`, and `known_hosts`.
+    pub(crate) fn config_at_home(&self) -> LibvirtConfig {
+        reached(&self.libvirts, |host| {
+            let uri = format!("qemu+ssh://root@{ADDRESS}:{}/system", self.ports[host]);
+            [uri, self.peer_uri(host, OURS)]
+        })
+    }
+
+    /// The folder of a client.
+    pub(crate) fn client(&self, client: &str) -> PathBuf {
+        self.folder.path().join(client)
+    }
+
+    fn uri(&self, host: usize, client: &str) -> String {
+        format!(
+            "qemu+ssh://root@{ADDRESS}:{}/system?no_tty=1&keyfile={1}/key&command={1}/ssh",
+            self.ports[host],
+            self.client(client).display()
+        )
+    }
+
+    fn peer_uri(&self, host: usize, client: &str) -> String {
+        self.uri(host, client) + "&proxy=netcat&netcat=nc.openbsd&socket=/run/libvirt/libvirt-sock"
     }
 }
 
