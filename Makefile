@@ -74,7 +74,7 @@ end-to-end test-openstack test-faults: TEST_PROGRAM = $(CARGO) test --release --
 # The tests do not need ffplay's stages to be linked, and so do not build them; built with the tests, nothing gets other features.
 end-to-end: ## tests on real QEMU, libvirt, snmpd and video (root)
 	$(CARGO) build --release --workspace --lib --tests
-	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(TEST_PROGRAM) lab:: libvirt:: tshark::
+	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(TEST_PROGRAM) lab:: libvirt:: sandbox:: tshark::
 	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(TEST_PROGRAM) reliability::
 
 # Not in `make test`: the packages are 160 MB, and it comes up in a minute or two.

@@ -97,6 +97,9 @@ if [ "$tests" = yes ]; then
     need libvirt-daemon  "moves virtual machines between two of it"  program libvirtd
     need libvirt-daemon-driver-qemu "its QEMU"                libvirt_qemu
     need libvirt-clients "asks it"                            program virsh
+    need openssh-server  "the way to a libvirtd of another machine" program sshd
+    need netcat-openbsd  "the end of that way, with older libvirt"  program nc.openbsd
+    need systemd         "runs the packaged unit in its sandbox"    program systemd-analyze
 fi
 
 # The lab downloads the guest's kernel by apt, without installing it: apt has to know of it.
@@ -169,13 +172,14 @@ if [ -t 0 ] && [ -t 1 ]; then
     sleep 5
 fi
 
-# Debian starts snmpd and node_exporter when they are installed. Nothing here wants them on this machine's own addresses: while the
-# packages are installed, starting services is forbidden, unless the machine has a policy of its own.
+# Debian starts snmpd, node_exporter and sshd when they are installed. Nothing here wants them on this machine's own addresses: while
+# the packages are installed, starting services is forbidden, unless the machine has a policy of its own.
 policy=/usr/sbin/policy-rc.d
 allow_services() { $sudo rm -f "$policy"; }
 services=()
-for service in snmpd prometheus-node-exporter; do
-    if [[ " ${missing[*]-} " == *" $service "* ]]; then services+=("$service"); fi
+for service in snmpd prometheus-node-exporter openssh-server; do
+    # Debian's sshd is the service `ssh`.
+    if [[ " ${missing[*]-} " == *" $service "* ]]; then services+=("${service/openssh-server/ssh}"); fi
 done
 if [ ${#services[@]} -gt 0 ] && [ ! -e "$policy" ]; then
     trap allow_services EXIT

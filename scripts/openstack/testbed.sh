@@ -6,7 +6,8 @@
 # Keystone, Placement, Glance, Neutron and Nova from Debian's packages, with MariaDB and RabbitMQ; on each of the hosts
 # hosta and hostb a libvirtd and a nova-compute. All of it is in namespaces of its own (network, processes, mounts) that end
 # with the command, with Ctrl-C, or with this script's death: nothing stays but DIR, which holds logs (DIR/log), settings
-# and the database, so that the next start is faster. COMMAND runs in there, with the variables OS_* of the administrator.
+# and the database, so that the next start is faster. COMMAND runs in there, with the variables OS_* of the administrator;
+# DIR/clouds.yaml has `forestall`, a user that may do what packaging/nova/policy.yaml permits its role and nothing else.
 #
 # Needs root and the packages that `scripts/openstack/testbed.sh --install` installs (160 MB).
 # Exit codes: that of COMMAND; 3 when the testbed does not come up.
@@ -39,7 +40,7 @@ case "${1:-}" in
         DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${PACKAGES[@]}"
         exit 0
         ;;
-    -h | --help | "") sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help | "") sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 0 ;;
 esac
 [ $# -ge 2 ] || { echo "error: no command; see $0 --help" >&2; exit 2; }
 [ "$(id -u)" = 0 ] || { echo "error: namespaces need root" >&2; exit 3; }
@@ -57,6 +58,7 @@ fi
 # From here on in the namespaces, as process 1 of them.
 DIR=$1
 shift
+POLICY=$(realpath "$(dirname "$0")/../../packaging/nova/policy.yaml")
 cd "$DIR"
 mkdir -p log etc state shared glance keystone/fernet keystone/credential rabbit
 
@@ -148,6 +150,10 @@ www_authenticate_uri = http://$CONTROL:5000/v3
 $(identity)
 [oslo_concurrency]
 lock_path = $DIR/state/$1
+[oslo_policy]
+policy_file = $POLICY
+enforce_new_defaults = true
+enforce_scope = true
 END
 }
 
@@ -299,12 +305,17 @@ wsgi() {
         ${4:+--pyargv "$4"}
 }
 
-catalogue() {
-    local keystone=http://$CONTROL:5000/v3 body token
+administrators_token() {
+    local body
     body='{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":"admin","domain":{"name":"Default"},"password":"testbed"}}},
         "scope":{"project":{"name":"admin","domain":{"name":"Default"}}}}}'
-    token=$(curl -sS -D - -o /dev/null -H 'Content-Type: application/json' -d "$body" $keystone/auth/tokens |
-        sed -n 's/^[Xx]-[Ss]ubject-[Tt]oken: //p' | tr -d '\r')
+    curl -sS -D - -o /dev/null -H 'Content-Type: application/json' -d "$body" http://$CONTROL:5000/v3/auth/tokens |
+        sed -n 's/^[Xx]-[Ss]ubject-[Tt]oken: //p' | tr -d '\r'
+}
+
+catalogue() {
+    local keystone=http://$CONTROL:5000/v3 token
+    token=$(administrators_token)
     while read -r name kind url; do
         local id
         id=$(curl -sSf -H "X-Auth-Token: $token" -H 'Content-Type: application/json' \
@@ -322,6 +333,28 @@ neutron network http://$CONTROL:9696
 END
 }
 
+# Whom the driver comes as: a user with one role, which is named in no policy but packaging/nova/policy.yaml.
+mover() {
+    local keystone=http://$CONTROL:5000/v3 ask project role user
+    ask=(curl -sSf -H "X-Auth-Token: $(administrators_token)" -H 'Content-Type: application/json')
+    project=$("${ask[@]}" "$keystone/projects?name=admin" | jq -er '.projects[0].id') &&
+        role=$("${ask[@]}" -d '{"role":{"name":"forestall"}}' $keystone/roles | jq -er .role.id) &&
+        user=$("${ask[@]}" -d '{"user":{"name":"forestall","password":"testbed","domain_id":"default"}}' $keystone/users | jq -er .user.id) &&
+        "${ask[@]}" -X PUT "$keystone/projects/$project/users/$user/roles/$role" &&
+        cat > clouds.yaml << END
+clouds:
+  forestall:
+    auth:
+      auth_url: $keystone
+      username: forestall
+      password: testbed
+      project_name: admin
+      user_domain_name: Default
+      project_domain_name: Default
+    region_name: RegionOne
+END
+}
+
 control_plane() {
     OS_KEYSTONE_CONFIG_FILES=$DIR/etc/keystone.conf wsgi keystone 5000 /usr/bin/keystone-wsgi-public \
         "--config-file $DIR/etc/keystone.conf"
@@ -329,6 +362,7 @@ control_plane() {
     wait_for Keystone keystone answers http://$CONTROL:5000/v3
     wait_for Placement placement answers http://$CONTROL:8778/
     once catalogue catalogue
+    once mover mover
     start glance glance-api --config-file etc/glance.conf
     start neutron neutron-server --config-file etc/neutron.conf
     for part in api conductor scheduler; do start "nova-$part" nova-$part --config-file etc/nova.conf; done

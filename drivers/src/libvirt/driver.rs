@@ -216,11 +216,15 @@ impl Driver for Libvirt {
         };
         let domain = self.domain(&plan.vm)?;
         let (source, target) = (self.virsh(&plan.source)?, self.virsh(&plan.target)?);
-        let here = source.state(domain).await.map_err(refused)?;
+        // Of a connection that is not made virsh does not say to whom.
+        let at = |host: &HostName, why: String| refused(format!("libvirt on {host}: {why}"));
+        let here = source.state(domain).await;
+        let here = here.map_err(|why| at(&plan.source, why))?;
         if here.map(State::residency) != Some(Residency::Running) {
             return Err(refused(format!("{domain} does not run on {}", plan.source)));
         }
-        let there = target.state(domain).await.map_err(refused)?;
+        let there = target.state(domain).await;
+        let there = there.map_err(|why| at(&plan.target, why))?;
         if there.is_some_and(|state| state.residency() != Residency::Absent) {
             return Err(refused(format!("{domain} is on {} already", plan.target)));
         }

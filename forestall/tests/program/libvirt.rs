@@ -1,6 +1,8 @@
 //! The libvirt driver on two real libvirtd. Needs root and the packages that `make test` installs; it runs when
 //! `FORESTALL_LAB_TESTS` is set, as `make test` does.
 
+mod remote;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};

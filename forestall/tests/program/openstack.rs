@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::openstack::OpenStack;
+use crate::common::openstack::{OpenStack, User};
 use crate::common::site::{FUNCTION, HOSTS, Site};
 use crate::common::{end_of, plan, wait_or};
 use control::Trust;
 use drivers::{Driver, DriverError, Nova};
 use record::Residency;
 use record::decision::End;
+use serde_json::json;
 
 const AT_TARGET: (Residency, Residency) = (Residency::Running, Residency::Absent);
 const AT_SOURCE: (Residency, Residency) = (Residency::Absent, Residency::Running);
@@ -126,4 +127,26 @@ fn an_operator_moves_a_server() {
     });
     let runners = site.runners();
     assert_eq!(runners, [site.where_is()], "{}", site.log());
+}
+
+/// All of the tests above have the driver come as a user with a role of its own: it may do what they need, and not what they do not.
+#[test]
+fn the_role_of_the_driver_permits_nothing_else() {
+    if !enabled() {
+        return;
+    }
+    let cloud = OpenStack::begin();
+    let mover = User::mover();
+    let action = format!("/servers/{}/action", cloud.server);
+    for forbidden in [
+        json!({ "os-stop": null }),
+        json!({ "reboot": { "type": "HARD" } }),
+        json!({ "migrate": null }),
+        json!({ "os-resetState": { "state": "error" } }),
+    ] {
+        assert_eq!(mover.refusal("compute", &action, &forbidden), 403);
+    }
+    let flavor = json!({ "flavor": { "name": "own", "ram": 64, "vcpus": 1, "disk": 1 } });
+    assert_eq!(mover.refusal("compute", "/flavors", &flavor), 403);
+    assert_eq!(cloud.server()["status"], "ACTIVE");
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use crate::common::forestall;
 
@@ -94,6 +94,51 @@ fn the_example_fits_the_unit_and_the_commands() {
         control::Trust::Observe,
         "an example moves nothing"
     );
+}
+
+/// `systemd-analyze`'s figure of what is left open to the unit: 0 to 100. Of what is left it needs the network, unix sockets and the
+/// machine's files to read. Versions of systemd weigh a little differently.
+const EXPOSURE_MAX: &str = "--threshold=20";
+
+/// Whether systemd is content with a unit, and what it says.
+fn analyze(unit: &str, words: &[&str]) -> (bool, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("forestall-orchestrator.service");
+    fs::write(&path, unit).unwrap();
+    let output = Command::new("systemd-analyze")
+        .args(words)
+        .arg(path)
+        .output();
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = output.expect("systemd-analyze is not installed: scripts/setup.sh --tests");
+    let said = [stdout, stderr].concat();
+    (status.success(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn systemd_knows_what_the_unit_says_and_finds_it_shut_in() {
+    let unit = shipped("systemd/forestall-orchestrator.service");
+    // Where it is installed.
+    let unit = unit.replace("/usr/bin/forestall", env!("CARGO_BIN_EXE_forestall"));
+    let verify = ["verify", "--man=no"];
+    let security = ["security", "--offline=true", "--no-pager", EXPOSURE_MAX];
+    // It says something of other units of the machine, too.
+    let complaints = |said: &str| said.matches("forestall-orchestrator").count();
+    let (is_good, said) = analyze(&unit, &verify);
+    assert!(is_good && complaints(&said) == 0, "{said}");
+    let (is_good, said) = analyze(&unit, &security);
+    assert!(is_good, "{said}");
+    // The checker is checked.
+    let (_, said) = analyze(&unit.replace("ProtectClock", "ProtectClok"), &verify);
+    assert!(
+        said.contains("ProtectClok") && complaints(&said) > 0,
+        "{said}"
+    );
+    let open = unit.replace("\nProtect", "\n#Protect");
+    assert!(!analyze(&open, &security).0);
 }
 
 /// The unit takes the right away to go beyond the kernel's limits.

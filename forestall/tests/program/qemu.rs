@@ -1,11 +1,11 @@
 //! The QEMU driver on real QEMU processes: its options, one by one.
 
-use std::fs;
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::common::certificates::{self, Authority};
 use crate::common::guest;
 use crate::common::machines::{Machines, Qemus};
 use crate::common::site::{FAST, FUNCTION, HOSTS, SLOW, Site};
@@ -397,40 +397,15 @@ fn an_orchestrator_waits_for_the_end_of_post_copy() {
     assert_eq!(guest::count(&qemus, 1).unwrap().1, 0, "memory is lost");
 }
 
-/// Puts what QEMU's `tls-creds-x509` looks for into a folder: an authority, and for each host the certificate of a server of this
-/// name and of a client.
-fn write_certificates(folder: &Path, names: [&str; 2]) {
-    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-    let params = |name: &str| {
-        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params
-    };
-    let key = KeyPair::generate().unwrap();
-    let mut authority = params("authority.example");
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let certificate = authority.self_signed(&key).unwrap().pem();
-    let issuer = Issuer::new(authority, key);
-    for (host, name) in HOSTS.iter().zip(names) {
-        let folder = folder.join(host);
-        fs::create_dir(&folder).unwrap();
-        fs::write(folder.join("ca-cert.pem"), &certificate).unwrap();
-        for end in ["server", "client"] {
-            let key = KeyPair::generate().unwrap();
-            let signed = params(name).signed_by(&key, &issuer).unwrap();
-            fs::write(folder.join(format!("{end}-cert.pem")), signed.pem()).unwrap();
-            let file = folder.join(format!("{end}-key.pem"));
-            fs::write(file, key.serialize_pem()).unwrap();
-        }
-    }
-}
-
 /// Hosts' names as the configuration has them.
 pub(crate) const NAMES: [&str; 2] = ["robot.example", "user.example"];
 
 /// What QEMU processes on hosts whose certificates have these names are told, and the driver.
 pub(crate) fn tls(folder: &Path, names: [&str; 2]) -> (String, Value) {
-    write_certificates(folder, names);
+    let authority = Authority::new("authority.example");
+    for (host, name) in HOSTS.iter().zip(names) {
+        authority.write(&folder.join(host), name, certificates::QEMU);
+    }
     let object = |id: &str, end: &str| {
         let folder = folder.display();
         format!("-object tls-creds-x509,id={id},endpoint={end},dir={folder}/HOST,verify-peer=on ")

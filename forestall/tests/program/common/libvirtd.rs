@@ -51,6 +51,11 @@ pub(crate) struct Libvirtd {
 impl Libvirtd {
     /// One that answers.
     pub(crate) fn start(name: &str) -> Self {
+        Self::start_told(name, &[])
+    }
+
+    /// One that is told something else than others: in a file of its folder, one text instead of another.
+    pub(crate) fn start_told(name: &str, told: &[(&str, &str, String)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (dir, port) = (folder.path(), free_tcp_port());
         // libvirt's QEMU has to come by.
@@ -69,6 +74,12 @@ impl Libvirtd {
             },
         };
         let argv = libvirtd.prepare().unwrap();
+        for (file, text, instead) in told {
+            let file = dir.join(file);
+            let before = fs::read_to_string(&file).unwrap();
+            assert!(before.contains(*text), "{before}");
+            fs::write(file, before.replace(*text, instead)).unwrap();
+        }
         let log = fs::File::create(dir.join("log")).unwrap();
         let namespace = Command::new(&argv[0])
             .args(&argv[1..])
@@ -226,15 +237,28 @@ impl Libvirtd {
         said.lines().find_map(figure)
     }
 
+    /// Process 1 of its namespaces, as this side's /proc has it.
+    fn shell(&self) -> u32 {
+        let children = format!("/proc/{0}/task/{0}/children", self.namespace.id());
+        let shell = fs::read_to_string(children).unwrap();
+        shell.trim().parse().unwrap()
+    }
+
+    /// A program on its host: with its files, its name, and among its processes. It ends with the test.
+    pub(crate) fn program(&self, argv: &[&str]) -> Command {
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "nsenter", "--target"])
+            .arg(self.shell().to_string())
+            .args(["--mount", "--pid", "--uts"])
+            .args(argv);
+        command
+    }
+
     /// Its own process, as this side's /proc has it.
     fn signal(&self, signal: nix::sys::signal::Signal) {
         let inside = fs::read_to_string(self.folder.path().join("libvirtd.pid")).unwrap();
-        let children = format!("/proc/{0}/task/{0}/children", self.namespace.id());
-        let shell: u32 = fs::read_to_string(children)
-            .unwrap()
-            .trim()
-            .parse()
-            .unwrap();
+        let shell = self.shell();
         let children = fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap();
         let is_it = |pid: &&str| {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -292,8 +316,12 @@ pub(crate) struct Libvirts {
 
 impl Libvirts {
     pub(crate) fn new(bandwidth_mib_per_s: u64) -> Self {
+        Self::of(HOSTS.map(Libvirtd::start), bandwidth_mib_per_s)
+    }
+
+    pub(crate) fn of(hosts: [Libvirtd; 2], bandwidth_mib_per_s: u64) -> Self {
         Self {
-            hosts: HOSTS.map(Libvirtd::start),
+            hosts,
             bandwidth_mib_per_s,
         }
     }

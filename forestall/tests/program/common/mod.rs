@@ -3,6 +3,7 @@
 
 pub(crate) mod agents;
 pub(crate) mod browser;
+pub(crate) mod certificates;
 #[cfg(feature = "media")]
 pub(crate) mod display;
 pub(crate) mod exporters;
@@ -12,6 +13,8 @@ pub(crate) mod libvirtd;
 pub(crate) mod machines;
 pub(crate) mod network;
 pub(crate) mod openstack;
+pub(crate) mod remote;
+pub(crate) mod sandbox;
 pub(crate) mod site;
 
 use std::fs;

@@ -1,6 +1,7 @@
 //! A server in the OpenStack that `scripts/openstack/testbed.sh` runs.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use drivers::nova::NovaConfig;
 use record::{HostName, VmName};
@@ -16,8 +17,8 @@ pub(crate) const COMPUTE_HOSTS: [&str; 2] = ["hosta", "hostb"];
 /// Old enough for all that is asked here, young enough for servers without a network (2.37).
 const MICROVERSION: &str = "compute 2.84";
 
-/// The administrator's way in, by the variables `OS_*`.
-pub(crate) struct Administrator {
+/// A user's way in.
+pub(crate) struct User {
     token: String,
     services: BTreeMap<String, String>,
 }
@@ -26,11 +27,25 @@ fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: make test-openstack"))
 }
 
-impl Administrator {
-    pub(crate) fn new() -> Self {
+/// Whom the driver comes as. The testbed's user has the one role that `packaging/nova/policy.yaml` names.
+const MOVER: &str = "forestall";
+
+impl User {
+    /// The administrator, by the variables `OS_*`.
+    pub(crate) fn administrator() -> Self {
+        Self::of(&variable("OS_USERNAME"))
+    }
+
+    /// Whom the driver comes as.
+    pub(crate) fn mover() -> Self {
+        Self::of(MOVER)
+    }
+
+    /// They all have the same password, and come to the same project.
+    fn of(name: &str) -> Self {
         let url = format!("{}/auth/tokens", variable("OS_AUTH_URL"));
         let default = json!({ "name": "Default" });
-        let user = json!({ "name": variable("OS_USERNAME"), "domain": default, "password": variable("OS_PASSWORD") });
+        let user = json!({ "name": name, "domain": default, "password": variable("OS_PASSWORD") });
         let mut answer = ureq::post(url)
             .send_json(json!({ "auth": {
                 "identity": { "methods": ["password"], "password": { "user": user } },
@@ -76,6 +91,18 @@ impl Administrator {
         answer.body_mut().read_json().unwrap_or_default()
     }
 
+    /// The status with which such a request is refused.
+    pub(crate) fn refusal(&self, service: &str, path: &str, body: &Value) -> u16 {
+        let asked = ureq::post(format!("{}{path}", self.services[service]))
+            .header("X-Auth-Token", &self.token)
+            .header("OpenStack-API-Version", MICROVERSION)
+            .send_json(body);
+        match asked {
+            Err(ureq::Error::StatusCode(code)) => code,
+            other => panic!("{path} {body}: {other:?}"),
+        }
+    }
+
     fn delete(&self, service: &str, path: &str) {
         ureq::delete(format!("{}{path}", self.services[service]))
             .header("X-Auth-Token", &self.token)
@@ -111,14 +138,14 @@ impl Administrator {
 
 /// A server, until it goes out of scope.
 pub(crate) struct OpenStack {
-    pub(crate) administrator: Administrator,
-    server: String,
+    pub(crate) administrator: User,
+    pub(crate) server: String,
 }
 
 impl OpenStack {
     /// One that runs on the site's first host.
     pub(crate) fn begin() -> Self {
-        let administrator = Administrator::new();
+        let administrator = User::administrator();
         let (image, flavor) = administrator.lay_out();
         let made = administrator.post(
             "compute",
@@ -164,8 +191,8 @@ impl OpenStack {
             )
         };
         NovaConfig {
-            cloud: None,
-            clouds_file: None,
+            cloud: Some(MOVER.into()),
+            clouds_file: Some(PathBuf::from(variable("FORESTALL_TESTBED")).join("clouds.yaml")),
             force_complete_after_s: None,
             servers: [(VmName::new(FUNCTION).unwrap(), self.server.clone())].into(),
             hosts: [0, 1].map(host).into(),

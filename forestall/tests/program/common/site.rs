@@ -14,6 +14,10 @@ use super::exporters::Exporters;
 use super::machines::{Machines, Qemus};
 use super::{free_tcp_port, wait_for, wait_or};
 
+<<<<<<< HEAD
+=======
+pub(crate) const COMMUNITY: &str = "site-test";
+>>>>>>> remote
 /// The two edge servers of the shipped scenario.
 pub(crate) const HOSTS: [&str; 2] = ["edge-robot", "edge-user"];
 pub(crate) const FUNCTION: &str = "text-insertion";
@@ -223,6 +227,16 @@ impl Site {
         let mut config: toml::Table = fs::read_to_string(self.config()).unwrap().parse().unwrap();
         change(&mut config);
         fs::write(self.config(), config.to_string()).unwrap();
+    }
+
+    /// What the next orchestrator is told, for one that this site does not start itself.
+    pub(crate) fn configuration(&self) -> String {
+        fs::read_to_string(self.config()).unwrap()
+    }
+
+    /// That one answers there.
+    pub(crate) fn is_answered_at(&mut self, api: String) {
+        self.api = api;
     }
 
     /// Where its orchestrator answers, as a client names it.
