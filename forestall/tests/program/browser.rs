@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::common::browser::Browser;
 use crate::common::site::{FAST, FUNCTION, HOSTS, REPORTER, Site};
-use crate::common::{Running, Server, TOKEN, frames, wait_for};
+use crate::common::{Running, Server, TOKEN, certificate, frames, wait_for};
 use control::Trust;
 use serde_json::Value;
 
@@ -128,14 +128,8 @@ fn what_cannot_be_shown_is_said() {
 #[test]
 fn over_tls_with_a_token() {
     let folder = tempfile::tempdir().unwrap();
-    let (certificate, key, tokens) = (
-        folder.path().join("chain.pem"),
-        folder.path().join("key.pem"),
-        folder.path().join("viewers"),
-    );
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    fs::write(&certificate, made.cert.pem()).unwrap();
-    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let tokens = folder.path().join("viewers");
+    let (certificate, key) = certificate(folder.path(), "127.0.0.1");
     fs::write(&tokens, "abcdefghijklmnopqrst\n").unwrap();
     let port = crate::common::free_udp_port();
     let server = Server::start(&format!(
