@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use measure::histogram::{Distribution, page};
-use media::bench::{self, BenchError, CHAINS, Delays, Options, Report, Sides};
+use media::bench::{self, BenchError, CHAINS, Delays, Options, Report, STAGES, Sides};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::{Failure, FailureKind, Outcome};
@@ -124,6 +124,23 @@ fn text(report: &Report) -> String {
                     "{name:<28} {:>9.1} {:>9.1} {:>9.1} {:>7} {:>6}",
                     d.p50, d.p95, d.p99, d.n, d.lost
                 ),
+                None => format!("{name:<28} {:>9}", "–"),
+            });
+        }
+    }
+    line(
+        "in place of FFserver, which left FFmpeg in 4.0, FFmpeg's chains have `ffmpeg -listen 1`"
+            .to_owned(),
+    );
+    line(format!(
+        "\n{:<28} {:>9} {:>9} {:>7}",
+        "in a stage of ours, ms", "p50", "p95", "seconds"
+    ));
+    for (codec, stages) in &report.stage_ms {
+        for stage in STAGES {
+            let name = format!("{codec}, {stage}");
+            line(match stages.get(stage).and_then(Option::as_ref) {
+                Some(s) => format!("{name:<28} {:>9.2} {:>9.2} {:>7}", s.p50, s.p95, s.n),
                 None => format!("{name:<28} {:>9}", "–"),
             });
         }

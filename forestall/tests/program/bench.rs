@@ -2,6 +2,9 @@
 
 use std::process::{Command, Output};
 
+#[cfg(feature = "media")]
+use media::bench::STAGES;
+
 fn bench(arguments: &[&str]) -> Output {
     forestall(&["bench", "orchestrator"], arguments)
 }
@@ -102,8 +105,11 @@ fn the_stages_are_measured_beside_ffmpeg() {
     // FFmpeg's chain holds many frames, ours none: no noise of a machine turns that round.
     let median = |chain: &str| figure(&format!("/delay_ms/mpeg2/{chain}/p50"));
     assert!(median("forestall") < median("ffmpeg_plain"), "{all}");
-    for stage in ["capture", "overlay", "relay", "serve", "play"] {
+    for stage in STAGES {
         assert_eq!(figure(&format!("/held_frames/{stage}")), 0.0, "{stage}");
+        let within = |key: &str| figure(&format!("/stage_ms/mpeg2/{stage}/{key}"));
+        assert!(within("p50") <= within("p95") && within("n") > 0.0, "{all}");
+        assert!(all["stage_ms"]["h264"][stage].is_null(), "{all}");
     }
     for side in ["forestall", "ffmpeg"] {
         for key in ["cpu_us_per_frame", "rss_mb"] {
@@ -128,4 +134,5 @@ fn the_stages_are_measured_beside_ffmpeg() {
     assert!(figure("/clock/frames_per_s") > 0.0 && figure("/clock/tesseract/frames") > 0.0);
     let page = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
     assert!(page.contains("camera to screen, mpeg2, ms") && page.contains("ffmpeg_plain"));
+    assert!(page.contains("`ffmpeg -listen 1`") && page.contains("in a stage of ours, ms"));
 }

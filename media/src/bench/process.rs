@@ -33,6 +33,16 @@ impl Stage {
         line: &str,
         text: &str,
     ) -> Result<Self, BenchError> {
+        Self::start_into(program, line, text, Stdio::null())
+    }
+
+    /// The same; what it prints goes to `stdout`.
+    pub(super) fn start_into(
+        program: impl AsRef<OsStr>,
+        line: &str,
+        text: &str,
+        stdout: Stdio,
+    ) -> Result<Self, BenchError> {
         let program = program.as_ref();
         let words = line.split_whitespace().map(|word| {
             if word.contains("TEXT") {
@@ -49,7 +59,7 @@ impl Stage {
         let child = Command::new(program)
             .args(words)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(stdout)
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|source| BenchError::Io {
