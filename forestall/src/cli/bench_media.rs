@@ -1,5 +1,6 @@
 //! `forestall bench media`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -104,6 +105,13 @@ fn print(report: &Report) {
     print!("{}", text(report));
 }
 
+fn largest_first(mb: &BTreeMap<String, f64>) -> String {
+    let mut parts: Vec<(&String, &f64)> = mb.iter().collect();
+    parts.sort_by(|a, b| b.1.total_cmp(a.1));
+    let words = parts.iter().map(|(name, mb)| format!("{name} {mb:.1}"));
+    words.collect::<Vec<_>>().join(", ")
+}
+
 /// The figures as tables of text.
 fn text(report: &Report) -> String {
     let mut text = String::new();
@@ -162,8 +170,10 @@ fn text(report: &Report) -> String {
         ] {
             line(match cost {
                 Some(cost) => format!(
-                    "{size:<9} {name:<18} {:>7.0} µs of CPU a frame, {:>6.1} MB",
-                    cost.cpu_us_per_frame, cost.rss_mb
+                    "{size:<9} {name:<18} {:>7.0} µs of CPU a frame, {:>6.1} MB: {}",
+                    cost.cpu_us_per_frame,
+                    cost.rss_mb,
+                    largest_first(&cost.rss_mb_by_mapping)
                 ),
                 None => format!("{size:<9} {name:<18} –"),
             });

@@ -115,6 +115,17 @@ fn the_stages_are_measured_beside_ffmpeg() {
         for key in ["cpu_us_per_frame", "rss_mb"] {
             assert!(figure(&format!("/overlay/640x480/{side}/{key}")) > 0.0);
         }
+        // Read one after the other, of a process that works.
+        let parts = &all["overlay"]["640x480"][side]["rss_mb_by_mapping"];
+        let sum: f64 = parts
+            .as_object()
+            .unwrap()
+            .values()
+            .map(|mb| mb.as_f64().unwrap())
+            .sum();
+        let whole = figure(&format!("/overlay/640x480/{side}/rss_mb"));
+        assert!((sum - whole).abs() < 0.1 * whole, "{whole} MB: {parts}");
+        assert!(parts["libavcodec"].as_f64() > Some(1.0), "{parts}");
         assert!(all["overlay"]["1280x720"][side].is_null());
     }
     assert!(figure("/relay_ms/p50") <= figure("/relay_ms/p99"));
