@@ -163,6 +163,16 @@ fn text(report: &Report) -> String {
         count(held.serve),
         count(held.play)
     ));
+    for (codec, stages) in &report.held_frames_by_codec {
+        let late = stages.iter().filter_map(|(stage, held)| {
+            held.map(|held| format!("{stage} {} of {}", held.late, held.n))
+        });
+        let late: Vec<String> = late.collect();
+        if !late.is_empty() {
+            let words = late.join(", ");
+            line(format!("frames late, {codec}: {words}"));
+        }
+    }
     for (size, Sides { forestall, ffmpeg }) in &report.overlay {
         for (name, cost) in [
             ("forestall overlay", forestall),

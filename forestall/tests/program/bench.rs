@@ -107,6 +107,9 @@ fn the_stages_are_measured_beside_ffmpeg() {
     assert!(median("forestall") < median("ffmpeg_plain"), "{all}");
     for stage in STAGES {
         assert_eq!(figure(&format!("/held_frames/{stage}")), 0.0, "{stage}");
+        let held = &all["held_frames_by_codec"]["mpeg2"][stage];
+        assert_eq!((&held["median"], &held["n"]), (&0.into(), &60.into()));
+        assert!(held["late"].as_u64() < Some(30), "{stage}: {held}");
         let within = |key: &str| figure(&format!("/stage_ms/mpeg2/{stage}/{key}"));
         assert!(within("p50") <= within("p95") && within("n") > 0.0, "{all}");
         assert!(all["stage_ms"]["h264"][stage].is_null(), "{all}");

@@ -24,7 +24,7 @@ use serde::Serialize;
 
 pub use chain::{CHAINS, Delays};
 pub use clock::{Clock, Reading};
-pub use held::HeldFrames;
+pub use held::{Held, HeldFrames};
 pub use overlay::Cost;
 pub use relay::RelayMs;
 pub use serve::Serve;
@@ -102,6 +102,8 @@ pub struct Report {
     pub stage_ms: BTreeMap<&'static str, BTreeMap<&'static str, Option<StageMs>>>,
     /// Frames that each stage holds.
     pub held_frames: HeldFrames,
+    /// The same by codec and stage, with those that were late.
+    pub held_frames_by_codec: BTreeMap<&'static str, BTreeMap<&'static str, Option<Held>>>,
     /// By size of the picture.
     pub overlay: BTreeMap<&'static str, Sides>,
     /// Time that a datagram takes through the relay.
@@ -214,7 +216,7 @@ pub fn run(
     };
     let machine = process::Busy::now();
     let (delay_ms, stage_ms) = chain::measure(&mut bench)?;
-    let held_frames = held::measure(&mut bench)?;
+    let (held_frames, held_frames_by_codec) = held::measure(&mut bench)?;
     let relayed = relay::measure(&mut bench);
     let relay_ms = bench.or_note("the relay", relayed)?;
     let overlay = overlay::measure(&mut bench)?;
@@ -224,6 +226,7 @@ pub fn run(
         delay_ms,
         stage_ms,
         held_frames,
+        held_frames_by_codec,
         overlay,
         relay_ms,
         serve,
