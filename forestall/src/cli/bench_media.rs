@@ -209,10 +209,12 @@ fn text(report: &Report) -> String {
         "clock reader: {:.0} a second; of {} spoilt pictures {} of {} readable ones read, {} wrongly",
         clock.frames_per_s, spoilt.frames, spoilt.readable_read, spoilt.readable, spoilt.wrong
     ));
-    if let Some(tesseract) = &clock.tesseract {
+    let clean = clock.tesseract.iter().map(|reading| ("clean", reading));
+    let spoilt = clock.tesseract_spoilt.iter().flatten();
+    for (name, reading) in clean.chain(spoilt.map(|(name, reading)| (*name, reading))) {
         line(format!(
-            "Tesseract on the clean digits: {} of {} read, {} wrongly",
-            tesseract.read, tesseract.frames, tesseract.wrong
+            "Tesseract on {name} digits: {} of {} read, {} wrongly",
+            reading.read, reading.frames, reading.wrong
         ));
     }
     if let Some(foreign) = report.foreign_load {

@@ -146,6 +146,11 @@ fn the_stages_are_measured_beside_ffmpeg() {
         "{all}"
     );
     assert!(figure("/clock/frames_per_s") > 0.0 && figure("/clock/tesseract/frames") > 0.0);
+    for name in ["blurred", "noisy"] {
+        let of = |key: &str| figure(&format!("/clock/tesseract_spoilt/{name}/{key}"));
+        assert_eq!(of("frames"), 4.0);
+        assert!(of("read") + of("wrong") <= 4.0, "{all}");
+    }
     let page = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
     assert!(page.contains("camera to screen, mpeg2, ms") && page.contains("ffmpeg_plain"));
     assert!(page.contains("`ffmpeg -listen 1`") && page.contains("in a stage of ours, ms"));
