@@ -2,31 +2,35 @@
 //! fast the machine is.
 #![cfg(feature = "media")]
 
+use std::fs::File;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::common::{
-    Running, Server, TOKEN, are_in_a_row, certificate, check, forestall, frames, free_tcp_port,
-    free_udp_port, wait_for, wait_for_frames,
+    Running, Server, TOKEN, are_in_a_row, check, forestall, frames, free_tcp_port, free_udp_port,
+    wait_for, wait_for_frames,
 };
-use record::raw::FrameStatus;
+use record::Timestamp;
+use record::raw::{FrameRow, FrameStatus};
 
-/// Where a server's certificate is for.
-const HERE: &str = "127.0.0.1";
+/// How long a network stands still.
+const STALL: Duration = Duration::from_secs(1);
 const CAMERA: &str = "--width 160 --height 120 --bitrate 300k --gop 10 --duration 40";
 
 /// A player that writes what it shows.
-fn play(url: &str, frames: &Path) -> Running {
+pub(crate) fn play(url: &str, frames: &Path) -> Running {
     Running::forestall(&format!(
         "play {url} --frames-csv {} --duration 40",
         frames.display()
     ))
 }
 
-fn capture(url: &str) -> Running {
+pub(crate) fn capture(url: &str) -> Running {
     Running::forestall(&format!("capture {url} {CAMERA}"))
 }
 
@@ -140,148 +144,8 @@ fn a_chain_of_servers() {
     assert!(are_in_a_row(&wait_for_frames(&shown, 30)));
 }
 
-/// A server with a certificate.
-struct Encrypted {
-    server: Server,
-    folder: tempfile::TempDir,
-    authority: String,
-}
-
-impl Encrypted {
-    fn start(name: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (chain, key) = certificate(folder.path(), name);
-        let authority = chain.display().to_string();
-        let options = format!("--tls-cert {authority} --tls-key {}", key.display());
-        Self {
-            server: Server::start(&options),
-            folder,
-            authority,
-        }
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("https://{HERE}:{}{path}", self.server.port)
-    }
-
-    /// Where a stream is published.
-    fn publish(&self, name: &str) -> String {
-        self.url(&format!("/publish/{name}?token={TOKEN}"))
-    }
-
-    /// Waits until a stream is there to watch.
-    fn wait_for(&self, name: &str) {
-        let url: media::StreamUrl = self.url(&format!("/{name}.ts")).parse().unwrap();
-        let url = url.vouched_for_by(Some(Path::new(&self.authority)));
-        wait_for(name, || media::net::Input::open(&url).is_ok());
-    }
-}
-
-#[test]
-fn every_stage_over_tls() {
-    let (first, second) = (Encrypted::start(HERE), Encrypted::start(HERE));
-    let shown = first.folder.path().join("frames.csv");
-    let (ca, second_ca) = (&first.authority, &second.authority);
-    // Camera, server, overlay, the same server, relay, and another one.
-    let _camera = capture(&format!("{} --ca {ca}", first.publish("robot")));
-    first.wait_for("robot");
-    let _overlay = Running::forestall(&format!(
-        "overlay {} {} --ca {ca}",
-        first.url("/robot.ts"),
-        first.publish("drawn")
-    ));
-    first.wait_for("drawn");
-    // Several authorities may be in one file.
-    let both = first.folder.path().join("both.pem");
-    let texts = [ca, second_ca].map(|file| std::fs::read_to_string(file).unwrap());
-    std::fs::write(&both, texts.concat()).unwrap();
-    let _relay = Running::forestall(&format!(
-        "relay {} {} --ca {}",
-        first.url("/drawn.ts"),
-        second.publish("relayed"),
-        both.display()
-    ));
-    second.wait_for("relayed");
-    let third = Server::start(&format!(
-        "--stream copy={} --ca {second_ca}",
-        second.url("/relayed.ts")
-    ));
-    let copied = first.folder.path().join("copied.csv");
-    let _players = [
-        play(
-            &format!("{} --ca {second_ca}", second.url("/relayed.ts")),
-            &shown,
-        ),
-        play(&third.url("/copy.ts"), &copied),
-    ];
-    for path in [&shown, &copied] {
-        assert!(are_in_a_row(&wait_for_frames(path, 30)));
-    }
-}
-
-#[test]
-fn who_proves_nothing_is_not_believed() {
-    let encrypted = Encrypted::start(HERE);
-    let (url, ca) = (encrypted.url("/robot.ts"), &encrypted.authority);
-    let (other, _) = certificate(encrypted.folder.path(), "localhost");
-    let other = other.display();
-    let refused = format!("no encrypted connection to {url}; `--ca` names a file");
-    check(&format!("play {url} --ca {other}"), 1, &refused);
-    // The right authority, but not for this name.
-    let elsewhere = Encrypted::start("edge.example");
-    check(
-        &format!(
-            "play {} --ca {}",
-            elsewhere.url("/robot.ts"),
-            elsewhere.authority
-        ),
-        1,
-        "no encrypted connection to",
-    );
-    // A camera goes on trying: a certificate can be renewed.
-    check(
-        &format!(
-            "capture {} --ca {other} --duration 1",
-            encrypted.publish("robot")
-        ),
-        0,
-        "/publish/robot?…: no encrypted connection to",
-    );
-    check(
-        &format!("play {url} --ca /no/such"),
-        2,
-        "cannot read certificates of authorities from /no/such",
-    );
-    check(
-        &format!("capture {} --ca /no/such", encrypted.publish("robot")),
-        2,
-        "cannot read certificates of authorities from /no/such",
-    );
-    // The one speaks TLS and the other does not.
-    check(
-        &format!("play {}", url.replace("https", "http")),
-        1,
-        "robot.ts: ",
-    );
-    let open = Server::start("");
-    check(
-        &format!(
-            "play {} --ca {ca}",
-            open.url("/robot.ts").replace("http", "https")
-        ),
-        1,
-        "no encrypted connection to",
-    );
-    // With a proof the rest is as without TLS.
-    check(
-        &format!("play {url} --ca {ca}"),
-        1,
-        "the server answers 404",
-    );
-}
-
 /// `ffmpeg` with its arguments; it says nothing but errors.
-fn ffmpeg(arguments: &str) -> Command {
+pub(crate) fn ffmpeg(arguments: &str) -> Command {
     let mut command = Command::new("ffmpeg");
     command
         .args(["-nostdin", "-v", "error"])
@@ -290,7 +154,7 @@ fn ffmpeg(arguments: &str) -> Command {
 }
 
 /// What `ffmpeg` makes of 15 pictures: their raw bytes.
-fn ffmpeg_sees(input: &str) -> usize {
+pub(crate) fn ffmpeg_sees(input: &str) -> usize {
     let output = ffmpeg(&format!(
         "-probesize 500k -analyzeduration 1M {input} -frames:v 15 -f rawvideo -pix_fmt gray -"
     ))
@@ -343,32 +207,6 @@ fn ffmpeg_publishes_and_watches_mpeg2() {
 #[test]
 fn ffmpeg_publishes_and_watches_h264() {
     check_ffmpeg_as_source("libx264 -preset ultrafast -tune zerolatency", "H.264");
-}
-
-#[test]
-fn ffmpeg_publishes_and_watches_over_tls() {
-    let encrypted = Encrypted::start(HERE);
-    let _camera = capture(&format!(
-        "{} --ca {}",
-        encrypted.publish("ours"),
-        encrypted.authority
-    ));
-    let _ffmpeg = Running::start(ffmpeg(&format!(
-        "-re -f lavfi -i testsrc2=size=160x120:rate=25 -c:v mpeg2video -g 10 -b:v 400k -f mpegts -method PUT {}",
-        encrypted.publish("theirs")
-    )));
-    for name in ["ours", "theirs"] {
-        encrypted.wait_for(name);
-        let url = encrypted.url(&format!("/{name}.ts"));
-        assert_eq!(ffmpeg_sees(&format!("-i {url}")), 15 * 160 * 120, "{name}");
-    }
-    // What it publishes we show, too.
-    let shown = encrypted.folder.path().join("frames.csv");
-    let url = encrypted.url("/theirs.ts");
-    let _player = play(&format!("{url} --ca {}", encrypted.authority), &shown);
-    wait_for("pictures without a code strip", || {
-        frames(&shown).len() > 30
-    });
 }
 
 #[test]
@@ -434,40 +272,93 @@ fn h264_from_camera_to_screen() {
     assert!(are_in_a_row(&wait_for_frames(&shown, 30)));
 }
 
-#[test]
-fn a_steady_pace_in_spite_of_jitter() {
-    let folder = tempfile::tempdir().unwrap();
-    let shown = folder.path().join("frames.csv");
-    let (from, to) = (free_udp_port(), free_udp_port());
-    let url = format!("udp://127.0.0.1:{to}");
-    let _player = Running::forestall(&format!(
-        "play {url} --playout 0.95 --frames-csv {} --duration 40",
-        shown.display()
-    ));
-    let socket = std::net::UdpSocket::bind(("127.0.0.1", from)).unwrap();
-    let _camera = capture(&format!("udp://127.0.0.1:{from}"));
-    // A network that is late by 0 to 60 ms, in order.
+/// Passes datagrams on until so much time has passed: late by up to three such steps, in order.
+fn forward(socket: &UdpSocket, to: u16, step: Duration, lasts: Duration) {
+    let begun = Instant::now();
     let mut buffer = [0; 2000];
-    for datagram in 0..600_u64 {
+    for datagram in 0_u32.. {
         let length = socket.recv(&mut buffer).unwrap();
         if datagram % 7 == 0 {
-            std::thread::sleep(std::time::Duration::from_millis(20 * (datagram % 4)));
+            thread::sleep(step * (datagram % 4));
         }
         socket
             .send_to(&buffer[..length], ("127.0.0.1", to))
             .unwrap();
+        if begun.elapsed() > lasts {
+            return;
+        }
     }
-    let frames = frames(&shown);
-    let numbers: Vec<u32> = frames.iter().filter_map(|frame| frame.frame).collect();
+}
+
+fn median_delay_ms(frames: &[FrameRow]) -> f64 {
+    let mut delays: Vec<f64> = frames.iter().filter_map(|frame| frame.delay_ms).collect();
+    delays.sort_by(f64::total_cmp);
+    delays[delays.len() / 2]
+}
+
+#[test]
+fn a_steady_pace_in_spite_of_jitter_and_of_a_stall() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shown, said) = (folder.path().join("frames.csv"), folder.path().join("said"));
+    let (from, to) = (free_udp_port(), free_udp_port());
+    let mut player = forestall(&format!(
+        "play udp://127.0.0.1:{to} --playout 0.9 --frames-csv {} --stats json",
+        shown.display()
+    ));
+    player.stdout(File::create(&said).unwrap());
+    let player = Running::start(player);
+    let socket = UdpSocket::bind(("127.0.0.1", from)).unwrap();
+    let _camera = capture(&format!("udp://127.0.0.1:{from}"));
+    // All pictures whose lateness counts are there then: ten seconds of them.
+    let late = Duration::from_millis(20);
+    forward(&socket, to, late, Duration::from_secs(12));
+    let jittered = frames(&shown);
+    // The network stands still, then gives all that it holds, and goes on as before.
+    thread::sleep(STALL);
+    let over = Timestamp::now();
+    forward(&socket, to, Duration::ZERO, Duration::from_millis(200));
+    forward(&socket, to, late, Duration::from_secs(4));
+    assert_eq!(player.end(), Some(130));
+
+    let numbers: Vec<u32> = jittered.iter().filter_map(|frame| frame.frame).collect();
     let span = (numbers[numbers.len() - 1] - numbers[0] + 1) as usize;
     assert!(
         numbers.len() * 10 >= span * 9,
         "hardly one is skipped: {numbers:?}"
     );
-    let delay = |frame: &record::raw::FrameRow| frame.delay_ms.unwrap();
-    let late: Vec<f64> = frames[frames.len() / 2..].iter().map(delay).collect();
+    let delay = |frame: &FrameRow| frame.delay_ms.unwrap();
+    let late: Vec<f64> = jittered[jittered.len() / 2..].iter().map(delay).collect();
     let least = late.iter().copied().fold(f64::INFINITY, f64::min);
     assert!(least > 10.0, "all wait for those that are late: {late:?}");
+    // That they wait is told.
+    let said = std::fs::read_to_string(&said).unwrap();
+    let seconds = said.lines().map(|line| {
+        let report: serde_json::Value = serde_json::from_str(line).unwrap();
+        report["playout_ms"].as_f64()
+    });
+    let targets: Vec<f64> = seconds.flatten().collect();
+    let told = targets[targets.len() / 2];
+    assert!((10.0..=500.0).contains(&told), "{targets:?}");
+
+    let all = frames(&shown);
+    let gaps = all
+        .windows(2)
+        .map(|pair| pair[1].shown_us.since(pair[0].shown_us));
+    assert!(gaps.max() > Some(STALL / 2), "the picture stood still");
+    let back = Some(over + Duration::from_secs(2));
+    let after: Vec<FrameRow> = all
+        .into_iter()
+        .filter(|frame| frame.captured_us >= back)
+        .collect();
+    assert!(after.len() > 30, "{}", after.len());
+    let (before, after) = (
+        median_delay_ms(&jittered[jittered.len() / 2..]),
+        median_delay_ms(&after),
+    );
+    assert!(
+        (after - before).abs() < 1000.0 / 30.0,
+        "{before} ms, and {after} ms after the stall"
+    );
 }
 
 #[test]
