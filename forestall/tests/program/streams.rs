@@ -211,14 +211,15 @@ fn ffmpeg_publishes_and_watches_h264() {
 
 #[test]
 fn ffmpeg_watches_our_camera_by_udp_and_rtp() {
-    for scheme in ["udp", "rtp"] {
+    for (scheme, codec) in [
+        ("udp", "mpeg2"),
+        ("udp", "h264"),
+        ("rtp", "mpeg2"),
+        ("rtp", "h264"),
+    ] {
         let port = free_udp_port();
         let url = format!("{scheme}://127.0.0.1:{port}");
-        let _camera = capture(&url);
-        if scheme == "udp" {
-            assert_eq!(ffmpeg_sees(&format!("-i {url}")), 15 * 160 * 120);
-            continue;
-        }
+        let _camera = capture(&format!("{url} --codec {codec}"));
         // ffmpeg wants to be told what RTP carries.
         let folder = tempfile::tempdir().unwrap();
         let description = folder.path().join("camera.sdp");
@@ -227,11 +228,14 @@ fn ffmpeg_watches_our_camera_by_udp_and_rtp() {
             format!("v=0\no=- 0 0 IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\nm=video {port} RTP/AVP 33\n"),
         )
         .unwrap();
-        let bytes = ffmpeg_sees(&format!(
-            "-protocol_whitelist file,udp,rtp -i {}",
-            description.display()
-        ));
-        assert_eq!(bytes, 15 * 160 * 120);
+        let input = match scheme {
+            "udp" => format!("-i {url}"),
+            _ => format!(
+                "-protocol_whitelist file,udp,rtp -i {}",
+                description.display()
+            ),
+        };
+        assert_eq!(ffmpeg_sees(&input), 15 * 160 * 120, "{scheme}, {codec}");
     }
 }
 
