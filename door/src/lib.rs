@@ -2,11 +2,13 @@
 //! API have it in common.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod encrypted;
 mod silence;
 mod tls;
 mod token;
 mod trust;
 
+pub use encrypted::Encrypted;
 pub use silence::{Activity, until_silent};
 pub use tls::{Tls, TlsError};
 pub use token::{TOKEN_BYTES_MIN, bearer, same};

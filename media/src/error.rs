@@ -60,6 +60,19 @@ pub enum MediaError {
         /// What the system said.
         source: io::Error,
     },
+    /// Somebody answers there, and cannot prove who it is.
+    #[error(
+        "no encrypted connection to {url}; `--ca` names a file with the authority that vouches for it"
+    )]
+    Encrypt {
+        /// Address.
+        url: String,
+        /// What is wrong with the proof, or what the system said.
+        source: io::Error,
+    },
+    /// Nobody can be believed.
+    #[error(transparent)]
+    Trust(#[from] door::TrustError),
     /// The server does not do what it was asked for.
     #[error("cannot have the stream of {url}")]
     Http {
@@ -198,7 +211,9 @@ impl MediaError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Url { .. } | Self::Setting { .. } | Self::FontInvalid { .. } => ErrorKind::Config,
+            Self::Url { .. } | Self::Setting { .. } | Self::FontInvalid { .. } | Self::Trust(_) => {
+                ErrorKind::Config
+            }
             Self::FontMissing { .. } | Self::Read { .. } | Self::Start { .. } => ErrorKind::Missing,
             #[cfg(feature = "codec")]
             Self::Image(ImageError::Read { .. }) => ErrorKind::Missing,

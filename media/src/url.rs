@@ -3,12 +3,15 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::MediaError;
 
 /// Port of `http://host/…`.
 const HTTP_PORT: u16 = 80;
+/// Port of `https://host/…`.
+const HTTPS_PORT: u16 = 443;
 
 /// An address of a transport stream:
 ///
@@ -20,6 +23,7 @@ const HTTP_PORT: u16 = 80;
 /// | `tcp://host:port` | connects | connects |
 /// | `tcp://address:port?listen` | waits for a sender | waits for a receiver |
 /// | `http://host:port/path` | GET | POST |
+/// | `https://host:port/path` | the same in TLS; [`StreamUrl::vouched_for_by`] | |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamUrl {
     pub(crate) transport: Transport,
@@ -38,6 +42,17 @@ pub(crate) enum Transport {
     Http {
         /// Path and query.
         target: String,
+        security: Security,
+    },
+}
+
+/// Whether a connection is encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Security {
+    Open,
+    Tls {
+        /// PEM file of those who vouch for the server; `None`: whom this system believes.
+        authorities: Option<PathBuf>,
     },
 }
 
@@ -55,7 +70,7 @@ pub(crate) struct Multicast {
 pub enum UrlError {
     /// Another scheme or none.
     #[error(
-        "it must begin with udp://, rtp://, tcp:// or http://, and look like udp://192.0.2.1:5000"
+        "it must begin with udp://, rtp://, tcp://, http:// or https://, and look like udp://192.0.2.1:5000"
     )]
     Scheme,
     /// A protocol that is known, and not spoken.
@@ -112,7 +127,8 @@ fn parse(text: &str) -> Result<StreamUrl, UrlError> {
         "udp" => |path, query| Ok(Transport::Udp(multicast(path, query)?)),
         "rtp" => |path, query| Ok(Transport::Rtp(multicast(path, query)?)),
         "tcp" => tcp,
-        "http" => http,
+        "http" => |path, query| Ok(http(path, query, Security::Open)),
+        "https" => |path, query| Ok(http(path, query, Security::Tls { authorities: None })),
         "srt" => return Err(UrlError::Srt),
         _ => return Err(UrlError::Scheme),
     };
@@ -124,7 +140,11 @@ fn parse(text: &str) -> Result<StreamUrl, UrlError> {
         return Err(UrlError::Character(bad));
     }
     let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
-    let default_port = (scheme == "http").then_some(HTTP_PORT);
+    let default_port = match scheme {
+        "http" => Some(HTTP_PORT),
+        "https" => Some(HTTPS_PORT),
+        _ => None,
+    };
     let (host, port) = host_and_port(authority, default_port)?;
     Ok(StreamUrl {
         transport: transport(path, query)?,
@@ -196,14 +216,14 @@ fn tcp(path: &str, query: &str) -> Result<Transport, UrlError> {
     }
 }
 
-fn http(path: &str, query: &str) -> Result<Transport, UrlError> {
+fn http(path: &str, query: &str, security: Security) -> Transport {
     let path = path.split('#').next().unwrap_or_default();
     let query = query.split('#').next().unwrap_or_default();
     let mut target = if path.is_empty() { "/" } else { path }.to_owned();
     if !query.is_empty() {
         target = format!("{target}?{query}");
     }
-    Ok(Transport::Http { target })
+    Transport::Http { target, security }
 }
 
 /// For messages: a query may hold a token.
@@ -221,7 +241,11 @@ impl fmt::Display for StreamUrl {
             Transport::Rtp(group) => ("rtp", group.to_string()),
             Transport::Tcp => ("tcp", String::new()),
             Transport::TcpListen => ("tcp", "?listen".to_owned()),
-            Transport::Http { target } => ("http", target.clone()),
+            Transport::Http {
+                target,
+                security: Security::Open,
+            } => ("http", target.clone()),
+            Transport::Http { target, .. } => ("https", target.clone()),
         };
         let text = format!("{scheme}://{}{tail}", self.authority());
         f.write_str(&hide_query(&text))
@@ -241,6 +265,27 @@ impl fmt::Display for Multicast {
 }
 
 impl StreamUrl {
+    /// The same address; who answers at `https://` has to be vouched for by the authorities in this PEM file, or where there is
+    /// none by those that this system believes. It is read when the stream is opened.
+    #[must_use]
+    pub fn vouched_for_by(mut self, file: Option<&Path>) -> Self {
+        if let Transport::Http {
+            security: Security::Tls { authorities },
+            ..
+        } = &mut self.transport
+        {
+            *authorities = file.map(Path::to_owned);
+        }
+        self
+    }
+
+    /// Name or address, as a certificate has it.
+    pub(crate) fn server_name(&self) -> &str {
+        let bare = self.host.strip_prefix('[');
+        bare.and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(&self.host)
+    }
+
     /// Host and port.
     pub(crate) fn authority(&self) -> String {
         format!("{}:{}", self.host, self.port)
@@ -283,11 +328,15 @@ mod tests {
             "tcp://127.0.0.1:5000",
             "tcp://0.0.0.0:5000?listen",
             "http://edge-1:8080/robot.ts",
+            "https://edge-1:8443/robot.ts",
         ] {
             assert_eq!(parse(good).unwrap().to_string(), good);
         }
         let defaults = parse("http://[::1]").unwrap();
         assert_eq!(defaults.to_string(), "http://[::1]:80/");
+        let encrypted = parse("https://[::1]").unwrap();
+        assert_eq!(encrypted.to_string(), "https://[::1]:443/");
+        assert_eq!(encrypted.server_name(), "::1");
         assert_eq!(
             parse("tcp://a:1?listen=1").unwrap(),
             parse("tcp://a:1/?listen").unwrap()
@@ -302,8 +351,11 @@ mod tests {
     #[test]
     fn scheme() {
         check("srt://127.0.0.1:5000", "SRT is not spoken here");
-        check("rtmp://127.0.0.1:5000", "udp://, rtp://, tcp:// or http://");
-        check("https://127.0.0.1:5000/x.ts", "must begin with");
+        check(
+            "rtmp://127.0.0.1:5000",
+            "udp://, rtp://, tcp://, http:// or https://",
+        );
+        check("httpss://127.0.0.1:5000/x.ts", "must begin with");
         check("127.0.0.1:5000", "must begin with");
         check("", "must begin with");
     }
@@ -360,13 +412,15 @@ mod tests {
     fn a_token_stays_out_of_messages() {
         let url = parse("http://edge/robot.ts?token=secret").unwrap();
         assert_eq!(url.to_string(), "http://edge:80/robot.ts?…");
+        let url = parse("https://edge/robot.ts?token=secret").unwrap();
+        assert_eq!(url.to_string(), "https://edge:443/robot.ts?…");
         let error = "http://ed ge/?token=secret".parse::<StreamUrl>();
         assert!(!error.unwrap_err().to_string().contains("secret"));
     }
 
     proptest! {
         #[test]
-        fn any_text_is_an_address_or_refused(text in "(udp|tcp|rtp|http)?(://)?[ -~é\\[\\]:/?&=@#]{0,40}") {
+        fn any_text_is_an_address_or_refused(text in "(udp|tcp|rtp|https?)?(://)?[ -~é\\[\\]:/?&=@#]{0,40}") {
             if let Ok(url) = parse(&text)
                 && !text.contains('?')
             {

@@ -32,7 +32,14 @@ fn answers() {
 fn addresses() {
     check!().for_each(|bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);
-        for scheme in ["", "udp://", "rtp://127.0.0.1:", "tcp://[", "http://a/"] {
+        for scheme in [
+            "",
+            "udp://",
+            "rtp://127.0.0.1:",
+            "tcp://[",
+            "http://a/",
+            "https://",
+        ] {
             if let Ok(url) = format!("{scheme}{text}").parse::<StreamUrl>() {
                 assert!(!url.to_string().is_empty());
             }

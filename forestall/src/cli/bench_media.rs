@@ -1,12 +1,13 @@
 //! `forestall bench media`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use measure::histogram::{Distribution, page};
-use media::bench::{self, BenchError, CHAINS, Delays, Options, Report, Sides};
+use media::bench::{self, BenchError, CHAINS, Delays, Options, Report, STAGES, Sides};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::{Failure, FailureKind, Outcome};
@@ -104,6 +105,13 @@ fn print(report: &Report) {
     print!("{}", text(report));
 }
 
+fn largest_first(mb: &BTreeMap<String, f64>) -> String {
+    let mut parts: Vec<(&String, &f64)> = mb.iter().collect();
+    parts.sort_by(|a, b| b.1.total_cmp(a.1));
+    let words = parts.iter().map(|(name, mb)| format!("{name} {mb:.1}"));
+    words.collect::<Vec<_>>().join(", ")
+}
+
 /// The figures as tables of text.
 fn text(report: &Report) -> String {
     let mut text = String::new();
@@ -128,6 +136,23 @@ fn text(report: &Report) -> String {
             });
         }
     }
+    line(
+        "in place of FFserver, which left FFmpeg in 4.0, FFmpeg's chains have `ffmpeg -listen 1`"
+            .to_owned(),
+    );
+    line(format!(
+        "\n{:<28} {:>9} {:>9} {:>7}",
+        "in a stage of ours, ms", "p50", "p95", "seconds"
+    ));
+    for (codec, stages) in &report.stage_ms {
+        for stage in STAGES {
+            let name = format!("{codec}, {stage}");
+            line(match stages.get(stage).and_then(Option::as_ref) {
+                Some(s) => format!("{name:<28} {:>9.2} {:>9.2} {:>7}", s.p50, s.p95, s.n),
+                None => format!("{name:<28} {:>9}", "–"),
+            });
+        }
+    }
     let held = &report.held_frames;
     let count = |held: Option<u32>| or_dash(held.map(|held| held.to_string()));
     line(format!(
@@ -138,6 +163,16 @@ fn text(report: &Report) -> String {
         count(held.serve),
         count(held.play)
     ));
+    for (codec, stages) in &report.held_frames_by_codec {
+        let late = stages.iter().filter_map(|(stage, held)| {
+            held.map(|held| format!("{stage} {} of {}", held.late, held.n))
+        });
+        let late: Vec<String> = late.collect();
+        if !late.is_empty() {
+            let words = late.join(", ");
+            line(format!("frames late, {codec}: {words}"));
+        }
+    }
     for (size, Sides { forestall, ffmpeg }) in &report.overlay {
         for (name, cost) in [
             ("forestall overlay", forestall),
@@ -145,8 +180,10 @@ fn text(report: &Report) -> String {
         ] {
             line(match cost {
                 Some(cost) => format!(
-                    "{size:<9} {name:<18} {:>7.0} µs of CPU a frame, {:>6.1} MB",
-                    cost.cpu_us_per_frame, cost.rss_mb
+                    "{size:<9} {name:<18} {:>7.0} µs of CPU a frame, {:>6.1} MB: {}",
+                    cost.cpu_us_per_frame,
+                    cost.rss_mb,
+                    largest_first(&cost.rss_mb_by_mapping)
                 ),
                 None => format!("{size:<9} {name:<18} –"),
             });
@@ -172,10 +209,12 @@ fn text(report: &Report) -> String {
         "clock reader: {:.0} a second; of {} spoilt pictures {} of {} readable ones read, {} wrongly",
         clock.frames_per_s, spoilt.frames, spoilt.readable_read, spoilt.readable, spoilt.wrong
     ));
-    if let Some(tesseract) = &clock.tesseract {
+    let clean = clock.tesseract.iter().map(|reading| ("clean", reading));
+    let spoilt = clock.tesseract_spoilt.iter().flatten();
+    for (name, reading) in clean.chain(spoilt.map(|(name, reading)| (*name, reading))) {
         line(format!(
-            "Tesseract on the clean digits: {} of {} read, {} wrongly",
-            tesseract.read, tesseract.frames, tesseract.wrong
+            "Tesseract on {name} digits: {} of {} read, {} wrongly",
+            reading.read, reading.frames, reading.wrong
         ));
     }
     if let Some(foreign) = report.foreign_load {

@@ -15,6 +15,7 @@ Examples:
   forestall capture udp://192.0.2.7:5000
   forestall capture udp://192.0.2.7:5000 --width 160 --height 120 --bitrate 300k --sent-csv sent.csv
   forestall capture 'http://192.0.2.7:8080/publish/robot?token=…'
+  forestall capture 'https://192.0.2.7:8443/publish/robot?token=…' --ca chain.pem
   forestall capture udp://192.0.2.7:5000 --input film.mp4 --bitrate 2M
   forestall capture udp://192.0.2.7:5000 --input /dev/video0 --width 640 --height 480 --fps 30 --code-strip
   some-program --y4m | forestall capture udp://192.0.2.7:5000 --input - --codec h264
@@ -72,7 +73,7 @@ impl Arguments {
     pub(crate) fn run(self) -> Result<Outcome, Failure> {
         let sink = match (self.output, self.encoder_command) {
             (Some(output), _) => CaptureSink::Network {
-                output,
+                output: self.common.address(output),
                 codec: self.codec.into(),
                 bitrate: self.bitrate,
                 gop: self.gop,

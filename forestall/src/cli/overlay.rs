@@ -68,8 +68,8 @@ impl Arguments {
     pub(crate) fn run(self) -> Result<Outcome, Failure> {
         let identity = self.boot_id_file.zip(self.runner_file);
         let config = OverlayConfig {
-            input: self.input,
-            output: self.output,
+            input: self.common.address(self.input),
+            output: self.common.address(self.output),
             label: Label {
                 text: self.text,
                 images: self.images,

@@ -25,25 +25,36 @@ pub(crate) struct Place {
     api: Address,
     #[command(flatten)]
     shown: Shown,
+    #[command(flatten)]
+    authorities: Authorities,
     /// Print the orchestrator's answer as JSON
     #[arg(long)]
     json: bool,
 }
 
-/// What is shown to an orchestrator, and whom it has to be vouched for by.
+/// Whom those behind `https://` have to be vouched for by, an orchestrator as well as a server of streams.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Authorities {
+    /// Certificates of the authorities that vouch for who answers at https:// (PEM) [default: those of this system]
+    #[arg(long, value_name = "FILE", env = "FORESTALL_CA")]
+    pub(crate) ca: Option<PathBuf>,
+}
+
+/// What is shown to an orchestrator.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Shown {
     /// File with the token for an orchestrator that wants one, which others may not read; or the token in FORESTALL_TOKEN
     #[arg(long, value_name = "FILE", env = "FORESTALL_TOKEN_FILE")]
     token_file: Option<PathBuf>,
-    /// Certificates of the authorities that vouch for an https:// orchestrator (PEM) [default: those of this system]
-    #[arg(long, value_name = "FILE", env = "FORESTALL_CA")]
-    ca: Option<PathBuf>,
 }
 
 impl Shown {
     /// The way to the orchestrator at `address`.
-    pub(crate) fn client(&self, address: Address) -> Result<Client, ClientError> {
+    pub(crate) fn client(
+        &self,
+        address: Address,
+        authorities: &Authorities,
+    ) -> Result<Client, ClientError> {
         // Not an option of the command line, which others on the machine can read.
         let variable = || {
             let is_set = std::env::var_os(TOKEN_VARIABLE).is_some();
@@ -55,7 +66,7 @@ impl Shown {
                 .clone()
                 .map(SecretSource::File)
                 .or_else(variable),
-            authorities: self.ca.clone(),
+            authorities: authorities.ca.clone(),
         };
         Client::new(address, &credentials)
     }
@@ -63,7 +74,7 @@ impl Shown {
 
 impl Place {
     pub(crate) fn client(&self) -> Result<Client, ClientError> {
-        self.shown.client(self.api.clone())
+        self.shown.client(self.api.clone(), &self.authorities)
     }
 
     fn print<T: Serialize>(

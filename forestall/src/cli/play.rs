@@ -16,6 +16,7 @@ Examples:
   forestall play udp://0.0.0.0:5001 --window
   forestall play udp://0.0.0.0:5001 --stats --duration 10 --png last.png
   forestall play http://192.0.2.7:8080/robot.ts --playout 0.95 --stats json
+  forestall play https://192.0.2.7:8443/robot.ts --ca chain.pem
   forestall play udp://0.0.0.0:5001 --report 127.0.0.1:7373 --function text-insertion
   forestall play udp://0.0.0.0:5001 --frames-csv frames.csv --width 320 --height 240 \\
       --decoder-command \"ffmpeg -v error -f mpegts -i - -f rawvideo -pix_fmt yuv420p -\"";
@@ -85,7 +86,7 @@ impl Arguments {
             },
             _ => PlayDecoder::BuiltIn,
         };
-        let (reports, reporter) = self.reporter.begin()?.unzip();
+        let (reports, reporter) = self.reporter.begin(&self.common.authorities)?.unzip();
         let viewer = self.viewer;
         let to = |(function, reports)| Reporting {
             function,
@@ -93,7 +94,7 @@ impl Arguments {
             reports,
         };
         let config = PlayConfig {
-            input: self.input,
+            input: self.common.address(self.input),
             decoder,
             playout: self.playout,
             window: self.window,

@@ -28,9 +28,10 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     pub(crate) fn run(self) -> Result<Outcome, Failure> {
+        let outputs = self.outputs.into_iter();
         let config = RelayConfig {
-            input: self.input,
-            outputs: self.outputs,
+            input: self.common.address(self.input),
+            outputs: outputs.map(|url| self.common.address(url)).collect(),
             duration: self.common.duration(),
             stats: self.common.stats(),
         };

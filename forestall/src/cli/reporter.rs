@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::place::Shown;
+use super::place::{Authorities, Shown};
 use super::{Failure, FailureKind, runtime};
 
 /// Reports that wait for an orchestrator that is slow, those of a second of many viewers; more are dropped.
@@ -52,11 +52,15 @@ struct Sent {
 
 impl Arguments {
     /// Begins to send, where that is wanted.
-    pub(crate) fn begin(self) -> Result<Option<(Reports, Reporter)>, Failure> {
+    pub(crate) fn begin(
+        self,
+        authorities: &Authorities,
+    ) -> Result<Option<(Reports, Reporter)>, Failure> {
         let Some(address) = self.report else {
             return Ok(None);
         };
-        let client = self.shown.client(address).map_err(|error| Failure {
+        let client = self.shown.client(address, authorities);
+        let client = client.map_err(|error| Failure {
             kind: FailureKind::Configuration,
             error: error.into(),
         })?;

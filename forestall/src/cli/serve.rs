@@ -158,8 +158,9 @@ impl Arguments {
 
     pub(crate) fn run(self) -> Result<Outcome, Failure> {
         let (tls, functions) = (self.tls()?, self.functions()?);
-        let (reports, reporter) = self.reporter.begin()?.unzip();
+        let (reports, reporter) = self.reporter.begin(&self.common.authorities)?.unzip();
         let viewers = self.viewer;
+        let inputs = self.streams.into_iter();
         let to = |reports| Reporting {
             functions,
             viewers,
@@ -170,7 +171,9 @@ impl Arguments {
             listen: self.listen,
             publish: access(self.publish_token_file.as_deref(), Access::Closed)?,
             view: access(self.view_token_file.as_deref(), Access::Open)?,
-            inputs: self.streams,
+            inputs: inputs
+                .map(|(name, url)| (name, self.common.address(url)))
+                .collect(),
             limits: Limits {
                 streams_max: self.streams_max,
                 viewers_max: self.viewers_max,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use media::{ErrorKind, MediaError, StatsOutput, StreamUrl, Totals};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use super::place::Authorities;
 use super::{Failure, FailureKind, Outcome};
 
 /// Arguments of every video command.
@@ -20,9 +21,16 @@ pub(crate) struct Common {
     /// End after so many seconds [default: when interrupted]
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     duration: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) authorities: Authorities,
 }
 
 impl Common {
+    /// An address of the command line, with those who vouch for a server there.
+    pub(crate) fn address(&self, url: StreamUrl) -> StreamUrl {
+        url.vouched_for_by(self.authorities.ca.as_deref())
+    }
+
     pub(crate) fn stats(&self) -> StatsOutput {
         match self.stats {
             None => StatsOutput::Off,
@@ -89,7 +97,8 @@ Addresses:
   rtp://HOST:PORT                  the same in RTP, payload type 33
   tcp://HOST:PORT                  connects, and again when the connection ends
   tcp://ADDRESS:PORT?listen        waits for the other end to connect
-  http://HOST:PORT/PATH            GET to receive, POST to send";
+  http://HOST:PORT/PATH            GET to receive, POST to send
+  https://HOST:PORT/PATH           the same in TLS; --ca names who vouches for the server";
 
 /// Bits per second: a number, with `k` or `M` behind it for thousands or millions.
 #[cfg(feature = "media")]

@@ -2,6 +2,9 @@
 
 use std::process::{Command, Output};
 
+#[cfg(feature = "media")]
+use media::bench::STAGES;
+
 fn bench(arguments: &[&str]) -> Output {
     forestall(&["bench", "orchestrator"], arguments)
 }
@@ -102,13 +105,30 @@ fn the_stages_are_measured_beside_ffmpeg() {
     // FFmpeg's chain holds many frames, ours none: no noise of a machine turns that round.
     let median = |chain: &str| figure(&format!("/delay_ms/mpeg2/{chain}/p50"));
     assert!(median("forestall") < median("ffmpeg_plain"), "{all}");
-    for stage in ["capture", "overlay", "relay", "serve", "play"] {
+    for stage in STAGES {
         assert_eq!(figure(&format!("/held_frames/{stage}")), 0.0, "{stage}");
+        let held = &all["held_frames_by_codec"]["mpeg2"][stage];
+        assert_eq!((&held["median"], &held["n"]), (&0.into(), &60.into()));
+        assert!(held["late"].as_u64() < Some(30), "{stage}: {held}");
+        let within = |key: &str| figure(&format!("/stage_ms/mpeg2/{stage}/{key}"));
+        assert!(within("p50") <= within("p95") && within("n") > 0.0, "{all}");
+        assert!(all["stage_ms"]["h264"][stage].is_null(), "{all}");
     }
     for side in ["forestall", "ffmpeg"] {
         for key in ["cpu_us_per_frame", "rss_mb"] {
             assert!(figure(&format!("/overlay/640x480/{side}/{key}")) > 0.0);
         }
+        // Read one after the other, of a process that works.
+        let parts = &all["overlay"]["640x480"][side]["rss_mb_by_mapping"];
+        let sum: f64 = parts
+            .as_object()
+            .unwrap()
+            .values()
+            .map(|mb| mb.as_f64().unwrap())
+            .sum();
+        let whole = figure(&format!("/overlay/640x480/{side}/rss_mb"));
+        assert!((sum - whole).abs() < 0.1 * whole, "{whole} MB: {parts}");
+        assert!(parts["libavcodec"].as_f64() > Some(1.0), "{parts}");
         assert!(all["overlay"]["1280x720"][side].is_null());
     }
     assert!(figure("/relay_ms/p50") <= figure("/relay_ms/p99"));
@@ -126,6 +146,12 @@ fn the_stages_are_measured_beside_ffmpeg() {
         "{all}"
     );
     assert!(figure("/clock/frames_per_s") > 0.0 && figure("/clock/tesseract/frames") > 0.0);
+    for name in ["blurred", "noisy"] {
+        let of = |key: &str| figure(&format!("/clock/tesseract_spoilt/{name}/{key}"));
+        assert_eq!(of("frames"), 4.0);
+        assert!(of("read") + of("wrong") <= 4.0, "{all}");
+    }
     let page = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
     assert!(page.contains("camera to screen, mpeg2, ms") && page.contains("ffmpeg_plain"));
+    assert!(page.contains("`ffmpeg -listen 1`") && page.contains("in a stage of ours, ms"));
 }

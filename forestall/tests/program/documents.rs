@@ -254,3 +254,118 @@ fn every_fault_has_its_figure() {
     let is_old = |row: &&Value| FAULTS.iter().all(|(fault, _)| row["fault"] != *fault);
     assert_eq!(rows.iter().find(is_old), None, "nobody writes it");
 }
+
+/// What the page of the video stages has to say of a run of `forestall bench media --json`, in its words.
+fn lines_of_the_bench(run: &Value) -> Vec<String> {
+    let figure = |path: String| {
+        let value = run.pointer(&path).and_then(Value::as_f64);
+        value.unwrap_or_else(|| panic!("no figure at {path}"))
+    };
+    let stages = ["capture", "overlay", "relay", "serve", "play"];
+    let each = |of: &dyn Fn(&str) -> String| {
+        let words = stages.map(|stage| format!("{stage} {}", figure(of(stage))));
+        words.join(", ")
+    };
+    let mut lines = Vec::new();
+    for (codec, name) in [("mpeg2", "MPEG-2"), ("h264", "H.264")] {
+        for (chain, title) in [
+            ("forestall", "Forestall"),
+            ("ffmpeg_plain", "FFmpeg, plain"),
+            ("ffmpeg_tuned", "FFmpeg, tuned"),
+        ] {
+            let of = |key: &str| figure(format!("/delay_ms/{codec}/{chain}/{key}"));
+            lines.push(format!(
+                "| {name} | {title} | {:.1} ms | {:.1} ms | {:.1} ms | {} | {} |",
+                of("p50"),
+                of("p95"),
+                of("p99"),
+                of("n"),
+                of("lost")
+            ));
+        }
+        let late = each(&|stage: &str| format!("/held_frames_by_codec/{codec}/{stage}/late"));
+        lines.push(format!("late with {name}: {late}"));
+    }
+    for stage in stages {
+        let of = |codec: &str, key: &str| figure(format!("/stage_ms/{codec}/{stage}/{key}"));
+        lines.push(format!(
+            "| {stage} | {:.2} ms | {:.2} ms | {:.2} ms | {:.2} ms |",
+            of("mpeg2", "p50"),
+            of("mpeg2", "p95"),
+            of("h264", "p50"),
+            of("h264", "p95")
+        ));
+    }
+    lines.push(each(&|stage: &str| format!("/held_frames/{stage}")));
+    for size in ["640x480", "1280x720"] {
+        let of = |side: &str, key: &str| figure(format!("/overlay/{size}/{side}/{key}"));
+        let [cpu, memory] =
+            ["cpu_us_per_frame", "rss_mb"].map(|key| (of("forestall", key), of("ffmpeg", key)));
+        lines.push(format!(
+            "| {size} | {:.0} µs | {:.0} µs | {:.2} | {:.1} MB | {:.1} MB | {:.2} |",
+            cpu.0,
+            cpu.1,
+            cpu.0 / cpu.1,
+            memory.0,
+            memory.1,
+            memory.0 / memory.1
+        ));
+    }
+    let at = |path: &str| figure(path.to_owned());
+    lines.push(format!(
+        "{:.2} ms (p50) and {:.2} ms (p99)",
+        at("/relay_ms/p50"),
+        at("/relay_ms/p99")
+    ));
+    lines.push(format!(
+        "{:.0} viewers of 2 Mbit/s a core, measured with {} at once",
+        at("/serve/viewers_per_core"),
+        at("/serve/viewers")
+    ));
+    lines.push(format!(
+        "{:.1} kB of memory for each",
+        at("/serve/bytes_per_viewer") / 1e3
+    ));
+    lines.push(format!(
+        "add {:.2} ms to the median delay of another",
+        at("/serve/slow_viewer_adds_ms")
+    ));
+    lines.push(format!("{:.0} read a second", at("/clock/frames_per_s")));
+    let spoilt = |key: &str| figure(format!("/clock/degraded/{key}"));
+    lines.push(format!(
+        "{} of {} readable ones are read, and {} wrongly",
+        spoilt("readable_read"),
+        spoilt("readable"),
+        spoilt("wrong")
+    ));
+    for (name, path) in [
+        ("clean", "/clock/tesseract"),
+        ("blurred", "/clock/tesseract_spoilt/blurred"),
+        ("noisy", "/clock/tesseract_spoilt/noisy"),
+    ] {
+        let of = |key: &str| figure(format!("{path}/{key}"));
+        lines.push(format!(
+            "{name} digits: {} of {} read, {} wrongly",
+            of("read"),
+            of("frames"),
+            of("wrong")
+        ));
+    }
+    lines
+}
+
+/// The figures of the page are those of the run that is kept beside it.
+#[test]
+fn the_page_of_the_video_stages_is_of_its_run() {
+    let run: Value = serde_json::from_str(&page("docs/media.json")).unwrap();
+    let page = page("docs/media.md");
+    let words: Vec<&str> = page.split_whitespace().collect();
+    let page = words.join(" ");
+    let mut missing = lines_of_the_bench(&run);
+    missing.retain(|line| !page.contains(line.as_str()));
+    assert!(
+        missing.is_empty(),
+        "docs/media.md does not say:\n{}",
+        missing.join("\n")
+    );
+}

@@ -14,6 +14,7 @@ mod capture;
 mod dashboard;
 mod disks;
 mod documents;
+mod encrypted;
 mod faults;
 mod lab;
 mod libvirt;

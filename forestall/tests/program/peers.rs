@@ -8,8 +8,12 @@ use std::time::{Duration, Instant};
 
 use crate::common::display::Display;
 use crate::common::{
-    GIVE_UP, POLL, Running, Server, TOKEN, forestall, free_udp_port, wait_for, wait_for_frames,
+    GIVE_UP, POLL, Running, Server, TOKEN, are_in_a_row, forestall, frames, free_tcp_port,
+    free_udp_port, wait_for, wait_for_frames, wait_or,
 };
+use record::Timestamp;
+use record::raw::{FrameRow, FrameStatus};
+use wire::code_strip::{Place, Plane, Strip};
 
 /// GStreamer's names for a codec: encoder, parser, decoder; and ours. Its `avenc_mpeg2video` takes every rate for 10^9 a second (1.22) and
 /// refuses it.
@@ -34,22 +38,37 @@ const NOBODY: u32 = 65_534;
 fn gst(pipeline: &str) -> Command {
     let mut command = Command::new("gst-launch-1.0");
     command.arg("-q").args(pipeline.split_whitespace());
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdout(Stdio::null());
     command
 }
 
-/// Its output once it has ended by itself.
-fn ends(mut command: Command) -> Output {
-    let child = command
-        .stdin(Stdio::null())
-        .spawn()
-        .unwrap_or_else(|error| {
-            panic!("{command:?}: {error}; scripts/setup.sh --tests installs what is missing")
-        });
-    let output = ended(child);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {said}");
-    output
+/// Waits until a stream can be watched.
+fn wait_for_stream(url: &str) {
+    let stream: media::StreamUrl = url.parse().unwrap();
+    wait_for(url, || media::net::Input::open(&stream).is_ok());
+}
+
+/// The camera's own pictures in somebody else's hands: a line for the shell that takes them raw, 160x120 at 30 a second. The code
+/// strip tells whether they arrive whole.
+fn pictures_for(line: &str) -> Running {
+    let mut capture = forestall("capture --width 160 --height 120 --duration 60 --encoder-command");
+    capture.arg(line).stdout(Stdio::null());
+    Running::start(capture)
+}
+
+/// By `ffmpeg`, with what it is told of coding and packing.
+fn pictures_by_ffmpeg(options: &str, port: u16) -> Running {
+    pictures_for(&format!(
+        "ffmpeg -nostdin -loglevel error -f rawvideo -pix_fmt yuv420p -s 160x120 -r 30 -i - {options} -f mpegts \
+         -flush_packets 1 'udp://127.0.0.1:{port}?pkt_size=1316'"
+    ))
+}
+
+fn player(url: &str, rows: &Path) -> Running {
+    Running::forestall(&format!(
+        "play {url} --frames-csv {} --duration 120",
+        rows.display()
+    ))
 }
 
 /// What a process said, once it has ended; killed if it does not.
@@ -73,26 +92,70 @@ fn camera(url: &str, codec: &str) -> Running {
 
 #[test]
 fn gstreamer_sends_and_we_play() {
+    let raw = "rawvideoparse width=160 height=120 format=i420 framerate=30/1";
     for (encoder, parser, _, codec) in CODECS {
-        let port = free_udp_port();
         let folder = tempfile::tempdir().unwrap();
-        // The camera's own pictures, so that the code strip tells that they arrive whole.
-        let raw = "rawvideoparse width=160 height=120 format=i420 framerate=30/1";
-        let line = format!(
-            "gst-launch-1.0 -q fdsrc ! {raw} ! {encoder} ! {parser} ! mpegtsmux alignment=7 ! udpsink host=127.0.0.1 port={port} sync=false"
+        let coded = format!(
+            "gst-launch-1.0 -q fdsrc ! {raw} ! {encoder} ! {parser} ! mpegtsmux alignment=7"
         );
-        let rows = folder.path().join("frames.csv");
-        let _player = Running::forestall(&format!(
-            "play udp://127.0.0.1:{port} --frames-csv {} --duration 60",
-            rows.display()
+        let port = free_udp_port();
+        let rows = folder.path().join("udp.csv");
+        let _player = player(&format!("udp://127.0.0.1:{port}"), &rows);
+        let _camera = pictures_for(&format!(
+            "{coded} ! udpsink host=127.0.0.1 port={port} sync=false"
         ));
-        let mut capture =
-            forestall("capture --width 160 --height 120 --duration 60 --encoder-command");
-        capture.arg(line).stdout(Stdio::null());
-        let _camera = Running::start(capture);
         wait_for_frames(&rows, 30);
-        println!("{codec}: played");
+        println!("{codec}: played by UDP");
+
+        let server = Server::start("");
+        let publish = format!("{}?token={TOKEN}", server.url("/publish/robot"));
+        let _publisher = pictures_for(&format!(
+            "{coded} ! curlhttpsink location='{publish}' content-type=video/mp2t sync=false"
+        ));
+        let url = server.url("/robot.ts");
+        wait_for_stream(&url);
+        let rows = folder.path().join("http.csv");
+        let _player = player(&url, &rows);
+        wait_for_frames(&rows, 30);
+        println!("{codec}: played by HTTP");
     }
+}
+
+/// Numbers in the code strips of the camera's pictures, raw (I420).
+fn numbers(raw: &[u8]) -> Vec<Option<u32>> {
+    let (width, height) = (160, 120);
+    let read = |picture: &[u8]| {
+        let plane = Plane {
+            data: &picture[..width * height],
+            stride: width,
+            width,
+            height,
+        };
+        Strip::read(Place::Bottom, plane).map(|strip| strip.b)
+    };
+    raw.chunks_exact(width * height * 3 / 2).map(read).collect()
+}
+
+/// What comes out of a pipeline are the camera's pictures, whole and without a gap.
+fn check_pictures_out_of(pipeline: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("raw");
+    let _viewer = Running::start(gst(&format!(
+        "{pipeline} ! videoconvert ! video/x-raw,format=I420 ! filesink location={}",
+        file.display()
+    )));
+    let seen = || numbers(&std::fs::read(&file).unwrap_or_default());
+    let is_in_a_row = |last: &[Option<u32>]| {
+        last.windows(2)
+            .all(|pair| pair[0].is_some_and(|first| pair[1] == Some(first + 1)))
+    };
+    wait_or(
+        || {
+            let seen = seen();
+            seen.len() >= 15 && is_in_a_row(&seen[seen.len() - 15..])
+        },
+        || format!("{pipeline}: {:?}", seen()),
+    );
 }
 
 #[test]
@@ -100,23 +163,19 @@ fn gstreamer_watches_by_udp_and_http() {
     for (_, parser, decoder, codec) in CODECS {
         let port = free_udp_port();
         let _camera = camera(&format!("udp://127.0.0.1:{port}"), codec);
-        let decode = format!("tsdemux ! {parser} ! {decoder} ! fakesink num-buffers=15");
-        ends(gst(&format!(
-            "udpsrc address=127.0.0.1 port={port} ! {decode}"
-        )));
+        let decode = format!("tsdemux ! {parser} ! {decoder}");
+        check_pictures_out_of(&format!("udpsrc address=127.0.0.1 port={port} ! {decode}"));
 
         let server = Server::start("");
         let _publisher = camera(
             &format!("{}?token={TOKEN}", server.url("/publish/robot")),
             codec,
         );
-        wait_for("the stream is there", || {
-            server.status()["streams"][0]["frames_in"].as_u64() > Some(10)
-        });
         let url = server.url("/robot.ts");
-        ends(gst(&format!(
+        wait_for_stream(&url);
+        check_pictures_out_of(&format!(
             "souphttpsrc location={url} is-live=true ! {decode}"
-        )));
+        ));
     }
 }
 
@@ -208,29 +267,35 @@ fn vlc(home: &Path) -> String {
 fn vlc_sends_and_we_play() {
     let folder = tempfile::tempdir().unwrap();
     for codec in ["mpeg2video", "libx264 -preset ultrafast -tune zerolatency"] {
-        let port = free_udp_port();
-        let rows = folder.path().join(format!("{port}.csv"));
-        let _player = Running::forestall(&format!(
-            "play udp://127.0.0.1:{port} --frames-csv {} --duration 60",
-            rows.display()
-        ));
-        let home = tempfile::tempdir().unwrap();
-        // The camera's own pictures; VLC takes them out of one transport stream and makes another.
-        let line = format!(
-            "ffmpeg -nostdin -v error -f rawvideo -pix_fmt yuv420p -s 160x120 -r 30 -i - -c:v {codec} -g 10 -b:v 400k -f mpegts - | \
-             HOME={} {} - --sout '#std{{access=udp,mux=ts,dst=127.0.0.1:{port}}}' vlc://quit",
-            home.path().display(),
-            vlc(home.path())
-        );
-        let mut capture =
-            forestall("capture --width 160 --height 120 --duration 60 --encoder-command");
-        capture
-            .arg(line)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let _camera = Running::start(capture);
-        wait_for_frames(&rows, 30);
-        println!("{codec}: played");
+        let (udp, http) = (free_udp_port(), free_tcp_port());
+        for (access, place, url) in [
+            (
+                "udp",
+                format!("127.0.0.1:{udp}"),
+                format!("udp://127.0.0.1:{udp}"),
+            ),
+            (
+                "http",
+                format!("127.0.0.1:{http}/robot.ts"),
+                format!("http://127.0.0.1:{http}/robot.ts"),
+            ),
+        ] {
+            let home = tempfile::tempdir().unwrap();
+            // VLC takes the pictures out of one transport stream and makes another.
+            let _camera = pictures_for(&format!(
+                "ffmpeg -nostdin -v error -f rawvideo -pix_fmt yuv420p -s 160x120 -r 30 -i - -c:v {codec} -g 10 -b:v 400k -f mpegts - | \
+                 HOME={} {} - --sout '#std{{access={access},mux=ts,dst={place}}}' vlc://quit 2> /dev/null",
+                home.path().display(),
+                vlc(home.path())
+            ));
+            if access == "http" {
+                wait_for_stream(&url);
+            }
+            let rows = folder.path().join(format!("{access}-{udp}.csv"));
+            let _player = player(&url, &rows);
+            wait_for_frames(&rows, 30);
+            println!("{codec}, {access}: played");
+        }
     }
 }
 
@@ -260,28 +325,80 @@ fn streams_of_other_habits() {
             "lengths that are not said",
             "-c:v mpeg2video -g 10 -omit_video_pes_length 1",
         ),
+        (
+            "H.264 with sound",
+            "-f lavfi -i sine -c:v libx264 -preset ultrafast -tune zerolatency -g 10 -c:a aac -shortest",
+        ),
+        (
+            "H.264 at other PIDs",
+            "-c:v libx264 -preset ultrafast -tune zerolatency -g 10 -mpegts_start_pid 0x700 -mpegts_pmt_start_pid 0x300",
+        ),
+        (
+            "H.264 over a wrap of time",
+            "-c:v libx264 -preset ultrafast -tune zerolatency -g 10 -output_ts_offset 95441",
+        ),
+        (
+            "H.264 without lengths",
+            "-c:v libx264 -preset ultrafast -tune zerolatency -g 10 -omit_video_pes_length 1",
+        ),
     ] {
         let port = free_udp_port();
         let rows = folder
             .path()
             .join(format!("{}.csv", name.replace(' ', "-")));
-        let player = Running::forestall(&format!(
-            "play udp://127.0.0.1:{port} --frames-csv {} --duration 60",
-            rows.display()
-        ));
-        let line = format!(
-            "ffmpeg -nostdin -loglevel error -f rawvideo -pix_fmt yuv420p -s 160x120 -r 30 -i - {options} -f mpegts \
-             -flush_packets 1 'udp://127.0.0.1:{port}?pkt_size=1316'"
-        );
-        let mut capture =
-            forestall("capture --width 160 --height 120 --duration 60 --encoder-command");
-        capture.arg(line).stdout(Stdio::null());
-        let camera = Running::start(capture);
+        let player = player(&format!("udp://127.0.0.1:{port}"), &rows);
+        let camera = pictures_by_ffmpeg(options, port);
         // Over the wrap of time, which lies 2 s behind the start.
         let frames = wait_for_frames(&rows, 90);
         let in_order = frames.windows(2).all(|pair| pair[0].frame < pair[1].frame);
         assert!(in_order, "{name}: {frames:?}");
         drop((camera, player));
+    }
+}
+
+/// One sender after the other, each with tables of its own: the map comes where the video was, sound comes before it, the codec is
+/// another. A player sees it as it comes, and another behind the overlay.
+#[test]
+fn senders_whose_tables_differ() {
+    let folder = tempfile::tempdir().unwrap();
+    let [into_relay, into_overlay, plain, drawn] = [(); 4].map(|()| free_udp_port());
+    let udp = |port: u16| format!("udp://127.0.0.1:{port}");
+    let _relay = Running::forestall(&format!(
+        "relay {} {} {}",
+        udp(into_relay),
+        udp(plain),
+        udp(into_overlay)
+    ));
+    let _overlay = Running::forestall(&format!("overlay {} {}", udp(into_overlay), udp(drawn)));
+    let rows = ["plain", "drawn"].map(|name| folder.path().join(name));
+    let _players = [player(&udp(plain), &rows[0]), player(&udp(drawn), &rows[1])];
+    for options in [
+        "-c:v mpeg2video -g 10 -mpegts_start_pid 0x200 -mpegts_pmt_start_pid 0x1100",
+        "-c:v mpeg2video -g 10 -mpegts_start_pid 0x1100 -mpegts_pmt_start_pid 0x200",
+        "-f lavfi -i sine -map 1:a -map 0:v -c:v mpeg2video -g 10 -c:a mp2 -shortest",
+        "-c:v libx264 -preset ultrafast -tune zerolatency -g 10 -mpegts_start_pid 0x200",
+        "-f lavfi -i sine -c:v libx264 -preset ultrafast -tune zerolatency -g 10 -c:a aac -shortest",
+    ] {
+        let begun = Timestamp::now();
+        let camera = pictures_by_ffmpeg(options, into_relay);
+        for path in &rows {
+            let new = || {
+                let mut rows = frames(path);
+                rows.retain(|row| row.captured_us >= Some(begun));
+                rows
+            };
+            let are_whole = |last: &[FrameRow]| {
+                last.iter().all(|row| row.status == FrameStatus::Ok) && are_in_a_row(last)
+            };
+            wait_or(
+                || {
+                    let new = new();
+                    new.len() >= 30 && are_whole(&new[new.len() - 30..])
+                },
+                || format!("{options}, {}: {:?}", path.display(), new()),
+            );
+        }
+        camera.end();
     }
 }
 

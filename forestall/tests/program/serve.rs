@@ -1,12 +1,15 @@
 //! What publishers and viewers see of `forestall serve`, a real process on loopback.
 
 use std::io::{Read, Write};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{GIVE_UP, Publisher, Server, TOKEN, answer, check, free_udp_port, wait_for};
+use crate::common::{
+    GIVE_UP, Publisher, Server, TOKEN, answer, check, free_tcp_port, free_udp_port, wait_for,
+};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use socket2::{Domain, Socket, Type};
 use wire::mpegts::{DATAGRAM_BYTES_MAX, Reader, UnitKind, VideoCodec, Writer};
 
 /// Reads pictures out of a connection.
@@ -147,6 +150,47 @@ fn a_slow_viewer_costs_the_others_nothing() {
     assert!(stream(&server, "robot")["gops_lost"].as_u64().unwrap() > 20);
 }
 
+/// As a server is started without further ado, and as slow as somebody may be: what the server holds for it does not move for so long
+/// that it counts as silent.
+#[test]
+fn a_viewer_of_a_byte_a_second_is_given_up_and_costs_the_others_nothing() {
+    let server = Server::start("");
+    let mut publisher = server.publish("robot");
+    publisher.group(1, 10_000);
+    wait_for_pictures(&server, "robot", 1);
+    let mut slow = server.watch("robot");
+    let mut other = Viewer::new(&server, "robot");
+    assert_eq!(other.next(), (0, true));
+    let (begun, mut seconds) = (Instant::now(), 0);
+    while server.status()["timed_out"] == 0 {
+        // A second of 2.4 Mbit/s.
+        for at in 0..30 {
+            let kind = if at == 0 {
+                UnitKind::Key
+            } else {
+                UnitKind::Predicted
+            };
+            let number = publisher.picture(kind, 10_000).unwrap();
+            assert_eq!(other.next(), (number, true));
+            thread::sleep(Duration::from_millis(33));
+        }
+        slow.read_exact(&mut [0]).unwrap();
+        seconds += 1;
+        assert!(begun.elapsed() < GIVE_UP, "{seconds} s");
+    }
+    assert!(seconds >= 10, "given up after {seconds} s");
+    wait_for("the slow one has gone", || {
+        stream(&server, "robot")["viewers"] == 1
+    });
+    // What was on its way to it still comes, and no more: a second or two of what it was far behind with.
+    let mut rest = Vec::new();
+    slow.read_to_end(&mut rest).unwrap();
+    assert!(rest.len() < 2_000_000, "{} bytes", rest.len());
+    let number = publisher.picture(UnitKind::Key, 10_000).unwrap();
+    assert_eq!(other.next(), (number, true));
+    assert_eq!(other.reader.counters().continuity_errors, 0);
+}
+
 #[test]
 fn a_publisher_may_go_and_another_come_and_no_viewer_notices() {
     let server = Server::start("");
@@ -184,6 +228,20 @@ fn a_publisher_may_go_and_another_come_and_no_viewer_notices() {
     assert_eq!(stream(&server, "robot")["publishers"], 3);
 }
 
+/// A key picture and others, with their numbers in them.
+fn five_pictures(writer: &mut Writer) -> Vec<u8> {
+    let mut packets = Vec::new();
+    for number in 0..5_u32 {
+        let kind = if number == 0 {
+            UnitKind::Key
+        } else {
+            UnitKind::Predicted
+        };
+        writer.write(&number.to_be_bytes().repeat(500), 0, kind, &mut packets);
+    }
+    packets
+}
+
 #[test]
 fn datagrams_may_come_from_another_address() {
     let port = free_udp_port();
@@ -191,20 +249,11 @@ fn datagrams_may_come_from_another_address() {
     let mut viewer = Viewer::new(&server, "robot");
     for address in ["127.0.0.1", "127.0.0.2"] {
         let socket = UdpSocket::bind((address, 0)).unwrap();
-        let mut writer = Writer::new(VideoCodec::Mpeg2);
         // The first is silent for long enough when the second begins.
         thread::sleep(Duration::from_millis(400));
-        for number in 0..5_u32 {
-            let mut packets = Vec::new();
-            let kind = if number == 0 {
-                UnitKind::Key
-            } else {
-                UnitKind::Predicted
-            };
-            writer.write(&number.to_be_bytes().repeat(500), 0, kind, &mut packets);
-            for datagram in packets.chunks(DATAGRAM_BYTES_MAX) {
-                socket.send_to(datagram, ("127.0.0.1", port)).unwrap();
-            }
+        let packets = five_pictures(&mut Writer::new(VideoCodec::Mpeg2));
+        for datagram in packets.chunks(DATAGRAM_BYTES_MAX) {
+            socket.send_to(datagram, ("127.0.0.1", port)).unwrap();
         }
         for number in 0..5 {
             assert_eq!(viewer.next(), (number, true), "{address}");
@@ -212,6 +261,52 @@ fn datagrams_may_come_from_another_address() {
     }
     let publisher = stream(&server, "robot")["publisher"].to_string();
     assert!(publisher.contains("127.0.0.2:"), "{publisher}");
+}
+
+/// A connection to this machine that comes from one of its addresses.
+fn connect_from(address: &str, port: u16) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let from: SocketAddr = format!("{address}:0").parse().unwrap();
+    socket.bind(&from.into()).unwrap();
+    let to = SocketAddr::from(([127, 0, 0, 1], port));
+    socket.connect(&to.into()).unwrap();
+    socket.into()
+}
+
+/// The first hangs on when the second comes, as that of a sender does which was moved.
+#[test]
+fn of_two_connections_the_newer_counts() {
+    let port = free_tcp_port();
+    let server = Server::start(&format!("--stream robot=tcp://127.0.0.1:{port}?listen"));
+    let mut viewer = Viewer::new(&server, "robot");
+    let mut senders = Vec::new();
+    for address in ["127.0.0.1", "127.0.0.2"] {
+        thread::sleep(Duration::from_millis(400));
+        let mut writer = Writer::new(VideoCodec::Mpeg2);
+        let mut socket = connect_from(address, port);
+        socket.write_all(&five_pictures(&mut writer)).unwrap();
+        for number in 0..5 {
+            assert_eq!(viewer.next(), (number, true), "{address}");
+        }
+        senders.push((socket, writer));
+    }
+    let publisher = stream(&server, "robot")["publisher"].to_string();
+    assert!(publisher.contains("127.0.0.2:"), "{publisher}");
+    let refused = (0..1000).find_map(|_| {
+        thread::sleep(Duration::from_millis(5));
+        let (socket, writer) = &mut senders[0];
+        socket.write_all(&five_pictures(writer)).err()
+    });
+    assert!(refused.is_some(), "the first is told to go");
+    // Nothing of that has come through, and the second goes on.
+    let (socket, writer) = &mut senders[1];
+    socket.write_all(&five_pictures(writer)).unwrap();
+    for number in 0..5 {
+        assert_eq!(viewer.next(), (number, true));
+    }
+    let status = stream(&server, "robot");
+    assert_eq!(status["frames_in"], 15, "{status}");
+    assert_eq!(status["publishers"], 2, "{status}");
 }
 
 #[test]

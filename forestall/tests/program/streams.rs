@@ -2,29 +2,35 @@
 //! fast the machine is.
 #![cfg(feature = "media")]
 
+use std::fs::File;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::common::{
     Running, Server, TOKEN, are_in_a_row, check, forestall, frames, free_tcp_port, free_udp_port,
     wait_for, wait_for_frames,
 };
-use record::raw::FrameStatus;
+use record::Timestamp;
+use record::raw::{FrameRow, FrameStatus};
 
+/// How long a network stands still.
+const STALL: Duration = Duration::from_secs(1);
 const CAMERA: &str = "--width 160 --height 120 --bitrate 300k --gop 10 --duration 40";
 
 /// A player that writes what it shows.
-fn play(url: &str, frames: &Path) -> Running {
+pub(crate) fn play(url: &str, frames: &Path) -> Running {
     Running::forestall(&format!(
         "play {url} --frames-csv {} --duration 40",
         frames.display()
     ))
 }
 
-fn capture(url: &str) -> Running {
+pub(crate) fn capture(url: &str) -> Running {
     Running::forestall(&format!("capture {url} {CAMERA}"))
 }
 
@@ -139,7 +145,7 @@ fn a_chain_of_servers() {
 }
 
 /// `ffmpeg` with its arguments; it says nothing but errors.
-fn ffmpeg(arguments: &str) -> Command {
+pub(crate) fn ffmpeg(arguments: &str) -> Command {
     let mut command = Command::new("ffmpeg");
     command
         .args(["-nostdin", "-v", "error"])
@@ -148,7 +154,7 @@ fn ffmpeg(arguments: &str) -> Command {
 }
 
 /// What `ffmpeg` makes of 15 pictures: their raw bytes.
-fn ffmpeg_sees(input: &str) -> usize {
+pub(crate) fn ffmpeg_sees(input: &str) -> usize {
     let output = ffmpeg(&format!(
         "-probesize 500k -analyzeduration 1M {input} -frames:v 15 -f rawvideo -pix_fmt gray -"
     ))
@@ -205,14 +211,15 @@ fn ffmpeg_publishes_and_watches_h264() {
 
 #[test]
 fn ffmpeg_watches_our_camera_by_udp_and_rtp() {
-    for scheme in ["udp", "rtp"] {
+    for (scheme, codec) in [
+        ("udp", "mpeg2"),
+        ("udp", "h264"),
+        ("rtp", "mpeg2"),
+        ("rtp", "h264"),
+    ] {
         let port = free_udp_port();
         let url = format!("{scheme}://127.0.0.1:{port}");
-        let _camera = capture(&url);
-        if scheme == "udp" {
-            assert_eq!(ffmpeg_sees(&format!("-i {url}")), 15 * 160 * 120);
-            continue;
-        }
+        let _camera = capture(&format!("{url} --codec {codec}"));
         // ffmpeg wants to be told what RTP carries.
         let folder = tempfile::tempdir().unwrap();
         let description = folder.path().join("camera.sdp");
@@ -221,11 +228,14 @@ fn ffmpeg_watches_our_camera_by_udp_and_rtp() {
             format!("v=0\no=- 0 0 IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\nm=video {port} RTP/AVP 33\n"),
         )
         .unwrap();
-        let bytes = ffmpeg_sees(&format!(
-            "-protocol_whitelist file,udp,rtp -i {}",
-            description.display()
-        ));
-        assert_eq!(bytes, 15 * 160 * 120);
+        let input = match scheme {
+            "udp" => format!("-i {url}"),
+            _ => format!(
+                "-protocol_whitelist file,udp,rtp -i {}",
+                description.display()
+            ),
+        };
+        assert_eq!(ffmpeg_sees(&input), 15 * 160 * 120, "{scheme}, {codec}");
     }
 }
 
@@ -266,40 +276,93 @@ fn h264_from_camera_to_screen() {
     assert!(are_in_a_row(&wait_for_frames(&shown, 30)));
 }
 
-#[test]
-fn a_steady_pace_in_spite_of_jitter() {
-    let folder = tempfile::tempdir().unwrap();
-    let shown = folder.path().join("frames.csv");
-    let (from, to) = (free_udp_port(), free_udp_port());
-    let url = format!("udp://127.0.0.1:{to}");
-    let _player = Running::forestall(&format!(
-        "play {url} --playout 0.95 --frames-csv {} --duration 40",
-        shown.display()
-    ));
-    let socket = std::net::UdpSocket::bind(("127.0.0.1", from)).unwrap();
-    let _camera = capture(&format!("udp://127.0.0.1:{from}"));
-    // A network that is late by 0 to 60 ms, in order.
+/// Passes datagrams on until so much time has passed: late by up to three such steps, in order.
+fn forward(socket: &UdpSocket, to: u16, step: Duration, lasts: Duration) {
+    let begun = Instant::now();
     let mut buffer = [0; 2000];
-    for datagram in 0..600_u64 {
+    for datagram in 0_u32.. {
         let length = socket.recv(&mut buffer).unwrap();
         if datagram % 7 == 0 {
-            std::thread::sleep(std::time::Duration::from_millis(20 * (datagram % 4)));
+            thread::sleep(step * (datagram % 4));
         }
         socket
             .send_to(&buffer[..length], ("127.0.0.1", to))
             .unwrap();
+        if begun.elapsed() > lasts {
+            return;
+        }
     }
-    let frames = frames(&shown);
-    let numbers: Vec<u32> = frames.iter().filter_map(|frame| frame.frame).collect();
+}
+
+fn median_delay_ms(frames: &[FrameRow]) -> f64 {
+    let mut delays: Vec<f64> = frames.iter().filter_map(|frame| frame.delay_ms).collect();
+    delays.sort_by(f64::total_cmp);
+    delays[delays.len() / 2]
+}
+
+#[test]
+fn a_steady_pace_in_spite_of_jitter_and_of_a_stall() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shown, said) = (folder.path().join("frames.csv"), folder.path().join("said"));
+    let (from, to) = (free_udp_port(), free_udp_port());
+    let mut player = forestall(&format!(
+        "play udp://127.0.0.1:{to} --playout 0.9 --frames-csv {} --stats json",
+        shown.display()
+    ));
+    player.stdout(File::create(&said).unwrap());
+    let player = Running::start(player);
+    let socket = UdpSocket::bind(("127.0.0.1", from)).unwrap();
+    let _camera = capture(&format!("udp://127.0.0.1:{from}"));
+    // All pictures whose lateness counts are there then: ten seconds of them.
+    let late = Duration::from_millis(20);
+    forward(&socket, to, late, Duration::from_secs(12));
+    let jittered = frames(&shown);
+    // The network stands still, then gives all that it holds, and goes on as before.
+    thread::sleep(STALL);
+    let over = Timestamp::now();
+    forward(&socket, to, Duration::ZERO, Duration::from_millis(200));
+    forward(&socket, to, late, Duration::from_secs(4));
+    assert_eq!(player.end(), Some(130));
+
+    let numbers: Vec<u32> = jittered.iter().filter_map(|frame| frame.frame).collect();
     let span = (numbers[numbers.len() - 1] - numbers[0] + 1) as usize;
     assert!(
         numbers.len() * 10 >= span * 9,
         "hardly one is skipped: {numbers:?}"
     );
-    let delay = |frame: &record::raw::FrameRow| frame.delay_ms.unwrap();
-    let late: Vec<f64> = frames[frames.len() / 2..].iter().map(delay).collect();
+    let delay = |frame: &FrameRow| frame.delay_ms.unwrap();
+    let late: Vec<f64> = jittered[jittered.len() / 2..].iter().map(delay).collect();
     let least = late.iter().copied().fold(f64::INFINITY, f64::min);
     assert!(least > 10.0, "all wait for those that are late: {late:?}");
+    // That they wait is told.
+    let said = std::fs::read_to_string(&said).unwrap();
+    let seconds = said.lines().map(|line| {
+        let report: serde_json::Value = serde_json::from_str(line).unwrap();
+        report["playout_ms"].as_f64()
+    });
+    let targets: Vec<f64> = seconds.flatten().collect();
+    let told = targets[targets.len() / 2];
+    assert!((10.0..=500.0).contains(&told), "{targets:?}");
+
+    let all = frames(&shown);
+    let gaps = all
+        .windows(2)
+        .map(|pair| pair[1].shown_us.since(pair[0].shown_us));
+    assert!(gaps.max() > Some(STALL / 2), "the picture stood still");
+    let back = Some(over + Duration::from_secs(2));
+    let after: Vec<FrameRow> = all
+        .into_iter()
+        .filter(|frame| frame.captured_us >= back)
+        .collect();
+    assert!(after.len() > 30, "{}", after.len());
+    let (before, after) = (
+        median_delay_ms(&jittered[jittered.len() / 2..]),
+        median_delay_ms(&after),
+    );
+    assert!(
+        (after - before).abs() < 1000.0 / 30.0,
+        "{before} ms, and {after} ms after the stall"
+    );
 }
 
 #[test]

@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use record::Timestamp;
 use record::raw::FrameRow;
 use serde::Serialize;
 
 use super::process::{Stage, tcp_port, udp_port, wait_for_listener};
+use super::stages::{self, ByStage, STAGES, StageMs};
 use super::{BITRATE, Bench, BenchError, FPS, quantile};
 use crate::ffmpeg::Ffmpeg;
 
@@ -39,13 +41,16 @@ pub struct Delays {
     pub all: Vec<f64>,
 }
 
-/// By codec and chain.
-pub(super) type ByCodec = BTreeMap<&'static str, BTreeMap<&'static str, Option<Delays>>>;
+/// By codec, and by chain or stage.
+pub(super) type ByCodec<T> = BTreeMap<&'static str, BTreeMap<&'static str, Option<T>>>;
 
-pub(super) fn measure(bench: &mut Bench<'_>) -> Result<ByCodec, BenchError> {
-    let mut all: ByCodec = BTreeMap::new();
+pub(super) fn measure(
+    bench: &mut Bench<'_>,
+) -> Result<(ByCodec<Delays>, ByCodec<StageMs>), BenchError> {
+    let (mut all, mut within) = (BTreeMap::new(), BTreeMap::new());
     for codec in CODECS {
         let mut delays: BTreeMap<&'static str, (Vec<f64>, u64)> = BTreeMap::new();
+        let mut seconds = ByStage::new();
         let rounds = if bench.options.codecs.contains(&codec) {
             bench.options.rounds
         } else {
@@ -58,10 +63,13 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> Result<ByCodec, BenchError> {
                 ));
                 let seen = one(bench, chain, codec);
                 let what = format!("the delay of {chain} with {codec}, round {round},");
-                if let Some((mut seen, lost)) = bench.or_note(&what, seen)? {
+                if let Some(mut seen) = bench.or_note(&what, seen)? {
                     let (values, lost_so_far) = delays.entry(chain).or_default();
-                    values.append(&mut seen);
-                    *lost_so_far += lost;
+                    values.append(&mut seen.delays);
+                    *lost_so_far += seen.lost;
+                    for (stage, mut more) in seen.stages {
+                        seconds.entry(stage).or_default().append(&mut more);
+                    }
                 }
             }
         }
@@ -70,8 +78,11 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> Result<ByCodec, BenchError> {
             (chain, summary(values, lost))
         });
         all.insert(codec, summed.into_iter().collect());
+        let times =
+            STAGES.map(|stage| (stage, seconds.get(stage).and_then(|all| StageMs::of(all))));
+        within.insert(codec, times.into_iter().collect());
     }
-    Ok(all)
+    Ok((all, within))
 }
 
 fn summary(mut all: Vec<f64>, lost: u64) -> Option<Delays> {
@@ -86,15 +97,24 @@ fn summary(mut all: Vec<f64>, lost: u64) -> Option<Delays> {
     })
 }
 
-/// Delays of the frames shown, and how many of those sent meanwhile were not shown.
-fn one(bench: &Bench<'_>, chain: &str, codec: &str) -> Result<(Vec<f64>, u64), BenchError> {
+/// What came of one round of a chain.
+struct Seen {
+    /// Of the frames shown.
+    delays: Vec<f64>,
+    /// How many of those sent meanwhile were not shown.
+    lost: u64,
+    /// Of our chain; FFmpeg's programs say nothing.
+    stages: ByStage,
+}
+
+fn one(bench: &Bench<'_>, chain: &str, codec: &str) -> Result<Seen, BenchError> {
     let folder = tempfile::tempdir().map_err(|source| BenchError::Io {
         what: "make a folder".into(),
         source,
     })?;
     let frames = folder.path().join("frames.csv");
     let mut stages = match chain {
-        "forestall" => ours(bench, codec, &frames)?,
+        "forestall" => ours(bench, codec, folder.path(), &frames)?,
         "ffmpeg_plain" => ffmpeg(bench, codec, &Ffmpeg::PLAIN, &frames)?,
         _ => ffmpeg(bench, codec, &Ffmpeg::TUNED, &frames)?,
     };
@@ -107,7 +127,7 @@ fn one(bench: &Bench<'_>, chain: &str, codec: &str) -> Result<(Vec<f64>, u64), B
         bench.wait(Duration::from_millis(100))?;
     }
     bench.wait(bench.options.settle)?;
-    let before = rows(&frames).len();
+    let (before, since) = (rows(&frames).len(), Timestamp::now());
     bench.wait(bench.options.measured)?;
     stages.iter_mut().try_for_each(Stage::check)?;
     drop(stages);
@@ -124,7 +144,11 @@ fn one(bench: &Bench<'_>, chain: &str, codec: &str) -> Result<(Vec<f64>, u64), B
     shown.sort_unstable();
     shown.dedup();
     let delays = measured.iter().filter_map(|row| row.delay_ms).collect();
-    Ok((delays, sent.saturating_sub(shown.len() as u64)))
+    Ok(Seen {
+        delays,
+        lost: sent.saturating_sub(shown.len() as u64),
+        stages: stages::seconds(folder.path(), since),
+    })
 }
 
 /// Frames that were shown with a readable code.
@@ -137,28 +161,43 @@ pub(super) fn rows(path: &Path) -> Vec<FrameRow> {
     rows.filter(|row| row.delay_ms.is_some()).collect()
 }
 
-fn ours(bench: &Bench<'_>, codec: &str, frames: &Path) -> Result<Vec<Stage>, BenchError> {
-    let own = &bench.options.own;
+fn ours(
+    bench: &Bench<'_>,
+    codec: &str,
+    folder: &Path,
+    frames: &Path,
+) -> Result<Vec<Stage>, BenchError> {
     let [to_overlay, to_relay, to_serve] = [udp_port()?, udp_port()?, udp_port()?];
     let served = tcp_port()?;
-    let start = |line: String| Stage::start(own, &line, "Forestall");
-    let mut serve = start(format!(
-        "serve 127.0.0.1:{served} --stream robot=udp://127.0.0.1:{to_serve}"
-    ))?;
+    let start = |name: &str, arguments: String| stages::start(bench, folder, name, &arguments);
+    let mut serve = start(
+        "serve",
+        format!("127.0.0.1:{served} --stream robot=udp://127.0.0.1:{to_serve}"),
+    )?;
     wait_for_listener(bench, served, &mut serve)?;
-    let relay = start(format!(
-        "relay udp://127.0.0.1:{to_relay} udp://127.0.0.1:{to_serve}"
-    ))?;
-    let overlay = start(format!(
-        "overlay udp://127.0.0.1:{to_overlay} udp://127.0.0.1:{to_relay} --text TEXT --codec {codec} --bitrate {BITRATE}"
-    ))?;
-    let play = start(format!(
-        "play http://127.0.0.1:{served}/robot.ts --frames-csv {}",
-        frames.display()
-    ))?;
-    let capture = start(format!(
-        "capture udp://127.0.0.1:{to_overlay} --width 640 --height 480 --fps {FPS} --codec {codec} --bitrate {BITRATE}"
-    ))?;
+    let relay = start(
+        "relay",
+        format!("udp://127.0.0.1:{to_relay} udp://127.0.0.1:{to_serve}"),
+    )?;
+    let overlay = start(
+        "overlay",
+        format!(
+            "udp://127.0.0.1:{to_overlay} udp://127.0.0.1:{to_relay} --text TEXT --codec {codec} --bitrate {BITRATE}"
+        ),
+    )?;
+    let play = start(
+        "play",
+        format!(
+            "http://127.0.0.1:{served}/robot.ts --frames-csv {}",
+            frames.display()
+        ),
+    )?;
+    let capture = start(
+        "capture",
+        format!(
+            "udp://127.0.0.1:{to_overlay} --width 640 --height 480 --fps {FPS} --codec {codec} --bitrate {BITRATE}"
+        ),
+    )?;
     Ok(vec![capture, overlay, relay, serve, play])
 }
 

@@ -126,6 +126,30 @@ pub(super) fn picture(number: u32) -> Spoilt {
     }
 }
 
+/// The pictures before one of a running video, `count` of them: what is in it comes in from the side, and each has a code of its own.
+pub(super) fn leading_to(
+    picture: &Grey,
+    (a, b): (u32, u32),
+    count: u32,
+) -> impl Iterator<Item = Grey> {
+    (1..=count).rev().map(move |before| {
+        let mut earlier = picture.clone();
+        let moved = (before * MOVED_PIXELS) as usize % picture.width;
+        for line in earlier.data.chunks_mut(picture.width) {
+            line.rotate_right(moved);
+        }
+        let says = (
+            a.wrapping_sub(before * 333),
+            b.wrapping_sub(before) & 0x00ff_ffff,
+        );
+        draw_strip(&mut earlier, says);
+        earlier
+    })
+}
+
+/// How far things move from picture to picture.
+const MOVED_PIXELS: u32 = 3;
+
 /// Slopes, stripes, squares and grain.
 fn background(width: usize, height: usize, chance: &mut Chance) -> Grey {
     let (slope_x, slope_y) = (chance.between(-1.0, 1.0), chance.between(-1.0, 1.0));
@@ -227,7 +251,7 @@ fn scaled(picture: &Grey, chance: &mut Chance) -> Grey {
 }
 
 /// The mean of a square around each pixel, of up to half a cell's side.
-fn blurred(picture: &Grey, chance: &mut Chance) -> Grey {
+pub(super) fn blurred(picture: &Grey, chance: &mut Chance) -> Grey {
     let cell = picture.width as f64 / 40.0;
     let reach = (chance.between(0.05, 0.25) * cell).round().max(1.0) as isize;
     let (width, height) = (picture.width as isize, picture.height as isize);
@@ -254,7 +278,7 @@ fn blurred(picture: &Grey, chance: &mut Chance) -> Grey {
     }
 }
 
-fn noisy(mut picture: Grey, chance: &mut Chance, most: f64) -> Grey {
+pub(super) fn noisy(mut picture: Grey, chance: &mut Chance, most: f64) -> Grey {
     let sd = chance.between(3.0, most);
     for value in &mut picture.data {
         *value = (f64::from(*value) + sd * chance.normal()).clamp(0.0, 255.0) as u8;
@@ -325,6 +349,19 @@ mod tests {
             assert!(strip.is_none() || strip == says, "{number}: {damage:?}");
             assert_eq!(says.is_none(), damage == Damage::NoCode);
         }
+    }
+
+    #[test]
+    fn pictures_that_lead_to_another() {
+        let last = picture(4);
+        let says = last.says.unwrap();
+        let before: Vec<Grey> = leading_to(&last.picture, says, 3).collect();
+        assert_eq!(before.len(), 3);
+        let strip = read(&before[2]).unwrap();
+        assert_eq!((strip.a, strip.b), (says.0.wrapping_sub(333), says.1 - 1));
+        let row = |picture: &Grey, from: usize| picture.data[from..from + 100].to_vec();
+        assert_eq!(row(&before[2], 3), row(&last.picture, 0));
+        assert_eq!(row(&before[0], 9), row(&last.picture, 0));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Does a stage hold frames? Seen from outside: a frame goes in and has to come out before the next goes in.
 //!
 //! A stage that holds frames does so always, and one that does not may be late on a busy machine: the figure is the median over frames, and
-//! how many were late is a note.
+//! how many were late stands beside it.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
@@ -12,8 +13,10 @@ use serde::Serialize;
 use wire::code_strip::{Place, expand_time_us};
 use wire::mpegts::{DATAGRAM_BYTES_MAX, Reader, UnitKind, VideoCodec, Writer, ticks_from_micros};
 
+use super::chain::{self, ByCodec};
 use super::process::{Stage, tcp_port, udp_port, udp_socket, wait_for_listener};
-use super::{Bench, BenchError, FPS, chain};
+use super::stages::STAGES;
+use super::{Bench, BenchError, FPS};
 use crate::clock_picture::ClockPicture;
 use crate::codec::{Decoder, Encoder, EncoderConfig};
 use crate::text::{DEFAULT_FONT, Font};
@@ -25,7 +28,9 @@ const PERIOD: Duration = Duration::from_micros(1_000_000 / FPS as u64);
 /// A process that was started is ready to receive after this.
 const READY: Duration = Duration::from_millis(700);
 
-/// Frames that a stage holds.
+const CODECS: [(&str, VideoCodec); 2] = [("mpeg2", VideoCodec::Mpeg2), ("h264", VideoCodec::H264)];
+
+/// Frames that a stage holds, whichever codec it is worse with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "the names are the stages'")]
 pub struct HeldFrames {
@@ -36,40 +41,59 @@ pub struct HeldFrames {
     pub play: Option<u32>,
 }
 
-pub(super) fn measure(bench: &mut Bench<'_>) -> Result<HeldFrames, BenchError> {
-    let mut held = HeldFrames::default();
-    for name in ["capture", "overlay", "relay", "serve", "play"] {
-        (bench.say)(&format!("frames held by {name}"));
-        let seen = match name {
-            "capture" => capture(bench),
-            "play" => play(bench),
-            _ => passed_through(bench, name),
-        };
-        let what = format!("what {name} holds");
-        let Some(seen) = bench.or_note(&what, seen)? else {
-            continue;
-        };
-        let late = seen.iter().filter(|held| **held > 0).count();
-        let figure = median(seen);
-        if late > 0 {
-            bench.notes.push(format!(
-                "{name}: {late} of {FRAMES} frames came out only after the next had gone in"
-            ));
-        }
-        match name {
-            "capture" => held.capture = figure,
-            "overlay" => held.overlay = figure,
-            "relay" => held.relay = figure,
-            "serve" => held.serve = figure,
-            _ => held.play = figure,
-        }
-    }
-    Ok(held)
+/// Frames that a stage holds with one codec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Held {
+    /// Median over the frames.
+    pub median: u32,
+    /// Frames that came out only after the next had gone in.
+    pub late: u32,
+    /// Frames.
+    pub n: u32,
 }
 
-fn median(mut values: Vec<u32>) -> Option<u32> {
-    values.sort_unstable();
-    values.get(values.len() / 2).copied()
+pub(super) fn measure(bench: &mut Bench<'_>) -> Result<(HeldFrames, ByCodec<Held>), BenchError> {
+    let (mut worst, mut all) = (HeldFrames::default(), BTreeMap::new());
+    for codec in CODECS {
+        let mut by_stage = BTreeMap::new();
+        for name in STAGES {
+            let mut held = None;
+            if bench.options.codecs.contains(&codec.0) {
+                (bench.say)(&format!("frames held by {name}, {}", codec.0));
+                let seen = match name {
+                    "capture" => capture(bench, codec),
+                    "play" => play(bench, codec.1),
+                    _ => passed_through(bench, name, codec),
+                };
+                let what = format!("what {name} holds with {}", codec.0);
+                held = bench.or_note(&what, seen)?.and_then(Held::of);
+            }
+            by_stage.insert(name, held);
+            let median = held.map(|held| held.median);
+            let figure = match name {
+                "capture" => &mut worst.capture,
+                "overlay" => &mut worst.overlay,
+                "relay" => &mut worst.relay,
+                "serve" => &mut worst.serve,
+                _ => &mut worst.play,
+            };
+            *figure = median.max(*figure);
+        }
+        all.insert(codec.0, by_stage);
+    }
+    Ok((worst, all))
+}
+
+impl Held {
+    /// Of each frame's count of those that went in before it came out.
+    fn of(mut held: Vec<u32>) -> Option<Self> {
+        held.sort_unstable();
+        Some(Self {
+            median: *held.get(held.len() / 2)?,
+            late: held.iter().filter(|held| **held > 0).count() as u32,
+            n: held.len() as u32,
+        })
+    }
 }
 
 fn io(what: &'static str) -> impl Fn(std::io::Error) -> BenchError {
@@ -90,10 +114,10 @@ struct Camera {
 }
 
 impl Camera {
-    fn new(to: u16) -> Result<Self, BenchError> {
+    fn new(to: u16, codec: VideoCodec) -> Result<Self, BenchError> {
         let font = Font::load(std::path::Path::new(DEFAULT_FONT))?;
         let config = EncoderConfig {
-            codec: VideoCodec::Mpeg2,
+            codec,
             width: 640,
             height: 480,
             fps: (FPS, 1),
@@ -146,8 +170,8 @@ struct Eyes {
 }
 
 impl Eyes {
-    fn new(out: Out) -> Result<Self, BenchError> {
-        let decoder = Decoder::open(VideoCodec::Mpeg2).map_err(crate::MediaError::from)?;
+    fn new(out: Out, codec: VideoCodec) -> Result<Self, BenchError> {
+        let decoder = Decoder::open(codec).map_err(crate::MediaError::from)?;
         Ok(Self {
             out,
             reader: Reader::new(),
@@ -195,7 +219,11 @@ impl Eyes {
 }
 
 /// For each frame, how many went in after it before it came out.
-fn passed_through(bench: &Bench<'_>, name: &str) -> Result<Vec<u32>, BenchError> {
+fn passed_through(
+    bench: &Bench<'_>,
+    name: &str,
+    (codec_name, codec): (&str, VideoCodec),
+) -> Result<Vec<u32>, BenchError> {
     let own = &bench.options.own;
     let into = udp_port()?;
     let start = |line: String| Stage::start(own, &line, "Forestall");
@@ -220,13 +248,13 @@ fn passed_through(bench: &Bench<'_>, name: &str) -> Result<Vec<u32>, BenchError>
         let line = match name {
             "relay" => format!("relay udp://127.0.0.1:{into} udp://127.0.0.1:{to}"),
             _ => format!(
-                "overlay udp://127.0.0.1:{into} udp://127.0.0.1:{to} --text TEXT --bitrate 2M"
+                "overlay udp://127.0.0.1:{into} udp://127.0.0.1:{to} --text TEXT --codec {codec_name} --bitrate 2M"
             ),
         };
         (start(line)?, Out::Udp(socket))
     };
     bench.wait(READY)?;
-    let (mut camera, mut eyes) = (Camera::new(into)?, Eyes::new(out)?);
+    let (mut camera, mut eyes) = (Camera::new(into, codec)?, Eyes::new(out, codec)?);
     let mut held: Vec<Option<u32>> = Vec::new();
     for _ in 0..FRAMES {
         bench.check()?;
@@ -256,15 +284,19 @@ fn passed_through(bench: &Bench<'_>, name: &str) -> Result<Vec<u32>, BenchError>
 }
 
 /// The camera takes its pictures itself: a frame that is out within a period of its capture was not held.
-fn capture(bench: &Bench<'_>) -> Result<Vec<u32>, BenchError> {
+fn capture(
+    bench: &Bench<'_>,
+    (codec_name, codec): (&str, VideoCodec),
+) -> Result<Vec<u32>, BenchError> {
     let (socket, to) = udp_socket()?;
     socket
         .set_read_timeout(Some(Duration::from_millis(5)))
         .map_err(io("receive from the camera"))?;
-    let line =
-        format!("capture udp://127.0.0.1:{to} --width 640 --height 480 --fps {FPS} --bitrate 2M");
+    let line = format!(
+        "capture udp://127.0.0.1:{to} --width 640 --height 480 --fps {FPS} --codec {codec_name} --bitrate 2M"
+    );
     let mut stage = Stage::start(&bench.options.own, &line, "")?;
-    let mut eyes = Eyes::new(Out::Udp(socket))?;
+    let mut eyes = Eyes::new(Out::Udp(socket), codec)?;
     let mut held = Vec::new();
     let begun = Instant::now();
     while held.len() < FRAMES as usize {
@@ -284,7 +316,7 @@ fn capture(bench: &Bench<'_>) -> Result<Vec<u32>, BenchError> {
 }
 
 /// The player's own list says when each frame was shown; when each went in is known here.
-fn play(bench: &Bench<'_>) -> Result<Vec<u32>, BenchError> {
+fn play(bench: &Bench<'_>, codec: VideoCodec) -> Result<Vec<u32>, BenchError> {
     let into = udp_port()?;
     let folder = tempfile::tempdir().map_err(io("make a folder"))?;
     let frames = folder.path().join("frames.csv");
@@ -294,7 +326,7 @@ fn play(bench: &Bench<'_>) -> Result<Vec<u32>, BenchError> {
     );
     let mut stage = Stage::start(&bench.options.own, &line, "")?;
     bench.wait(READY)?;
-    let mut camera = Camera::new(into)?;
+    let mut camera = Camera::new(into, codec)?;
     let mut sent = Vec::new();
     for _ in 0..FRAMES {
         camera.send()?;
@@ -313,4 +345,21 @@ fn play(bench: &Bench<'_>) -> Result<Vec<u32>, BenchError> {
     Ok((0..FRAMES)
         .map(|frame| held(frame).unwrap_or(FRAMES - frame))
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_hides_no_late_frame() {
+        let held = Held::of([vec![0; 31], vec![1; 29]].concat());
+        let expected = Held {
+            median: 0,
+            late: 29,
+            n: 60,
+        };
+        assert_eq!(held, Some(expected));
+        assert_eq!(Held::of(Vec::new()), None);
+    }
 }

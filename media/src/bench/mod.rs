@@ -1,6 +1,7 @@
 //! `forestall bench media`: what the stages cost and how long they take, beside FFmpeg's in the same run.
 //!
-//! Each stage is a process as a user starts it, and is measured from outside: [`chain`] (camera to screen, three chains in turn),
+//! Each stage is a process as a user starts it, and is measured from outside: [`chain`] (camera to screen, three chains in turn; beside it
+//! [`stages`], what ours say themselves),
 //! [`held`] (does a stage hold frames?), [`relay`], [`overlay`], [`serve`], and [`clock`] (can the code strip be trusted?), whose
 //! spoilt pictures [`degrade`] makes without any code of the reader's.
 
@@ -12,6 +13,7 @@ mod overlay;
 mod process;
 mod relay;
 mod serve;
+mod stages;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,10 +24,11 @@ use serde::Serialize;
 
 pub use chain::{CHAINS, Delays};
 pub use clock::{Clock, Reading};
-pub use held::HeldFrames;
+pub use held::{Held, HeldFrames};
 pub use overlay::Cost;
 pub use relay::RelayMs;
 pub use serve::Serve;
+pub use stages::{STAGES, StageMs};
 
 use crate::MediaError;
 
@@ -95,8 +98,12 @@ impl Options {
 pub struct Report {
     /// From camera to screen, by codec and chain.
     pub delay_ms: BTreeMap<&'static str, BTreeMap<&'static str, Option<Delays>>>,
+    /// Time in each stage of our chain meanwhile, by codec and stage.
+    pub stage_ms: BTreeMap<&'static str, BTreeMap<&'static str, Option<StageMs>>>,
     /// Frames that each stage holds.
     pub held_frames: HeldFrames,
+    /// The same by codec and stage, with those that were late.
+    pub held_frames_by_codec: BTreeMap<&'static str, BTreeMap<&'static str, Option<Held>>>,
     /// By size of the picture.
     pub overlay: BTreeMap<&'static str, Sides>,
     /// Time that a datagram takes through the relay.
@@ -208,8 +215,8 @@ pub fn run(
         notes: Vec::new(),
     };
     let machine = process::Busy::now();
-    let delay_ms = chain::measure(&mut bench)?;
-    let held_frames = held::measure(&mut bench)?;
+    let (delay_ms, stage_ms) = chain::measure(&mut bench)?;
+    let (held_frames, held_frames_by_codec) = held::measure(&mut bench)?;
     let relayed = relay::measure(&mut bench);
     let relay_ms = bench.or_note("the relay", relayed)?;
     let overlay = overlay::measure(&mut bench)?;
@@ -217,7 +224,9 @@ pub fn run(
     let clock = clock::measure(&mut bench)?;
     Ok(Report {
         delay_ms,
+        stage_ms,
         held_frames,
+        held_frames_by_codec,
         overlay,
         relay_ms,
         serve,

@@ -16,12 +16,14 @@ const SIZES: [(&str, u32, u32); 2] = [("640x480", 640, 480), ("1280x720", 1280, 
 const SETTLE: Duration = Duration::from_secs(8);
 
 /// What a process took.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Cost {
     /// CPU time for each frame, decoding and encoding included.
     pub cpu_us_per_frame: f64,
     /// Resident memory.
     pub rss_mb: f64,
+    /// The same by what is mapped: libraries, the program, `heap`, `stack`, `anonymous`, and `others` that are small.
+    pub rss_mb_by_mapping: BTreeMap<String, f64>,
 }
 
 pub(super) fn measure(bench: &mut Bench<'_>) -> Result<BTreeMap<&'static str, Sides>, BenchError> {
@@ -93,6 +95,7 @@ fn both(bench: &Bench<'_>, width: u32, height: u32) -> Result<(Cost, Cost), Benc
         Some(Cost {
             cpu_us_per_frame: (stage.cpu_s()? - before?) * 1e6 / frames,
             rss_mb: stage.rss_bytes()? / 1e6,
+            rss_mb_by_mapping: stage.rss_mb_by_mapping()?,
         })
     };
     for sink in [&ours_out, &theirs_out] {

@@ -1,5 +1,6 @@
 //! Processes that are measured.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
@@ -33,6 +34,16 @@ impl Stage {
         line: &str,
         text: &str,
     ) -> Result<Self, BenchError> {
+        Self::start_into(program, line, text, Stdio::null())
+    }
+
+    /// The same; what it prints goes to `stdout`.
+    pub(super) fn start_into(
+        program: impl AsRef<OsStr>,
+        line: &str,
+        text: &str,
+        stdout: Stdio,
+    ) -> Result<Self, BenchError> {
         let program = program.as_ref();
         let words = line.split_whitespace().map(|word| {
             if word.contains("TEXT") {
@@ -49,7 +60,7 @@ impl Stage {
         let child = Command::new(program)
             .args(words)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(stdout)
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|source| BenchError::Io {
@@ -97,6 +108,43 @@ impl Stage {
         let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
         Some(kib * 1024.0)
     }
+
+    /// The same in MB, by what is mapped.
+    pub(super) fn rss_mb_by_mapping(&self) -> Option<BTreeMap<String, f64>> {
+        let smaps = fs::read_to_string(format!("/proc/{}/smaps", self.pid())).ok()?;
+        Some(by_mapping(&smaps))
+    }
+}
+
+/// What is smaller is put together.
+const MAPPING_MB_MIN: f64 = 0.5;
+
+/// Resident MB of each file, the library's name without its version; of `heap`, `stack` (that of the first thread; others have
+/// theirs in `anonymous`) and `anonymous`; and of `others` (`/proc/PID/smaps`, proc(5)).
+fn by_mapping(smaps: &str) -> BTreeMap<String, f64> {
+    let mut all: BTreeMap<String, f64> = BTreeMap::new();
+    let mut name = "";
+    for line in smaps.lines() {
+        let mut words = line.split_whitespace();
+        match words.next() {
+            Some("Rss:") => {
+                let kib: f64 = words.next().and_then(|kib| kib.parse().ok()).unwrap_or(0.0);
+                *all.entry(name.to_owned()).or_default() += kib * 1024.0 / 1e6;
+            }
+            Some(field) if field.ends_with(':') => {}
+            // A mapping: its addresses, four more words, and what it is of.
+            _ => {
+                let path = words.nth(4).unwrap_or("anonymous");
+                let file = path.rsplit('/').next().unwrap_or(path);
+                let file = file.split(".so").next().unwrap_or(file);
+                name = file.trim_matches(['[', ']']);
+            }
+        }
+    }
+    let (mut large, small): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        all.into_iter().partition(|(_, mb)| *mb >= MAPPING_MB_MIN);
+    large.insert("others".to_owned(), small.values().sum());
+    large
 }
 
 impl Drop for Stage {
@@ -212,5 +260,45 @@ impl Busy {
             let busy = now.busy - before.busy - (now.own - before.own);
             (busy / all).max(0.0)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_by_mapping() {
+        let smaps = "\
+55d0c0000000-55d0c0200000 r-xp 00001000 08:01 131 /usr/bin/ffmpeg
+Size:               2048 kB
+Rss:                1000 kB
+VmFlags: rd ex mr mw me
+7f0000000000-7f0000a00000 r-xp 00000000 08:01 132 /usr/lib/x86_64-linux-gnu/libavcodec.so.59.37.100
+Rss:                3000 kB
+7f0000a00000-7f0000b00000 r--p 00a00000 08:01 132 /usr/lib/x86_64-linux-gnu/libavcodec.so.59.37.100
+Rss:                2000 kB
+7f0001000000-7f0001100000 rw-p 00000000 00:00 0 
+Rss:                4000 kB
+55d0c1000000-55d0c1100000 rw-p 00000000 00:00 0                          [heap]
+Rss:                 600 kB
+7ffc00000000-7ffc00021000 rw-p 00000000 00:00 0                          [stack]
+Rss:                  20 kB
+7ffc00022000-7ffc00024000 r-xp 00000000 00:00 0                          [vdso]
+Rss:                   4 kB
+";
+        let found = by_mapping(smaps);
+        let mb = |kib: f64| kib * 1024.0 / 1e6;
+        let expected = [
+            ("anonymous", 4000.0),
+            ("ffmpeg", 1000.0),
+            ("heap", 600.0),
+            ("libavcodec", 5000.0),
+            ("others", 24.0),
+        ];
+        assert_eq!(found.len(), expected.len(), "{found:?}");
+        for (name, kib) in expected {
+            assert!((found[name] - mb(kib)).abs() < 1e-9, "{name}: {found:?}");
+        }
     }
 }

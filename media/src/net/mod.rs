@@ -6,6 +6,7 @@ mod input;
 mod output;
 mod push;
 mod rtp;
+mod socket;
 mod tcp;
 mod udp;
 

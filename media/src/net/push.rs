@@ -1,14 +1,17 @@
 //! Sending over a connection without ever waiting for it: a thread of its own writes, and a line with a limit leads to it.
 
 use std::io::{self, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use door::Trust;
+
 use super::answer::HttpError;
+use super::socket::{Socket, trust};
 use super::tcp::{accept, connect, listen};
 use super::{RECEIVE_WAIT, RECONNECT_WAIT, http};
 use crate::MediaError;
@@ -55,6 +58,7 @@ impl StreamSender {
         let shared = Arc::new(Shared::default());
         let worker = Worker {
             url: url.clone(),
+            trust: trust(url)?,
             listener,
             waiting,
             shared: Arc::clone(&shared),
@@ -110,6 +114,7 @@ impl Drop for StreamSender {
 
 struct Worker {
     url: StreamUrl,
+    trust: Option<Trust>,
     listener: Option<TcpListener>,
     waiting: Receiver<Waiting>,
     shared: Arc<Shared>,
@@ -137,11 +142,11 @@ impl Worker {
     }
 
     /// Writes what comes until the stage or the connection has ended.
-    fn serve(&mut self, socket: &mut TcpStream) -> io::Result<Over> {
+    fn serve(&mut self, socket: &mut Socket) -> io::Result<Over> {
         loop {
             if let Some(newer) = self.listener.as_ref().and_then(accept) {
                 newer.set_write_timeout(Some(WRITE_WAIT))?;
-                *socket = newer;
+                *socket = Socket::Bare(newer);
             }
             match self.next(RECEIVE_WAIT) {
                 Ok(Some(waiting)) if waiting.since.elapsed() > STALE_AFTER => {
@@ -155,7 +160,7 @@ impl Worker {
     }
 
     /// A connection that is ready to take packets. What comes meanwhile is stale when there is one, and thrown away.
-    fn find_connection(&mut self) -> Result<TcpStream, Over> {
+    fn find_connection(&mut self) -> Result<Socket, Over> {
         loop {
             match self.try_connection() {
                 Ok(Some(socket)) => return Ok(socket),
@@ -176,28 +181,29 @@ impl Worker {
         }
     }
 
-    fn try_connection(&self) -> Result<Option<TcpStream>, MediaError> {
+    fn try_connection(&self) -> Result<Option<Socket>, MediaError> {
         let mut socket = match &self.listener {
             Some(listener) => match accept(listener) {
-                Some(socket) => socket,
+                Some(socket) => Socket::Bare(socket),
                 None => return Ok(None),
             },
-            None => connect(&self.url)?,
+            None => connect(&self.url, self.trust.as_ref())?,
         };
         let failed = |source| MediaError::Http {
             url: self.url.to_string(),
             source,
         };
         socket
+            .tcp()
             .set_write_timeout(Some(WRITE_WAIT))
             .map_err(|e| failed(HttpError::Io(e)))?;
-        if let Transport::Http { target } = &self.url.transport {
+        if let Transport::Http { target, .. } = &self.url.transport {
             http::post(&mut socket, &self.url.authority(), target).map_err(failed)?;
         }
         Ok(Some(socket))
     }
 
-    fn write(&self, socket: &mut TcpStream, packets: &[u8]) -> io::Result<()> {
+    fn write(&self, socket: &mut Socket, packets: &[u8]) -> io::Result<()> {
         match self.url.transport {
             Transport::Http { .. } => http::write_chunk(socket, packets),
             _ => socket.write_all(packets),

@@ -5,11 +5,13 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use door::Trust;
 use record::Timestamp;
 use socket2::{SockRef, TcpKeepalive};
 use wire::mpegts::Splitter;
 
 use super::answer::{Body, BodyState, HttpError};
+use super::socket::{Socket, encrypt, trust};
 use super::{CONNECT_WAIT, Chunk, RECEIVE_WAIT, RECONNECT_WAIT, http};
 use crate::MediaError;
 use crate::url::{StreamUrl, Transport};
@@ -22,14 +24,14 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 const KEEPALIVE_RETRIES: u32 = 3;
 
 /// A connection to `url`, or why there is none.
-pub(super) fn connect(url: &StreamUrl) -> Result<TcpStream, MediaError> {
+pub(super) fn connect(url: &StreamUrl, trust: Option<&Trust>) -> Result<Socket, MediaError> {
     let failed = |source| MediaError::Connect {
         url: url.to_string(),
         source,
     };
     let socket = TcpStream::connect_timeout(&url.resolve()?, CONNECT_WAIT).map_err(failed)?;
     prepare(&socket).map_err(failed)?;
-    Ok(socket)
+    encrypt(url, socket, trust)
 }
 
 /// What every connection of a live stream needs.
@@ -67,6 +69,7 @@ pub(super) fn accept(listener: &TcpListener) -> Option<TcpStream> {
 #[derive(Debug)]
 pub(super) struct StreamReceiver {
     url: StreamUrl,
+    trust: Option<Trust>,
     listener: Option<TcpListener>,
     connection: Option<Connection>,
     connections: u64,
@@ -77,7 +80,7 @@ pub(super) struct StreamReceiver {
 
 #[derive(Debug)]
 struct Connection {
-    socket: TcpStream,
+    socket: Socket,
     /// How long the socket waits.
     wait: Duration,
     peer: Option<SocketAddr>,
@@ -93,6 +96,7 @@ impl StreamReceiver {
         let is_listening = url.transport == Transport::TcpListen;
         let mut receiver = Self {
             url: url.clone(),
+            trust: trust(url)?,
             listener: is_listening.then(|| listen(url)).transpose()?,
             connection: None,
             connections: 0,
@@ -101,7 +105,7 @@ impl StreamReceiver {
             packets: Vec::with_capacity(READ_BYTES),
         };
         if !is_listening {
-            let connection = Connection::open(url)?;
+            let connection = Connection::open(url, receiver.trust.as_ref())?;
             receiver.take_connection(connection);
         }
         Ok(receiver)
@@ -138,7 +142,8 @@ impl StreamReceiver {
     /// Looks for a new connection if there is none, or if a newer sender may have come.
     fn find_connection(&mut self, wait: Duration) {
         if let Some(listener) = &self.listener {
-            match accept(listener).and_then(|socket| Connection::of(socket).ok()) {
+            let accepted = accept(listener).map(Socket::Bare);
+            match accepted.and_then(|socket| Connection::of(socket).ok()) {
                 Some(connection) => self.take_connection(connection),
                 None if self.connection.is_none() => thread::sleep(wait / 2),
                 None => {}
@@ -149,7 +154,7 @@ impl StreamReceiver {
                 thread::sleep(rest.min(wait));
                 return;
             }
-            match Connection::open(&self.url) {
+            match Connection::open(&self.url, self.trust.as_ref()) {
                 Ok(connection) => self.take_connection(connection),
                 Err(_) => self.next_try = Instant::now() + RECONNECT_WAIT,
             }
@@ -162,10 +167,10 @@ impl StreamReceiver {
 struct Gone;
 
 impl Connection {
-    fn of(socket: TcpStream) -> std::io::Result<Self> {
-        socket.set_read_timeout(Some(RECEIVE_WAIT))?;
+    fn of(socket: Socket) -> std::io::Result<Self> {
+        socket.tcp().set_read_timeout(Some(RECEIVE_WAIT))?;
         Ok(Self {
-            peer: socket.peer_addr().ok(),
+            peer: socket.tcp().peer_addr().ok(),
             wait: RECEIVE_WAIT,
             socket,
             body: Body::UntilClose,
@@ -175,10 +180,10 @@ impl Connection {
     }
 
     /// Connects, and asks for the stream.
-    fn open(url: &StreamUrl) -> Result<Self, MediaError> {
-        let mut socket = connect(url)?;
+    fn open(url: &StreamUrl, trust: Option<&Trust>) -> Result<Self, MediaError> {
+        let mut socket = connect(url, trust)?;
         let asked = match &url.transport {
-            Transport::Http { target } => http::get(&mut socket, &url.authority(), target),
+            Transport::Http { target, .. } => http::get(&mut socket, &url.authority(), target),
             _ => Ok((Body::UntilClose, Vec::new())),
         };
         let failed = |source| MediaError::Http {
@@ -202,7 +207,8 @@ impl Connection {
         packets: &mut Vec<u8>,
     ) -> Result<(), Gone> {
         if wait != self.wait {
-            self.socket.set_read_timeout(Some(wait)).map_err(|_| Gone)?;
+            let set = self.socket.tcp().set_read_timeout(Some(wait));
+            set.map_err(|_| Gone)?;
             self.wait = wait;
         }
         let first = std::mem::take(&mut self.first);

@@ -54,7 +54,7 @@ impl Browser {
             "--disable-component-update",
             "--disable-sync",
             "--disable-dev-shm-usage",
-            "--window-size=1000,1180",
+            "--window-size=1000,1400",
             &folder,
         ];
         let capabilities = json!({ "capabilities": { "alwaysMatch": {
@@ -82,14 +82,40 @@ impl Browser {
         post(&format!("{}/execute/sync", self.session), &body)
     }
 
+    /// Has a script run in each page from now on, before anything of the page itself.
+    pub(crate) fn before_pages(&self, script: &str) {
+        let body = json!({
+            "cmd": "Page.addScriptToEvaluateOnNewDocument", "params": { "source": script }
+        });
+        post(&format!("{}/goog/cdp/execute", self.session), &body);
+    }
+
+    /// The window as a PNG file.
     pub(crate) fn screenshot(&self) -> Vec<u8> {
         let url = format!("{}/screenshot", self.session);
         let mut answer = ureq::get(&url).call().unwrap();
         let body: Value = answer.body_mut().read_json().unwrap();
-        let script = format!("return atob('{}').length", body["value"].as_str().unwrap());
-        assert!(self.run(&script).as_u64().unwrap() > 10_000, "a picture");
-        body["value"].as_str().unwrap().as_bytes().to_vec()
+        let png = from_base64(body["value"].as_str().unwrap());
+        assert!(png.starts_with(b"\x89PNG\r\n\x1a\n"), "a PNG file");
+        assert!(png.len() > 10_000, "more than an empty page");
+        png
     }
+}
+
+/// Bytes of base64 (RFC 4648, 4).
+fn from_base64(text: &str) -> Vec<u8> {
+    let letters = ('A'..='Z').chain('a'..='z').chain('0'..='9');
+    let letters: String = letters.chain(['+', '/']).collect();
+    let (mut bits, mut count, mut bytes) = (0_u32, 0, Vec::new());
+    for letter in text.trim_end_matches('=').chars() {
+        bits = (bits << 6) | letters.find(letter).unwrap() as u32;
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+        }
+    }
+    bytes
 }
 
 impl Drop for Browser {

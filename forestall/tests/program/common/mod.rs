@@ -20,7 +20,7 @@ pub(crate) mod site;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -83,6 +83,20 @@ pub(crate) fn check(arguments: &str, code: i32, expected: &str) {
     let stderr = String::from_utf8(stderr).unwrap();
     assert_eq!(status.code(), Some(code), "{arguments}: {stderr}");
     assert!(stderr.contains(expected), "{arguments}: {stderr}");
+}
+
+/// The files of a certificate for `name`, which is its own authority, and of its key.
+pub(crate) fn certificate(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let file = |kind: &str, text: String| {
+        let path = folder.join(format!("{name}.{kind}.pem"));
+        fs::write(&path, text).unwrap();
+        path
+    };
+    (
+        file("chain", made.cert.pem()),
+        file("key", made.signing_key.serialize_pem()),
+    )
 }
 
 /// A process that ends when it goes out of scope.

@@ -128,8 +128,9 @@ struct Late {
 impl Carrier {
     fn carry(&mut self, fault: Fault, mut datagram: Vec<u8>) {
         let hit = match fault {
-            Fault::None | Fault::Renumbered(_) => false,
+            Fault::None => false,
             Fault::Down => true,
+            Fault::Renumbered(pids) => renumber(&mut datagram, pids),
             Fault::Lost(share)
             | Fault::Doubled(share)
             | Fault::Overtaken(share)
@@ -147,7 +148,6 @@ impl Carrier {
                 let bit = self.chance.below(datagram.len() * 8);
                 datagram[bit / 8] ^= 1 << (bit % 8);
             }
-            Fault::Renumbered(pids) => renumber(&mut datagram, pids),
             _ => {}
         }
         self.send(&datagram);
@@ -201,8 +201,9 @@ impl Chance {
     }
 }
 
-/// Gives a stream of ours other PIDs.
-fn renumber(datagram: &mut [u8], pids: Pids) {
+/// Gives a stream of ours other PIDs; whether that made it another one.
+fn renumber(datagram: &mut [u8], pids: Pids) -> bool {
+    let before = datagram.to_vec();
     let (packets, _) = datagram.as_chunks_mut::<PACKET_BYTES>();
     for packet in packets {
         let old = u16::from_be_bytes([packet[1] & 0x1f, packet[2]]);
@@ -225,6 +226,7 @@ fn renumber(datagram: &mut [u8], pids: Pids) {
         };
         set_pid(&mut packet[1..3], new);
     }
+    datagram != before
 }
 
 fn set_pid(at: &mut [u8], pid: u16) {
