@@ -14,10 +14,6 @@ use super::exporters::Exporters;
 use super::machines::{Machines, Qemus};
 use super::{free_tcp_port, wait_for, wait_or};
 
-<<<<<<< HEAD
-=======
-pub(crate) const COMMUNITY: &str = "site-test";
->>>>>>> remote
 /// The two edge servers of the shipped scenario.
 pub(crate) const HOSTS: [&str; 2] = ["edge-robot", "edge-user"];
 pub(crate) const FUNCTION: &str = "text-insertion";
