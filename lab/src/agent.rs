@@ -155,10 +155,7 @@ impl Agent {
             path("agent.conf"),
             path("snmpd.pid"),
         ]);
-        let place = Place {
-            netns: netns(host),
-            cgroup: format!("{ROOT}/{host}/agent"),
-        };
+        let place = Place::inside(netns(host), format!("{ROOT}/{host}/agent"));
         let process = Process::start(&place, &argv, &folder.join("log"))?;
         Ok(Self {
             process,

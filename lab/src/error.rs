@@ -10,6 +10,16 @@ pub enum LabError {
     /// Something is not on this machine.
     #[error("{0}")]
     Missing(String),
+    /// A machine of an inventory.
+    #[error(
+        "cannot reach {machine} by ssh: {why}. It has to let this user in without a question, and its host key has to be known: try `ssh -o BatchMode=yes {machine} true`"
+    )]
+    Unreachable {
+        /// Whom `ssh` was told to reach.
+        machine: String,
+        /// Its words.
+        why: String,
+    },
     /// Another lab runs on this machine.
     #[error(
         "another lab run is in progress on this machine (process {0}); its CPU shares and namespaces cannot be shared. Wait for it or end it"

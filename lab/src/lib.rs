@@ -2,7 +2,7 @@
 //! real virtual machines, real SNMP agents, real load, real video.
 //!
 //! Read in this order: [`check`] (what the machine offers), [`site`] (one lab at a time, and what a killed one left),
-//! [`network`], [`path`], [`cgroup`], [`process`] (programs on a host), [`guest`], [`vm`] and [`engine`], [`agent`], [`load`], [`stage`]
+//! [`network`], [`path`], [`cgroup`], [`process`] (programs on a host) with [`ssh`] (on another machine), [`guest`], [`vm`] and [`engine`], [`agent`], [`load`], [`stage`]
 //! (camera and player), [`monitor`] (true CPU), [`world`] (all of these together), then [`calibrate`] and [`experiment`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -30,6 +30,7 @@ pub mod progress;
 pub mod relocate;
 pub mod run;
 pub mod site;
+pub mod ssh;
 pub mod stage;
 pub mod taps;
 pub mod vm;

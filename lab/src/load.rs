@@ -65,10 +65,7 @@ impl Load {
         match &mut self.process {
             Some(process) => process.check(),
             None => {
-                let place = Place {
-                    netns: netns(&self.host),
-                    cgroup: self.group.clone(),
-                };
+                let place = Place::inside(netns(&self.host), self.group.clone());
                 let (stressor, method) = match self.method.as_deref() {
                     Some(method) => method.split_once(':').unwrap_or(("cpu", method)),
                     None => ("cpu", "all"),

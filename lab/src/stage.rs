@@ -25,10 +25,7 @@ const ROW_BYTES_MAX: u64 = 512;
 /// Place of camera and player, and of what looks on: they have precedence over what else is on their cores, so that what is measured is the edge
 /// server's load.
 pub(crate) fn place(host: &HostName) -> Place {
-    Place {
-        netns: netns(host),
-        cgroup: format!("{ROOT}/ends"),
-    }
+    Place::inside(netns(host), format!("{ROOT}/ends"))
 }
 
 fn host_of(scenario: &LabScenario, role: Role) -> Result<(&HostName, &scenario::Host), LabError> {

@@ -62,10 +62,13 @@ impl Machine {
     /// Where the machine runs on a host.
     #[must_use]
     pub fn place(host: &HostName) -> Place {
-        Place {
-            netns: netns(host),
-            cgroup: format!("{}/{host}/vm", crate::cgroup::ROOT),
-        }
+        Place::inside(netns(host), Self::share(host))
+    }
+
+    /// Its control group on a host.
+    #[must_use]
+    pub fn share(host: &HostName) -> String {
+        format!("{}/{host}/vm", crate::cgroup::ROOT)
     }
 
     /// Number of the QEMU process on a host: 1 where the function begins, then as the hosts are named.

@@ -308,10 +308,7 @@ impl<'a> World<'a> {
     pub fn orchestrator(&self) -> process::Place {
         let host = self.scenario.hosts_of(Role::Orchestrator).next();
         let netns = host.map_or_else(String::new, |(name, _)| network::netns(name));
-        process::Place {
-            netns,
-            cgroup: format!("{ROOT}/ends"),
-        }
+        process::Place::inside(netns, format!("{ROOT}/ends"))
     }
 }
 

@@ -90,9 +90,12 @@ enum Command {
     #[command(hide = true)]
     Enter {
         #[arg(long)]
-        netns: String,
+        netns: Option<String>,
         #[arg(long)]
         cgroup: String,
+        /// End it when the input ends
+        #[arg(long)]
+        held: bool,
         #[arg(last = true, required = true)]
         argv: Vec<OsString>,
     },
@@ -210,8 +213,16 @@ impl Arguments {
             Command::Enter {
                 netns,
                 cgroup,
+                held,
                 argv,
-            } => Err(failure(Place { netns, cgroup }.enter(&argv))),
+            } => {
+                let place = Place::Share { netns, cgroup };
+                if held {
+                    place.hold(&argv).map_err(failure)?;
+                    return Ok(Outcome::Done);
+                }
+                Err(failure(place.enter(&argv)))
+            }
         }
     }
 }
