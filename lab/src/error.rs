@@ -20,6 +20,20 @@ pub enum LabError {
         /// Its words.
         why: String,
     },
+    /// A clock by which nothing can be told.
+    #[error(
+        "the clock of {machine} is {ahead_ms:+.1} ms ahead of this machine's, give or take {uncertain_ms:.1} ms; when a picture was shown is compared with when a move was decided here, so it may be {most_ms} ms at most. Have both follow one clock (chrony, systemd-timesyncd)"
+    )]
+    Clock {
+        /// Whose.
+        machine: String,
+        /// By how much.
+        ahead_ms: f64,
+        /// What that may be wrong by.
+        uncertain_ms: f64,
+        /// What it may be.
+        most_ms: f64,
+    },
     /// Another lab runs on this machine.
     #[error(
         "another lab run is in progress on this machine (process {0}); its CPU shares and namespaces cannot be shared. Wait for it or end it"

@@ -321,17 +321,8 @@ fn write_experiment(out: &Path, experiment: &Experiment) -> Result<(), LabError>
 
 /// Processor, cores and accelerator.
 pub(crate) fn machine(accelerator: Accelerator) -> String {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| {
-        line.strip_prefix("model name")?
-            .split_once(':')
-            .map(|(_, name)| name.trim())
-    });
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    format!(
-        "{} with {cpus} cores, {accelerator}",
-        model.unwrap_or("unknown processor")
-    )
+    format!("{} with {cpus} cores, {accelerator}", check::processor())
 }
 
 /// The machine and its programs.

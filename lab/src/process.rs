@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -281,6 +281,18 @@ impl Process {
         self.child.id()
     }
 
+    /// Gives it something to read, where its input is piped.
+    pub(crate) fn say(&mut self, text: &str) -> std::io::Result<()> {
+        let stdin = self.child.stdin.as_mut();
+        let stdin = stdin.ok_or(std::io::ErrorKind::BrokenPipe)?;
+        stdin.write_all(text.as_bytes())
+    }
+
+    /// What it prints, where that is piped, and once.
+    pub(crate) fn take_output(&mut self) -> Option<ChildStdout> {
+        self.child.stdout.take()
+    }
+
     /// Its last words.
     pub(crate) fn said(&self) -> String {
         tail(&self.log)
@@ -345,6 +357,11 @@ pub fn tail(log: &Path) -> String {
     let text = std::fs::read(log)
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         .unwrap_or_default();
+    last_lines(&text)
+}
+
+/// The last lines of a text.
+pub(crate) fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().rev().take(5).collect();
     if lines.is_empty() {
         "nothing".into()

@@ -15,7 +15,8 @@ use crate::error::{LabError, unless_interrupted};
 use crate::guest::{Ballast, Guest};
 use crate::ipc::Counting;
 use crate::load::Load;
-use crate::monitor::Monitor;
+use crate::ground::Shares;
+use crate::monitor::{Monitor, Watched};
 use crate::path::{LongPath, PathShape};
 use crate::placement::wiring::{Kernel, LinkEmulation};
 use crate::site::Site;
@@ -94,16 +95,7 @@ impl<'a> World<'a> {
             PRECEDENCE,
         )?;
         for (host, core) in &cores {
-            let core = core.to_string();
-            groups.create(&format!("{ROOT}/{host}"), &core, WEIGHT)?;
-            groups.create(&format!("{ROOT}/{host}/vm"), &core, WEIGHT)?;
-            groups.create(
-                &format!("{ROOT}/{host}/load"),
-                &core,
-                scenario.competition.load_weight,
-            )?;
-            groups.create(&format!("{ROOT}/{host}/agent"), &core, PRECEDENCE)?;
-            groups.create(&engine::daemons(host), &core, PRECEDENCE)?;
+            groups.create_edge(host, *core, scenario.competition.load_weight)?;
         }
         network::create(scenario)?;
         let path = match beside.path {
@@ -243,7 +235,8 @@ impl<'a> World<'a> {
     /// When the accounting cannot be read.
     pub fn monitor(&self) -> Result<Monitor, LabError> {
         let hosts = self.cores.iter().map(|(host, _)| host.clone()).collect();
-        Monitor::start(hosts, self.site.groups())
+        let shares = Shares::Here(self.site.groups().clone());
+        Monitor::start(vec![Watched { shares, hosts }])
     }
 
     /// Ends the virtual machine wherever it is.

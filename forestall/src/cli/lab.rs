@@ -12,7 +12,7 @@ use lab::engine::EngineName;
 use lab::experiment::{self, Request};
 use lab::process::Place;
 use record::campaign::Part;
-use scenario::{Campaign, LabScenario, Scenario};
+use scenario::{Campaign, Inventory, LabScenario, Scenario};
 
 use super::{Failure, FailureKind, Outcome};
 
@@ -23,7 +23,8 @@ Examples:
   forestall lab run scenarios/reallocation --engine libvirt
   forestall lab run scenarios/reallocation --profile all --repeat 5 --out out/five
   forestall lab run thesis --only table5,table6            sections 3 and 4.2 of the thesis; without --only hours
-  forestall lab verify out/five                            are the figures those of the raw data?";
+  forestall lab verify out/five                            are the figures those of the raw data?
+  forestall lab check --inventory inventory.toml           what the machines of an inventory lack";
 
 /// Run experiments for real on this machine: namespaces, virtual machines, agents, load, video
 #[derive(Debug, clap::Args)]
@@ -37,6 +38,12 @@ pub(crate) struct Arguments {
 enum Command {
     /// Say what this machine offers and what is missing, with the command that installs it
     Check {
+        /// Reach every machine of this inventory, and say what those lack
+        #[arg(long, value_name = "FILE")]
+        inventory: Option<PathBuf>,
+        /// The scenario whose hosts they are [default: scenarios/reallocation]
+        #[arg(requires = "inventory")]
+        scenario: Option<PathBuf>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -86,6 +93,9 @@ enum Command {
         #[arg(value_name = "MIB_PER_S")]
         dirty_mib_s: f64,
     },
+    /// Be a machine of an inventory for as long as questions come (used by the lab itself)
+    #[command(hide = true)]
+    Stand,
     /// Become a program on a host of the running lab (used by the lab itself)
     #[command(hide = true)]
     Enter {
@@ -196,7 +206,15 @@ struct RunArguments {
 impl Arguments {
     pub(crate) fn run(self) -> Result<Outcome, Failure> {
         match self.command {
-            Command::Check { json } => check(json),
+            Command::Check {
+                inventory: Some(inventory),
+                scenario,
+                json,
+            } => {
+                let scenario = scenario.unwrap_or_else(|| "scenarios/reallocation".into());
+                check_inventory(&scenario, &inventory, json)
+            }
+            Command::Check { json, .. } => check(json),
             Command::List { folder } => list(&folder),
             Command::Run(arguments) => run(arguments),
             Command::Calibrate {
@@ -209,6 +227,11 @@ impl Arguments {
             Command::Carry { list } => carry(&list),
             Command::Ballast { mib, dirty_mib_s } => {
                 lab::guest::Ballast { mib, dirty_mib_s }.hold(|| println!("filled"))
+            }
+            Command::Stand => {
+                let (questions, answers) = (std::io::stdin().lock(), std::io::stdout().lock());
+                lab::stand::stand(questions, answers).map_err(failure)?;
+                Ok(Outcome::Done)
             }
             Command::Enter {
                 netns,
@@ -297,6 +320,37 @@ fn check(json: bool) -> Result<Outcome, Failure> {
     Err(Failure {
         kind: FailureKind::Missing,
         error: anyhow!("the lab cannot run here yet: see what is missing above"),
+    })
+}
+
+/// The inventory of a scenario.
+fn read_inventory(path: &Path, scenario: &LabScenario) -> Result<Inventory, Failure> {
+    Inventory::read(path, scenario).map_err(|error| Failure {
+        kind: FailureKind::Configuration,
+        error: error.into(),
+    })
+}
+
+fn check_inventory(scenario: &Path, inventory: &Path, json: bool) -> Result<Outcome, Failure> {
+    let scenario = read(scenario)?;
+    let inventory = read_inventory(inventory, &scenario)?;
+    let kept = lab::site::Kept::make().map_err(failure)?;
+    let offer = lab::remote::check(&scenario, &inventory, kept.folder());
+    if json {
+        let text = serde_json::to_string_pretty(&offer).map_err(|error| Failure {
+            kind: FailureKind::Work,
+            error: error.into(),
+        })?;
+        println!("{text}");
+    } else {
+        print!("{offer}");
+    }
+    if offer.ready {
+        return Ok(Outcome::Done);
+    }
+    Err(Failure {
+        kind: FailureKind::Missing,
+        error: anyhow!("the lab cannot run on these machines yet: see what is missing above"),
     })
 }
 
