@@ -68,9 +68,14 @@ const FOR_GUEST: [&str; 7] = [
     "gzip",
 ];
 /// What reaches machines of an inventory.
-const TO_REACH: [(&str, &str, &str); 2] = [
+const TO_REACH: [(&str, &str, &str); 3] = [
     ("ssh", "openssh-client", "reaches the machines of an inventory"),
     ("sha256sum", "coreutils", "tells whether a file is there already"),
+    (
+        "setpriv",
+        "util-linux",
+        "ends the orchestrator with the lab that started it",
+    ),
 ];
 /// What `--engine libvirt` needs more.
 const LIBVIRT_PROGRAMS: [(&str, &str, &str); 3] = [

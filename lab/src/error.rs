@@ -96,6 +96,16 @@ pub enum LabError {
         /// What was asked for.
         wanted: String,
     },
+    /// The experiment that was to be gone on with was made elsewhere.
+    #[error("{path} holds an experiment of another machine\n  there: {found}\n  here:  {wanted}")]
+    OtherMachine {
+        /// The experiment's folder.
+        path: PathBuf,
+        /// Where it was begun.
+        found: String,
+        /// Where it would go on.
+        wanted: String,
+    },
     /// Results would go where an experiment is already.
     #[error("{0} holds an experiment already: take another --out, or --resume to go on with it")]
     OutExists(PathBuf),

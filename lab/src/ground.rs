@@ -8,7 +8,7 @@ use record::HostName;
 
 use crate::cgroup::{Cgroups, WEIGHT};
 use crate::error::LabError;
-use crate::monitor::Account;
+use crate::monitor::{Account, Watched};
 use crate::network::{HOST_TAP, TAP, netns};
 use crate::process::Place;
 use crate::remote::Remote;
@@ -49,6 +49,47 @@ impl Ground {
                 .get(host)
                 .map(|machine| Shares::There(Arc::clone(machine)))
                 .ok_or_else(|| LabError::Missing(format!("a machine that is {host}"))),
+        }
+    }
+
+    /// What is looked at of a scenario with these edge servers.
+    #[must_use]
+    pub fn watched(&self, edges: Vec<HostName>) -> Vec<Watched> {
+        let machines = match self {
+            Self::Namespaces(groups) => {
+                let shares = Shares::Here(groups.clone());
+                return vec![Watched {
+                    shares,
+                    hosts: edges,
+                }];
+            }
+            Self::Machines(machines) => machines,
+        };
+        let mut watched: Vec<Watched> = Vec::new();
+        for (host, machine) in machines {
+            let is_known = |one: &Watched| match &one.shares {
+                Shares::There(known) => Arc::ptr_eq(known, machine),
+                Shares::Here(_) => false,
+            };
+            // Camera and player are on one.
+            if !watched.iter().any(is_known) {
+                watched.push(Watched {
+                    shares: Shares::There(Arc::clone(machine)),
+                    hosts: edges.iter().filter(|edge| *edge == host).cloned().collect(),
+                });
+            }
+        }
+        watched
+    }
+
+    /// An error when what a host says of times cannot be compared with what this machine says.
+    ///
+    /// # Errors
+    /// [`LabError::Clock`]; or when it does not answer.
+    pub fn check_clock(&self, host: &HostName) -> Result<(), LabError> {
+        match self.shares(host)? {
+            Shares::Here(_) => Ok(()),
+            Shares::There(machine) => machine.clock()?.require(machine.way().target()),
         }
     }
 

@@ -2,8 +2,11 @@
 //! real virtual machines, real SNMP agents, real load, real video.
 //!
 //! Read in this order: [`check`] (what the machine offers), [`site`] (one lab at a time, and what a killed one left),
-//! [`network`], [`path`], [`cgroup`], [`process`] (programs on a host) with [`ssh`] (on another machine), [`guest`], [`vm`] and [`engine`], [`agent`], [`load`], [`stage`]
+//! [`network`], [`path`], [`cgroup`], [`process`] (programs on a host), [`guest`], [`vm`] and [`engine`], [`agent`], [`load`], [`stage`]
 //! (camera and player), [`monitor`] (true CPU), [`world`] (all of these together), then [`calibrate`] and [`experiment`].
+//!
+//! Hosts may be machines of an inventory, too: [`ground`] says where each is, [`ssh`] reaches them, [`remote`] asks them, and
+//! [`stand`] is what they answer and do.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod agent;

@@ -71,13 +71,18 @@ impl Place {
         }
     }
 
-    /// The same for a program that is to end when its starter does. On another machine a program does not hear of that by itself.
+    /// The same for a program that ends when its starter does, also where nothing else would see to that.
     fn held(&self, argv: &[String]) -> Vec<String> {
         match self {
             Self::There { way, cgroup } => {
                 way.command(&enter_line(way.program(), None, (cgroup, &["--held"]), argv))
             }
-            Self::Share { .. } | Self::Here => self.command(argv),
+            // Where the lab has no group of all that it started, nobody else would find what a killed one left.
+            Self::Here => {
+                let with_starter = ["setpriv", "--pdeathsig", "TERM"].map(String::from);
+                with_starter.iter().chain(argv).cloned().collect()
+            }
+            Self::Share { .. } => self.command(argv),
         }
     }
 
@@ -504,6 +509,8 @@ mod tests {
         );
         assert!(place.enter_network().is_err());
         assert_eq!(Place::Here.command(&argv), argv);
+        let held = Place::Here.held(&argv).join(" ");
+        assert_eq!(held, "setpriv --pdeathsig TERM play it's");
         let inside = Place::inside("forestall-edge".into(), "forestall/edge/vm".into());
         assert!(inside.command(&argv).join(" ").ends_with(
             " lab enter --cgroup forestall/edge/vm --netns forestall-edge -- play it's"

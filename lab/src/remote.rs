@@ -288,6 +288,15 @@ impl fmt::Display for Station {
     }
 }
 
+/// What runs guests, and on which processor where that matters. A guest moves between edge servers of one kind.
+type Kind = (Accelerator, Option<String>);
+
+/// A guest that KVM runs sees the processor itself, and cannot go on with another.
+fn kind(accelerator: Accelerator, offer: &MachineOffer) -> Kind {
+    let is_seen = accelerator == Accelerator::Kvm;
+    (accelerator, is_seen.then(|| offer.processor.clone()))
+}
+
 /// A machine that has what its part needs, and has made it stand.
 #[derive(Debug)]
 pub struct Member {
@@ -297,7 +306,7 @@ pub struct Member {
     /// What it offers.
     pub offer: MachineOffer,
     /// What runs guests there, and why it is that; nothing where no guest runs.
-    pub accelerator: Option<(Accelerator, String)>,
+    guests: Option<(Accelerator, String)>,
 }
 
 impl Member {
@@ -312,7 +321,7 @@ impl Member {
                 offer.missing.join("; ")
             )));
         }
-        let accelerator = match station.part {
+        let guests = match station.part {
             Part::Ends { .. } => {
                 remote.order(&Ask::Stand(station.part.clone(), None))?;
                 None
@@ -332,8 +341,24 @@ impl Member {
             station,
             remote: Arc::new(remote),
             offer,
-            accelerator,
+            guests,
         })
+    }
+
+    /// What runs guests there; nothing where no guest runs.
+    #[must_use]
+    pub fn accelerator(&self) -> Option<Accelerator> {
+        self.guests.as_ref().map(|(accelerator, _)| *accelerator)
+    }
+
+    fn kind(&self) -> Option<Kind> {
+        Some(kind(self.accelerator()?, &self.offer))
+    }
+
+    /// Why it is that.
+    #[must_use]
+    pub fn accelerator_note(&self) -> &str {
+        self.guests.as_ref().map_or("", |(_, note)| note)
     }
 
     /// The hosts that it is.
@@ -353,8 +378,8 @@ impl Member {
     pub fn in_words(&self) -> String {
         let cores = self.offer.cores.len();
         let what = format!("{}: {} with {cores} cores", self.station, self.offer.processor);
-        match &self.accelerator {
-            Some((accelerator, _)) => format!("{what}, {accelerator}"),
+        match self.accelerator() {
+            Some(accelerator) => format!("{what}, {accelerator}"),
             None => what,
         }
     }
@@ -377,15 +402,9 @@ pub fn reach(
     };
     let members = stations(scenario, inventory).into_iter().map(reach);
     let members: Vec<Member> = members.collect::<Result<_, _>>()?;
-    let edges = || members.iter().filter(|one| one.accelerator.is_some());
-    let of = |one: &Member| {
-        let accelerator = one.accelerator.as_ref().map(|(accelerator, _)| *accelerator);
-        // A guest that KVM runs sees the processor itself, and stays one of that kind.
-        let is_kvm = accelerator == Some(Accelerator::Kvm);
-        (accelerator, is_kvm.then(|| one.offer.processor.clone()))
-    };
+    let edges = || members.iter().filter(|one| one.accelerator().is_some());
     if let Some(first) = edges().next()
-        && let Some(other) = edges().find(|one| of(one) != of(first))
+        && let Some(other) = edges().find(|one| one.kind() != first.kind())
     {
         return Err(LabError::Missing(format!(
             "a guest cannot move between edge servers of two kinds: {}; {}",
@@ -435,10 +454,20 @@ pub fn check(scenario: &LabScenario, inventory: &Inventory, state: &Path) -> Inv
     } else {
         None
     };
-    let machines: Vec<Found> = stations(scenario, inventory)
+    let mut machines: Vec<Found> = stations(scenario, inventory)
         .into_iter()
         .map(|station| Found::of(station, guest.as_ref(), state))
         .collect();
+    let kinds: Vec<Option<Kind>> = machines.iter().map(Found::kind).collect();
+    let first = kinds.iter().flatten().next().cloned();
+    for (machine, kind) in machines.iter_mut().zip(kinds) {
+        if kind.is_some() && kind != first {
+            machine.missing.push(
+                "what the first edge server has: a guest cannot move from one accelerator or, with KVM, processor to another"
+                    .into(),
+            );
+        }
+    }
     let all = machines.iter().all(|machine| machine.missing.is_empty());
     InventoryOffer {
         ready: all && missing_here.is_empty(),
@@ -461,6 +490,10 @@ impl Found {
             found.missing.push(error.to_string());
         }
         found
+    }
+
+    fn kind(&self) -> Option<Kind> {
+        Some(kind(self.accelerator?, self.offer.as_ref()?))
     }
 
     fn look(
@@ -558,6 +591,22 @@ mod tests {
         // A reading that is off by more than is allowed says nothing, whatever it is.
         let slow = ClockOffset::between(at(0), at(30_000), at(60_000));
         assert!(slow.require("desk").is_err());
+    }
+
+    #[test]
+    fn a_guest_of_kvm_stays_on_its_kind_of_processor() {
+        let offer = |processor: &str| MachineOffer {
+            processor: processor.into(),
+            cores: vec![0],
+            cgroup_version: Some(2),
+            kernel: None,
+            qemu: None,
+            missing: Vec::new(),
+        };
+        let (kvm, tcg) = (Accelerator::Kvm, Accelerator::Tcg);
+        assert_eq!(kind(tcg, &offer("a")), kind(tcg, &offer("b")));
+        assert_ne!(kind(kvm, &offer("a")), kind(kvm, &offer("b")));
+        assert_ne!(kind(kvm, &offer("a")), kind(tcg, &offer("a")));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `forestall lab`.
 
 use std::ffi::OsString;
+use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -8,12 +9,15 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, anyhow};
 use clap::Subcommand;
 use lab::LabError;
+use lab::agent::{Agent, Passwords};
 use lab::engine::EngineName;
 use lab::experiment::{self, Request};
 use lab::process::Place;
+use record::HostName;
 use record::campaign::Part;
-use scenario::{Campaign, Inventory, LabScenario, Scenario};
+use scenario::{Campaign, LabScenario, Scenario};
 
+use super::inventory::{bound, check_inventory, default_profile, on_machines};
 use super::{Failure, FailureKind, Outcome};
 
 const EXAMPLES: &str = "\
@@ -24,7 +28,8 @@ Examples:
   forestall lab run scenarios/reallocation --profile all --repeat 5 --out out/five
   forestall lab run thesis --only table5,table6            sections 3 and 4.2 of the thesis; without --only hours
   forestall lab verify out/five                            are the figures those of the raw data?
-  forestall lab check --inventory inventory.toml           what the machines of an inventory lack";
+  forestall lab check --inventory inventory.toml           what the machines of an inventory lack
+  forestall lab run scenarios/reallocation --inventory inventory.toml      there, and not in namespaces of this one";
 
 /// Run experiments for real on this machine: namespaces, virtual machines, agents, load, video
 #[derive(Debug, clap::Args)]
@@ -64,7 +69,11 @@ enum Command {
         /// What runs and moves the virtual machine
         #[arg(long, value_enum, default_value_t)]
         engine: EngineArgument,
-        /// Where the profile is written [default: profile.toml; profile-libvirt.toml with --engine libvirt]
+        /// The machines that the hosts are [default: namespaces of this one]
+        #[arg(long, value_name = "FILE")]
+        inventory: Option<PathBuf>,
+        /// Where the profile is written [default: profile.toml; profile-libvirt.toml with --engine libvirt; beside the inventory,
+        /// where there is one]
         #[arg(long, value_name = "FILE")]
         machine_profile: Option<PathBuf>,
     },
@@ -96,6 +105,14 @@ enum Command {
     /// Be a machine of an inventory for as long as questions come (used by the lab itself)
     #[command(hide = true)]
     Stand,
+    /// Be the agent of an edge server that is this machine (used by the lab itself)
+    #[command(hide = true)]
+    Agent {
+        host: HostName,
+        address: SocketAddrV4,
+        auth: PathBuf,
+        privacy: PathBuf,
+    },
     /// Become a program on a host of the running lab (used by the lab itself)
     #[command(hide = true)]
     Enter {
@@ -185,6 +202,9 @@ struct RunArguments {
     /// What runs and moves the virtual machine
     #[arg(long, value_enum, default_value_t)]
     engine: EngineArgument,
+    /// The machines that the hosts are, reached by ssh [default: namespaces of this one]
+    #[arg(long, value_name = "FILE")]
+    inventory: Option<PathBuf>,
     /// Load profile to run, or `all` [default: the scenario's]
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
@@ -198,7 +218,7 @@ struct RunArguments {
     #[arg(long, requires = "out")]
     resume: bool,
     /// What `lab calibrate` measured; measured now when there is no such file [default: profile.toml; profile-libvirt.toml with
-    /// --engine libvirt]
+    /// --engine libvirt; INVENTORY.profile.toml with --inventory]
     #[arg(long, value_name = "FILE")]
     machine_profile: Option<PathBuf>,
 }
@@ -220,8 +240,9 @@ impl Arguments {
             Command::Calibrate {
                 scenario,
                 engine,
+                inventory,
                 machine_profile,
-            } => calibrate(&scenario, engine.name(), machine_profile),
+            } => calibrate(&scenario, engine.name(), inventory.as_deref(), machine_profile),
             Command::Links { seconds, json } => links(seconds, json),
             Command::Verify { dir } => verify(&dir),
             Command::Carry { list } => carry(&list),
@@ -231,6 +252,17 @@ impl Arguments {
             Command::Stand => {
                 let (questions, answers) = (std::io::stdin().lock(), std::io::stdout().lock());
                 lab::stand::stand(questions, answers).map_err(failure)?;
+                Ok(Outcome::Done)
+            }
+            Command::Agent {
+                host,
+                address,
+                auth,
+                privacy,
+            } => {
+                let passwords = Passwords::of(auth, privacy);
+                let told = interruption()?;
+                Agent::serve(&host, address, &passwords, &told).map_err(failure)?;
                 Ok(Outcome::Done)
             }
             Command::Enter {
@@ -250,7 +282,7 @@ impl Arguments {
     }
 }
 
-fn failure(error: LabError) -> Failure {
+pub(super) fn failure(error: LabError) -> Failure {
     let kind = match &error {
         LabError::Missing(_) => FailureKind::Missing,
         LabError::Interrupted => FailureKind::Interrupted,
@@ -258,6 +290,7 @@ fn failure(error: LabError) -> Failure {
         | LabError::Sweep(_)
         | LabError::OtherProfile { .. }
         | LabError::OtherEngine { .. }
+        | LabError::OtherMachine { .. }
         | LabError::OutExists(_) => FailureKind::Configuration,
         // Another lab that runs is not missing, nor is the command line wrong: the same command works later.
         _ => FailureKind::Work,
@@ -282,7 +315,7 @@ fn require_media() -> Result<(), Failure> {
     })
 }
 
-fn read(path: &Path) -> Result<LabScenario, Failure> {
+pub(super) fn read(path: &Path) -> Result<LabScenario, Failure> {
     let configuration = |error: anyhow::Error| Failure {
         kind: FailureKind::Configuration,
         error,
@@ -320,37 +353,6 @@ fn check(json: bool) -> Result<Outcome, Failure> {
     Err(Failure {
         kind: FailureKind::Missing,
         error: anyhow!("the lab cannot run here yet: see what is missing above"),
-    })
-}
-
-/// The inventory of a scenario.
-fn read_inventory(path: &Path, scenario: &LabScenario) -> Result<Inventory, Failure> {
-    Inventory::read(path, scenario).map_err(|error| Failure {
-        kind: FailureKind::Configuration,
-        error: error.into(),
-    })
-}
-
-fn check_inventory(scenario: &Path, inventory: &Path, json: bool) -> Result<Outcome, Failure> {
-    let scenario = read(scenario)?;
-    let inventory = read_inventory(inventory, &scenario)?;
-    let kept = lab::site::Kept::make().map_err(failure)?;
-    let offer = lab::remote::check(&scenario, &inventory, kept.folder());
-    if json {
-        let text = serde_json::to_string_pretty(&offer).map_err(|error| Failure {
-            kind: FailureKind::Work,
-            error: error.into(),
-        })?;
-        println!("{text}");
-    } else {
-        print!("{offer}");
-    }
-    if offer.ready {
-        return Ok(Outcome::Done);
-    }
-    Err(Failure {
-        kind: FailureKind::Missing,
-        error: anyhow!("the lab cannot run on these machines yet: see what is missing above"),
     })
 }
 
@@ -508,12 +510,13 @@ fn run(mut arguments: RunArguments) -> Result<Outcome, Failure> {
     let is_plain = arguments.profile.is_none()
         && arguments.seed == 1
         && arguments.repeat == 1
+        && arguments.inventory.is_none()
         && arguments.engine == EngineArgument::default();
     if (is_campaign || is_there(scenario::placement::FILE_NAME)) && !is_plain {
         return Err(Failure {
             kind: FailureKind::Configuration,
             error: anyhow!(
-                "--profile, --seed, --repeat and --engine are for scenarios; a campaign says itself how often what is measured, and runs on QEMU"
+                "--profile, --seed, --repeat, --engine and --inventory are for scenarios; a campaign says itself how often what is measured, and runs on QEMU, on this machine"
             ),
         });
     }
@@ -535,7 +538,11 @@ fn run(mut arguments: RunArguments) -> Result<Outcome, Failure> {
     {
         return measure_placement(&arguments);
     }
-    let scenario = read(&arguments.scenario)?;
+    let (scenario, inventory) = bound(
+        &arguments.scenario,
+        arguments.engine.name(),
+        arguments.inventory.as_deref(),
+    )?;
     let all: Vec<String> = scenario.profiles.keys().cloned().collect();
     let profiles = match arguments.profile.as_deref() {
         None => vec![scenario.default_profile.as_ref().clone()],
@@ -568,12 +575,14 @@ fn run(mut arguments: RunArguments) -> Result<Outcome, Failure> {
         resume: arguments.resume,
         profile: arguments
             .machine_profile
-            .unwrap_or_else(|| engine.default_profile()),
+            .unwrap_or_else(|| default_profile(engine, arguments.inventory.as_deref())),
         command: command_line(),
     };
     let interrupted = interruption()?;
-    let offer = lab::check::look();
-    let finished = experiment::run(&scenario, &request, &offer, &interrupted).map_err(failure)?;
+    let finished = on_machines(inventory.as_ref(), |machines| {
+        experiment::run(&scenario, &request, machines, &interrupted)
+    });
+    let finished = finished.map_err(failure)?;
     println!("{}", measure::terminal_table(&finished.results));
     println!("report: {}", finished.report.display());
     Ok(Outcome::Done)
@@ -582,15 +591,17 @@ fn run(mut arguments: RunArguments) -> Result<Outcome, Failure> {
 fn calibrate(
     path: &Path,
     engine: EngineName,
+    inventory: Option<&Path>,
     profile: Option<PathBuf>,
 ) -> Result<Outcome, Failure> {
     require_media()?;
-    let profile = profile.unwrap_or_else(|| engine.default_profile());
-    let scenario = read(path)?;
+    let profile = profile.unwrap_or_else(|| default_profile(engine, inventory));
+    let (scenario, inventory) = bound(path, engine, inventory)?;
     let interrupted = interruption()?;
-    let offer = lab::check::look();
-    let measured = experiment::calibrate_only(&scenario, engine, &profile, &offer, &interrupted)
-        .map_err(failure)?;
+    let measured = on_machines(inventory.as_ref(), |machines| {
+        experiment::calibrate_only(&scenario, engine, &profile, machines, &interrupted)
+    });
+    let measured = measured.map_err(failure)?;
     println!(
         "knee {}, a move takes up to {:.1} s: written to {}",
         measured.knee.utilization,

@@ -6,10 +6,13 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
+use record::raw::{FrameRow, LoadRow, SentRow};
 use serde_json::Value;
 
-use crate::common::wait_for;
+use crate::common::remote::{SHADOW, make_key};
+use crate::common::{wait_for, wait_or};
 use crate::lab::short_scenario;
 
 /// What begins the names of all that these tests make.
@@ -21,6 +24,8 @@ const MACHINES: [(&str, u8); 3] = [("edge-a", 11), ("edge-b", 12), ("ends", 21)]
 /// The management network, by which `ssh` goes too, and the data plane.
 const MANAGEMENT: &str = "198.51.100";
 const DATA: &str = "192.0.2";
+/// A run is over within this, twice when others used the machine: each of these machines sees the other two as that.
+const RUN_WITHIN: Duration = Duration::from_secs(600);
 const CGROUPS: &str = "/sys/fs/cgroup";
 const CONTROLLERS: [&str; 3] = ["cpu", "cpuacct", "cpuset"];
 /// A machine's own view: control groups below one of this machine's, an empty `/run`, and nothing brought yet. It is one core where there
@@ -37,6 +42,7 @@ else
             mount --bind "/sys/fs/cgroup/$controller/$name" "/sys/fs/cgroup/$controller"
     done
 fi
+mount --bind "$dir/shadow" /etc/shadow
 mount -t tmpfs none /run
 mkdir /run/sshd
 cache=$(getent passwd root | cut -d: -f6)/.cache
@@ -120,14 +126,16 @@ impl Machine {
         let folder = dir.join(name);
         fs::create_dir(&folder).unwrap();
         let key = folder.join("host_key");
-        keygen(&key);
+        make_key(&key);
         let config = format!(
             "HostKey {}\nAuthorizedKeysFile {}\nListenAddress {MANAGEMENT}.{number}\nPidFile none\nUsePAM no\n\
-             StrictModes no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n",
+             StrictModes no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n\
+             KbdInteractiveAuthentication no\n",
             key.display(),
             dir.join("key.pub").display()
         );
         fs::write(folder.join("sshd_config"), config).unwrap();
+        fs::write(folder.join("shadow"), SHADOW).unwrap();
         let log = fs::File::create(folder.join("log")).unwrap();
         let cores = std::thread::available_parallelism().unwrap().get();
         let core = usize::from(name != "edge-a") % cores;
@@ -226,15 +234,6 @@ fn end(group: &Path) {
     });
 }
 
-fn keygen(path: &Path) {
-    let output = Command::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-        .arg(path)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", said(&output));
-}
-
 /// Three machines, and a place from which they are reached.
 struct Site {
     machines: Vec<Machine>,
@@ -243,6 +242,11 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
+        for name in MACHINES.map(|(name, _)| name).iter().chain(&["desk"]) {
+            // What a test left that was killed.
+            let netns = format!("{PREFIX}{name}");
+            let _ = Command::new("ip").args(["netns", "del", &netns]).output();
+        }
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path();
         do_it(&format!("ip netns add {DESK}"));
@@ -252,7 +256,7 @@ impl Site {
             do_it(&format!("ip -n {DESK} link set {bridge} up"));
         }
         do_it(&format!("ip -n {DESK} addr add {MANAGEMENT}.1/24 dev mgmt"));
-        keygen(&dir.join("key"));
+        make_key(&dir.join("key"));
         let mut site = Self {
             machines: Vec::new(),
             folder,
@@ -272,7 +276,7 @@ impl Site {
                 let output = site.command("ssh").args([name, "true"]).output().unwrap();
                 output.status.success()
             };
-            crate::common::wait_or(answers, || format!("{name}:\n{}", machine.log()));
+            wait_or(answers, || format!("{name}:\n{}", machine.log()));
         }
         site
     }
@@ -351,6 +355,56 @@ impl Site {
         said
     }
 
+    /// Begins a run, whose folder and log have this name.
+    fn run(&self, name: &str) -> Child {
+        let log = fs::File::create(self.dir().join(format!("{name}.log"))).unwrap();
+        let out = self.dir().join(name);
+        self.forestall(&format!("lab run --out {}", out.display()))
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap()
+    }
+
+    fn log(&self, name: &str) -> String {
+        fs::read_to_string(self.dir().join(format!("{name}.log"))).unwrap_or_default()
+    }
+
+    /// Waits for the end of a run and returns its exit code.
+    fn finish(&self, name: &str, mut run: Child) -> Option<i32> {
+        let mut code = None;
+        self.wait_for("the end", (name, &mut run), |run| {
+            let ended = run.try_wait().unwrap();
+            code = ended.and_then(|status| status.code());
+            ended.is_some()
+        });
+        code
+    }
+
+    /// Waits for the virtual machine of a run on the first machine.
+    fn wait_for_vm(&self, name: &str, run: &mut Child) {
+        self.wait_for("the virtual machine", (name, run), |run| {
+            assert_eq!(run.try_wait().unwrap(), None, "{}", self.log(name));
+            !self.machines[0].processes("edge-user/vm").is_empty()
+        });
+    }
+
+    fn wait_for(
+        &self,
+        what: &str,
+        (name, run): (&str, &mut Child),
+        mut is_so: impl FnMut(&mut Child) -> bool,
+    ) {
+        let begun = Instant::now();
+        while !is_so(run) {
+            if begun.elapsed() > RUN_WITHIN {
+                run.kill().unwrap();
+                panic!("{what} never came:\n{}", self.log(name));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     fn assert_nothing_left(&self) {
         for machine in &self.machines {
             let left = machine.left();
@@ -413,12 +467,12 @@ fn what_the_machines_of_an_inventory_lack_is_said() {
     assert_eq!(before.len(), 4, "program and guest: {before:?}");
     let (changed, _) = before.first_key_value().unwrap();
     fs::write(changed, "somebody else's").unwrap();
-    fs::hard_link(changed, changed.with_extension("kept")).unwrap();
     site.check(0);
-    fs::remove_file(changed.with_extension("kept")).unwrap();
     let after = site.machines[0].brought();
-    let again: Vec<_> = after.iter().filter(|(path, node)| before.get(*path) != Some(node)).collect();
-    assert_eq!((again.len(), again[0].0), (1, changed), "{before:?} {after:?}");
+    let is_new = |(path, node): &(&PathBuf, &u64)| before.get(*path) != Some(*node);
+    let again: Vec<_> = after.iter().filter(is_new).collect();
+    assert_eq!(again.len(), 1, "{before:?} {after:?}");
+    assert_eq!(again[0].0, changed);
 
     fs::write(site.inventory(), inventory("br7")).unwrap();
     let found = site.check(3);
@@ -441,5 +495,107 @@ fn what_the_machines_of_an_inventory_lack_is_said() {
     assert!(about("edge-b").contains("cannot reach edge-b"), "{found}");
     assert!(about("ends").contains("cannot reach ends"), "{found}");
     assert!(!about("edge-a").contains("cannot reach"), "{found}");
+    site.assert_nothing_left();
+}
+
+/// The viewer saw that the same guest went on in the QEMU of another machine.
+#[test]
+fn a_scenario_runs_on_machines_that_are_reached_by_ssh() {
+    if !enabled() {
+        return;
+    }
+    let site = Site::new();
+    let run = site.run("out");
+    let code = site.finish("out", run);
+    assert_eq!(code, Some(0), "{}", site.log("out"));
+    site.assert_nothing_left();
+    let out = site.dir().join("out");
+    let read = |name: &str| fs::read_to_string(out.join(name)).unwrap();
+    let results: Value = serde_json::from_str(&read("results.json")).unwrap();
+    let run = &results["runs"][0];
+    assert_eq!(run["migration"]["verdict"], "moved", "{run:#}");
+    let drawn = &run["drawn_by"];
+    assert_eq!(drawn["runners_before"], serde_json::json!([1]), "{drawn:#}");
+    assert_eq!(drawn["runners_after"], serde_json::json!([2]), "{drawn:#}");
+    assert_eq!(drawn["boots_before"], drawn["boots_after"], "one guest");
+    let machine = results["machine"].as_str().unwrap();
+    for name in ["edge-a (edge-user)", "edge-b (edge-robot)", "ends (robot, user)"] {
+        assert!(machine.contains(name), "{machine}");
+    }
+
+    // What was written there is here, whole.
+    let folder = out.join("runs/fast-threshold-1");
+    let frames: Vec<FrameRow> = record::read_csv(&folder.join("frames.csv")).unwrap();
+    let sent: Vec<SentRow> = record::read_csv(&folder.join("sent.csv")).unwrap();
+    // 32 s of load at 30 a second, on a machine that may be slow.
+    assert!(sent.len() > 500, "{}", sent.len());
+    assert!(frames.len() > sent.len() / 2, "{} of {}", frames.len(), sent.len());
+    let load: Vec<LoadRow> = record::read_csv(&folder.join("load.csv")).unwrap();
+    for host in ["edge-user", "edge-robot"] {
+        let of_host = || load.iter().filter(|row| row.host == host);
+        assert!(of_host().any(|row| row.actual > Some(0.0)), "{host}");
+        assert!(of_host().any(|row| row.snmp.is_some()), "{host}: no sample");
+    }
+    let config = fs::read_to_string(folder.join("orchestrator.toml")).unwrap();
+    let config: toml::Table = config.parse().unwrap();
+    let end = &config["engine"]["qemu"]["vms"]["text-insertion"]["edge-robot"];
+    assert_eq!(end["launch"][0].as_str(), Some("ssh"), "{end:#?}");
+
+    // The figures are those of the raw data, wherever those came from.
+    let mut verify = site.command(env!("CARGO_BIN_EXE_forestall"));
+    let verified = verify.args(["lab", "verify"]).arg(&out).output().unwrap();
+    assert!(verified.status.success(), "{}", said(&verified));
+    // What was begun there is not gone on with here.
+    let scenario = site.dir().join("scenario");
+    let mut here = Command::new(env!("CARGO_BIN_EXE_forestall"));
+    here.args(["lab", "run", "--resume", "--out"]);
+    let refused = here.args([&out, &scenario]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
+    let words = said(&refused);
+    assert!(words.contains("of another machine"), "{words}");
+
+    // The next, which has its profile, is killed when its orchestrator is there.
+    let mut killed = site.run("killed");
+    let orchestrator = site.dir().join("killed/runs/fast-threshold-1/decisions.jsonl");
+    site.wait_for("the orchestrator", ("killed", &mut killed), |run| {
+        assert_eq!(run.try_wait().unwrap(), None, "{}", site.log("killed"));
+        orchestrator.exists()
+    });
+    site.wait_for_vm("killed", &mut killed);
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    // By the end of what each of them reads, and without a next run.
+    let left = || {
+        let left = site.machines.iter().map(Machine::left);
+        left.collect::<Vec<_>>().concat()
+    };
+    wait_or(|| left().is_empty(), left);
+    let path = site.dir().display().to_string();
+    let ours = || {
+        let all = Command::new("ps").args(["-eo", "args"]).output().unwrap();
+        let all = String::from_utf8_lossy(&all.stdout).into_owned();
+        // The machines and their sshd go on.
+        let ours = |line: &&str| line.contains(&path) && !line.contains("sshd");
+        all.lines().filter(ours).collect::<Vec<_>>().join("\n")
+    };
+    wait_or(|| ours().is_empty(), ours);
+}
+
+#[test]
+fn a_second_lab_is_refused_and_an_interrupted_one_leaves_nothing() {
+    if !enabled() {
+        return;
+    }
+    let site = Site::new();
+    let mut first = site.run("first");
+    site.wait_for_vm("first", &mut first);
+    let second = site.run("second");
+    assert_eq!(site.finish("second", second), Some(1));
+    let words = site.log("second");
+    assert!(words.contains("another lab run is in progress"), "{words}");
+    assert_eq!(first.try_wait().unwrap(), None, "{}", site.log("first"));
+    do_it(&format!("kill -INT {}", first.id()));
+    let code = site.finish("first", first);
+    assert_eq!(code, Some(130), "{}", site.log("first"));
     site.assert_nothing_left();
 }
