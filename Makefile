@@ -72,9 +72,9 @@ unit: ## all tests that need neither root nor virtual machines
 # `reliability` leave the network they are started in, so they have a process of their own.
 end-to-end test-openstack test-faults: TEST_PROGRAM = $(CARGO) test --release --workspace --test program -- --test-threads=1 --nocapture
 # The tests do not need ffplay's stages to be linked, and so do not build them; built with the tests, nothing gets other features.
-end-to-end: ## tests on real QEMU, libvirt, snmpd and video (root)
+end-to-end: ## tests on real QEMU, libvirt, sshd, snmpd and video (root)
 	$(CARGO) build --release --workspace --lib --tests
-	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(TEST_PROGRAM) lab:: libvirt:: sandbox:: tshark::
+	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(TEST_PROGRAM) lab:: libvirt:: hosts:: sandbox:: tshark::
 	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(TEST_PROGRAM) reliability::
 
 # Not in `make test`: the packages are 160 MB, and it comes up in a minute or two.

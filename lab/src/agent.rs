@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
+use std::net::SocketAddrV4;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,13 +19,18 @@ use record::HostName;
 
 use crate::cgroup::{Cgroups, ROOT};
 use crate::error::{LabError, file};
-use crate::network::netns;
+use crate::ground::{Ground, Shares};
 use crate::process::{Place, Process};
+use crate::site::STATE;
 
 /// The orchestrator's user at all agents: SNMPv3, signed with SHA-256, encrypted with AES-128.
 pub const USER: &str = "forestall";
 /// Port of SNMP.
 pub const PORT: u16 = 161;
+/// The same beside an agent that a real machine has already.
+pub const PORT_BESIDE: u16 = 1161;
+/// Cores of an edge server.
+const CORES: usize = 1;
 /// How often `/proc/stat` is written.
 const WRITE_EVERY: Duration = Duration::from_millis(100);
 /// Ticks of `/proc/stat` per second (`USER_HZ`).
@@ -56,6 +62,12 @@ impl Passwords {
             write_secret(path, &password)?;
         }
         Ok(made)
+    }
+
+    /// Those that are in these files.
+    #[must_use]
+    pub const fn of(auth: PathBuf, privacy: PathBuf) -> Self {
+        Self { auth, privacy }
     }
 
     /// For signing.
@@ -103,14 +115,76 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts an agent for `host`, which has `cpus` cores, at its management address.
+    /// Starts an agent for `host`, wherever that is, at an address of it.
     ///
     /// # Errors
     /// When a file cannot be written or `snmpd` cannot be started.
     pub fn start(
         host: &HostName,
-        address: std::net::Ipv4Addr,
-        cpus: usize,
+        address: SocketAddrV4,
+        ground: &Ground,
+        passwords: &Passwords,
+        state: &Path,
+    ) -> Result<Self, LabError> {
+        let at = ground.at(host, share(host));
+        match ground.shares(host)? {
+            Shares::Here(groups) => {
+                Self::start_here(host, address, &at, (&groups, passwords), state)
+            }
+            Shares::There(_) => Self::start_there(host, address, &at, passwords, state),
+        }
+    }
+
+    /// Has it started on another machine, by `forestall lab agent`.
+    fn start_there(
+        host: &HostName,
+        address: SocketAddrV4,
+        at: &Place,
+        passwords: &Passwords,
+        state: &Path,
+    ) -> Result<Self, LabError> {
+        let mut argv: Vec<String> = vec![at.own(), "lab".into(), "agent".into()];
+        argv.extend([host.to_string(), address.to_string()]);
+        for (path, name) in [(&passwords.auth, "snmp-auth"), (&passwords.privacy, "snmp-privacy")] {
+            let there = Path::new(STATE).join(name);
+            at.put(&fs::read(path).map_err(file(path))?, &there)?;
+            argv.push(there.display().to_string());
+        }
+        let process = Process::start(at, &argv, &state.join(format!("agent-{host}.log")))?;
+        Ok(Self {
+            process,
+            stop: Arc::default(),
+            writer: None,
+        })
+    }
+
+    /// Is the agent of a host that is this machine, until it is told to end.
+    ///
+    /// # Errors
+    /// When a file cannot be written, or `snmpd` ends.
+    pub fn serve(
+        host: &HostName,
+        address: SocketAddrV4,
+        passwords: &Passwords,
+        told_to_end: &AtomicBool,
+    ) -> Result<(), LabError> {
+        let at = Place::Share {
+            netns: None,
+            cgroup: share(host),
+        };
+        let parts = (&Cgroups::detect()?, passwords);
+        let mut agent = Self::start_here(host, address, &at, parts, Path::new(STATE))?;
+        while !told_to_end.load(Ordering::Relaxed) {
+            agent.process.check()?;
+            std::thread::sleep(WRITE_EVERY);
+        }
+        Ok(())
+    }
+
+    fn start_here(
+        host: &HostName,
+        address: SocketAddrV4,
+        at: &Place,
         (groups, passwords): (&Cgroups, &Passwords),
         state: &Path,
     ) -> Result<Self, LabError> {
@@ -120,16 +194,16 @@ impl Agent {
         let writer = write_stat(
             folder.join("stat"),
             format!("{ROOT}/{host}"),
-            cpus,
+            CORES,
             groups.clone(),
             Arc::clone(&stop),
         )?;
-        let processors: String = (0..cpus)
+        let processors: String = (0..CORES)
             .map(|cpu| format!("processor\t: {cpu}\n\n"))
             .collect();
         fs::write(folder.join("cpuinfo"), processors).map_err(file(&folder))?;
         let users = passwords.snmpd_lines()?;
-        let config = format!("agentaddress udp:{address}:{PORT}\n{users}");
+        let config = format!("agentaddress udp:{address}\n{users}");
         // Not `snmpd.conf`: that is where snmpd leaves its own state.
         write_secret(&folder.join("agent.conf"), &config)?;
         let path = |name: &str| folder.join(name).display().to_string();
@@ -155,17 +229,18 @@ impl Agent {
             path("agent.conf"),
             path("snmpd.pid"),
         ]);
-        let place = Place {
-            netns: netns(host),
-            cgroup: format!("{ROOT}/{host}/agent"),
-        };
-        let process = Process::start(&place, &argv, &folder.join("log"))?;
+        let process = Process::start(at, &argv, &folder.join("log"))?;
         Ok(Self {
             process,
             stop,
             writer: Some(writer),
         })
     }
+}
+
+/// Its control group on a host.
+fn share(host: &HostName) -> String {
+    format!("{ROOT}/{host}/agent")
 }
 
 impl Drop for Agent {

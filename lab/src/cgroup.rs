@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use record::HostName;
 
+use crate::engine;
 use crate::error::{LabError, file};
 
 /// Parent of all groups of a lab.
@@ -137,6 +139,24 @@ impl Cgroups {
                 )
             }
         }
+    }
+
+    /// Makes the groups of an edge server, which is one core: of its virtual machine, its background load, its agent and its engine.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn create_edge(
+        &self,
+        host: &HostName,
+        core: usize,
+        load_weight: u32,
+    ) -> Result<(), LabError> {
+        let core = core.to_string();
+        self.create(&format!("{ROOT}/{host}"), &core, WEIGHT)?;
+        self.create(&format!("{ROOT}/{host}/vm"), &core, WEIGHT)?;
+        self.create(&format!("{ROOT}/{host}/load"), &core, load_weight)?;
+        self.create(&format!("{ROOT}/{host}/agent"), &core, PRECEDENCE)?;
+        self.create(&engine::daemons(host), &core, PRECEDENCE)
     }
 
     /// Puts a process, and all that it will start, into a group.

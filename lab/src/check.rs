@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Cgroups;
 use crate::engine::EngineName;
@@ -14,7 +14,7 @@ use crate::guest::Guest;
 use crate::process::run;
 
 /// What runs the guests' code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Accelerator {
     /// The hardware, by Linux' KVM.
@@ -55,6 +55,28 @@ const PROGRAMS: [(&str, &str, &str); 16] = [
     ("ldd", "libc-bin", "finds the guest's libraries"),
     ("gzip", "gzip", "packs the guest's initramfs"),
 ];
+/// Those of them that an edge server needs that is a real machine.
+const ON_EDGE: [&str; 5] = ["qemu-system-x86_64", "snmpd", "stress-ng", "ip", "unshare"];
+/// Those that build the guest.
+const FOR_GUEST: [&str; 7] = [
+    "busybox",
+    "mksquashfs",
+    "cpio",
+    "dpkg-deb",
+    "apt-get",
+    "ldd",
+    "gzip",
+];
+/// What reaches machines of an inventory.
+const TO_REACH: [(&str, &str, &str); 3] = [
+    ("ssh", "openssh-client", "reaches the machines of an inventory"),
+    ("sha256sum", "coreutils", "tells whether a file is there already"),
+    (
+        "setpriv",
+        "util-linux",
+        "ends the orchestrator with the lab that started it",
+    ),
+];
 /// What `--engine libvirt` needs more.
 const LIBVIRT_PROGRAMS: [(&str, &str, &str); 3] = [
     ("libvirtd", "libvirt-daemon", "each edge server's libvirt"),
@@ -69,6 +91,8 @@ const FONT: (&str, &str) = (
     "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf",
     "fonts-dejavu-core",
 );
+const FONT_PURPOSE: &str = "the font DejaVu Sans Mono (clock and inserted text)";
+const TUN: &str = "/dev/net/tun";
 /// libvirt's part for QEMU, below a folder of libraries.
 const LIBVIRT_QEMU: &str = "libvirt/connection-driver/libvirt_driver_qemu.so";
 /// A stock kernel that boots with KVM says so within this.
@@ -117,6 +141,42 @@ fn lacking(programs: &[(&str, &'static str, &str)]) -> (Vec<String>, Vec<&'stati
     (missing, packages)
 }
 
+/// What is missing on this machine, with the command that installs it.
+fn with_install((mut missing, packages): (Vec<String>, Vec<&str>)) -> Vec<String> {
+    if let Some(install) = install(&packages) {
+        missing.push(format!("install that with: {install}"));
+    }
+    missing
+}
+
+fn of_programs(names: &[&str]) -> Vec<(&'static str, &'static str, &'static str)> {
+    let is_named = |(program, ..): &(&'static str, &str, &str)| names.contains(program);
+    PROGRAMS.into_iter().filter(is_named).collect()
+}
+
+/// What an edge server lacks that is a real machine.
+pub(crate) fn lacking_on_edge() -> Vec<String> {
+    let mut missing = with_install(lacking(&of_programs(&ON_EDGE)));
+    if !Path::new(TUN).exists() {
+        missing.push(format!(
+            "{TUN} (a virtual machine's port): load the kernel module tun"
+        ));
+    }
+    missing
+}
+
+/// What the machine lacks where a lab on machines of an inventory is started.
+pub(crate) fn lacking_to_reach() -> Vec<String> {
+    let mut programs = of_programs(&FOR_GUEST);
+    programs.extend(TO_REACH);
+    let (mut missing, mut packages) = lacking(&programs);
+    if !Path::new(FONT.0).exists() {
+        missing.push(FONT_PURPOSE.into());
+        packages.push(FONT.1);
+    }
+    with_install((missing, packages))
+}
+
 /// What libvirt needs, with its part for QEMU, which is no program and in a package of its own.
 fn lacking_for_libvirt() -> (Vec<String>, Vec<&'static str>) {
     let (mut missing, mut packages) = lacking(&LIBVIRT_PROGRAMS);
@@ -150,7 +210,7 @@ pub fn look() -> Offer {
     let (mut missing, mut packages) = lacking(&PROGRAMS);
     let (missing_for_libvirt, packages_for_libvirt) = lacking_for_libvirt();
     if !Path::new(FONT.0).exists() {
-        missing.push("the font DejaVu Sans Mono (clock and inserted text)".into());
+        missing.push(FONT_PURPOSE.into());
         packages.push(FONT.1);
     }
     let root = nix::unistd::geteuid().is_root();
@@ -161,8 +221,10 @@ pub fn look() -> Offer {
     if !root {
         missing.push("root's rights (namespaces, control groups): run it with sudo".into());
     }
-    if !Path::new("/dev/net/tun").exists() {
-        missing.push("/dev/net/tun (a virtual machine's port): load the kernel module tun".into());
+    if !Path::new(TUN).exists() {
+        missing.push(format!(
+            "{TUN} (a virtual machine's port): load the kernel module tun"
+        ));
     }
     let (accelerator, accelerator_note) = if missing.is_empty() {
         match Guest::build(scenario::Chain::Forestall) {
@@ -281,7 +343,7 @@ fn in_path(program: &str) -> bool {
 }
 
 /// KVM counts only when a stock kernel really boots with it: in a nested machine `/dev/kvm` may exist and do nothing.
-fn accelerator(guest: &Guest) -> (Option<Accelerator>, String) {
+pub(crate) fn accelerator(guest: &Guest) -> (Option<Accelerator>, String) {
     if !Path::new("/dev/kvm").exists() {
         return (
             Some(Accelerator::Tcg),
@@ -368,6 +430,16 @@ fn netem() -> bool {
     .is_ok();
     run("ip", &["netns", "del", &name]).ok();
     works
+}
+
+/// Name of this machine's processor.
+pub(crate) fn processor() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| {
+        let (_, name) = line.strip_prefix("model name")?.split_once(':')?;
+        Some(name.trim().to_owned())
+    });
+    model.unwrap_or_else(|| "unknown processor".into())
 }
 
 /// Version of a program, the first line of what it says of itself.

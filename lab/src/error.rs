@@ -10,6 +10,30 @@ pub enum LabError {
     /// Something is not on this machine.
     #[error("{0}")]
     Missing(String),
+    /// A machine of an inventory.
+    #[error(
+        "cannot reach {machine} by ssh: {why}. It has to let this user in without a question, and its host key has to be known: try `ssh -o BatchMode=yes {machine} true`"
+    )]
+    Unreachable {
+        /// Whom `ssh` was told to reach.
+        machine: String,
+        /// Its words.
+        why: String,
+    },
+    /// A clock by which nothing can be told.
+    #[error(
+        "the clock of {machine} is {ahead_ms:+.1} ms ahead of this machine's, give or take {uncertain_ms:.1} ms; when a picture was shown is compared with when a move was decided here, so it may be {most_ms} ms at most. Have both follow one clock (chrony, systemd-timesyncd)"
+    )]
+    Clock {
+        /// Whose.
+        machine: String,
+        /// By how much.
+        ahead_ms: f64,
+        /// What that may be wrong by.
+        uncertain_ms: f64,
+        /// What it may be.
+        most_ms: f64,
+    },
     /// Another lab runs on this machine.
     #[error(
         "another lab run is in progress on this machine (process {0}); its CPU shares and namespaces cannot be shared. Wait for it or end it"
@@ -70,6 +94,16 @@ pub enum LabError {
         /// Its engine.
         found: String,
         /// What was asked for.
+        wanted: String,
+    },
+    /// The experiment that was to be gone on with was made elsewhere.
+    #[error("{path} holds an experiment of another machine\n  there: {found}\n  here:  {wanted}")]
+    OtherMachine {
+        /// The experiment's folder.
+        path: PathBuf,
+        /// Where it was begun.
+        found: String,
+        /// Where it would go on.
         wanted: String,
     },
     /// Results would go where an experiment is already.

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use measure::statistics::Values;
 use record::results::{Environment, Experiment, ExperimentRun, Hosts, Results, Setting};
 use record::{Profile, SCHEMA};
-use scenario::{Chain, LabScenario, PolicyName, Role, Video};
+use scenario::{Chain, Inventory, LabScenario, PolicyName, Role, Video};
 
 use crate::calibrate::calibrate;
 use crate::check::{self, Accelerator, Offer};
@@ -16,6 +16,7 @@ use crate::error::{LabError, file};
 use crate::ffplay;
 use crate::placement::wiring::LinkEmulation;
 use crate::progress::Progress;
+use crate::remote::Member;
 use crate::run::{self, Plan};
 use crate::world::World;
 
@@ -23,6 +24,40 @@ use crate::world::World;
 pub(crate) const FOREIGN_LOAD_MAX: f64 = 0.15;
 pub(crate) const SPOILT_TRIES: u32 = 2;
 const EXPERIMENT: &str = "experiment.json";
+
+/// Where an experiment runs.
+#[derive(Clone, Copy, Debug)]
+pub enum Machines<'a> {
+    /// On this machine, which offers this.
+    This(&'a Offer),
+    /// On those of an inventory, with whose addresses the scenario is.
+    Of(&'a Inventory),
+}
+
+impl Machines<'_> {
+    /// An error that lists what this machine lacks where it is the one.
+    fn require(self, engine: EngineName) -> Result<(), LabError> {
+        match self {
+            Self::This(offer) => offer.require(engine).map(drop),
+            Self::Of(_) => Ok(()),
+        }
+    }
+
+    fn stand<'a>(
+        self,
+        scenario: &'a LabScenario,
+        engine: EngineName,
+        interrupted: &'a AtomicBool,
+    ) -> Result<World<'a>, LabError> {
+        match self {
+            Self::This(offer) => {
+                let accelerator = offer.require(engine)?;
+                World::build(scenario, engine, accelerator, interrupted)
+            }
+            Self::Of(inventory) => World::build_on(scenario, inventory, interrupted),
+        }
+    }
+}
 
 /// What a person asked for.
 #[derive(Clone, Debug)]
@@ -61,23 +96,19 @@ pub struct Finished {
 pub fn run(
     scenario: &LabScenario,
     request: &Request,
-    offer: &Offer,
+    machines: Machines<'_>,
     interrupted: &AtomicBool,
 ) -> Result<Finished, LabError> {
-    let accelerator = offer.require(request.engine)?;
+    machines.require(request.engine)?;
     let mut progress = Progress::default();
     let mut experiment = begin(request)?;
     progress.stage("setting up");
-    let world = World::build(scenario, request.engine, accelerator, interrupted)?;
-    let measured = profile_for(&world, request, accelerator, &mut progress)?;
-    let setting = setting(
-        scenario,
-        request,
-        offer,
-        accelerator,
-        &measured,
-        &world.cores_text(),
-    );
+    let world = machines.stand(scenario, request.engine, interrupted)?;
+    if let Some(begun) = &experiment {
+        require_same_machine(request, &begun.setting.machine, &world)?;
+    }
+    let measured = profile_for(&world, request, &mut progress)?;
+    let setting = setting(&world, request, machines, &measured);
     let started_at = experiment
         .as_ref()
         .map(|experiment| experiment.setting.started_at.clone());
@@ -140,14 +171,14 @@ pub fn calibrate_only(
     scenario: &LabScenario,
     engine: EngineName,
     profile: &Path,
-    offer: &Offer,
+    machines: Machines<'_>,
     interrupted: &AtomicBool,
 ) -> Result<Profile, LabError> {
-    let accelerator = offer.require(engine)?;
+    machines.require(engine)?;
     let mut progress = Progress::default();
     progress.stage("setting up");
-    let world = World::build(scenario, engine, accelerator, interrupted)?;
-    measure_profile(&world, profile, accelerator, &mut progress)
+    let world = machines.stand(scenario, engine, interrupted)?;
+    measure_profile(&world, profile, &mut progress)
 }
 
 /// Makes the folder; with `resume` reads what is there.
@@ -175,20 +206,37 @@ fn begin(request: &Request) -> Result<Option<Experiment>, LabError> {
     Ok(None)
 }
 
+/// Runs of two machines are no experiment.
+fn require_same_machine(
+    request: &Request,
+    begun_on: &str,
+    world: &World<'_>,
+) -> Result<(), LabError> {
+    let here = machine_of(world);
+    // Experiments of the first versions do not say.
+    if begun_on == here || begun_on.is_empty() {
+        return Ok(());
+    }
+    Err(LabError::OtherMachine {
+        path: request.out.clone(),
+        found: begun_on.to_owned(),
+        wanted: here,
+    })
+}
+
 fn profile_for(
     world: &World<'_>,
     request: &Request,
-    accelerator: Accelerator,
     progress: &mut Progress,
 ) -> Result<Profile, LabError> {
     let profile = if request.profile.exists() {
         Profile::read(&request.profile)?
     } else {
         progress.note("No profile of this machine yet: measuring its knee and the time of a move (about a minute).");
-        measure_profile(world, &request.profile, accelerator, progress)?
+        measure_profile(world, &request.profile, progress)?
     };
     let service = world.engine.name().service(world.scenario);
-    let wanted = (service, machine(accelerator));
+    let wanted = (service, machine_of(world));
     if (profile.service.clone(), profile.machine.clone()) != wanted {
         return Err(LabError::OtherProfile {
             path: request.profile.clone(),
@@ -202,12 +250,11 @@ fn profile_for(
 fn measure_profile(
     world: &World<'_>,
     path: &Path,
-    accelerator: Accelerator,
     progress: &mut Progress,
 ) -> Result<Profile, LabError> {
-    let folder = world.site().state().join("calibration");
+    let folder = world.state().join("calibration");
     fs::create_dir_all(&folder).map_err(file(&folder))?;
-    let mut profile = calibrate(world, &folder, &machine(accelerator), progress)?;
+    let mut profile = calibrate(world, &folder, &machine_of(world), progress)?;
     if let Some(before) = before(path, &profile.machine, progress) {
         profile.migration.law = before.migration.law;
         profile.migration.slowdown = before.migration.slowdown;
@@ -321,17 +368,44 @@ fn write_experiment(out: &Path, experiment: &Experiment) -> Result<(), LabError>
 
 /// Processor, cores and accelerator.
 pub(crate) fn machine(accelerator: Accelerator) -> String {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| {
-        line.strip_prefix("model name")?
-            .split_once(':')
-            .map(|(_, name)| name.trim())
-    });
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    format!(
-        "{} with {cpus} cores, {accelerator}",
-        model.unwrap_or("unknown processor")
-    )
+    format!("{} with {cpus} cores, {accelerator}", check::processor())
+}
+
+/// The same of a world: of all its machines, where they are several.
+fn machine_of(world: &World<'_>) -> String {
+    let members: Vec<String> = world.members().iter().map(Member::in_words).collect();
+    if members.is_empty() {
+        machine(world.engine.accelerator())
+    } else {
+        members.join("; ")
+    }
+}
+
+/// The machines of an inventory: those of the one where the function begins, since guests run on others of its kind alone.
+fn environment_of(world: &World<'_>) -> Environment {
+    let first = &world.scenario.function.host;
+    let mut members = world.members().iter();
+    let source = members.find(|one| one.hosts().contains(first));
+    let offer = source.map(|member| &member.offer);
+    let mut more = std::collections::BTreeMap::new();
+    more.insert(
+        "cgroup_version".to_owned(),
+        serde_json::json!(offer.and_then(|offer| offer.cgroup_version)),
+    );
+    more.insert(
+        "accelerator_note".to_owned(),
+        serde_json::json!(source.map(Member::accelerator_note)),
+    );
+    Environment {
+        accelerator: world.engine.accelerator().to_string(),
+        link_emulation: LinkEmulation::None.as_str().into(),
+        cpus: offer.map_or(0, |offer| offer.cores.len() as u32),
+        kernel: offer.and_then(|offer| offer.kernel.clone()),
+        qemu: offer.and_then(|offer| offer.qemu.clone()),
+        ffmpeg: None,
+        more,
+    }
 }
 
 /// The machine and its programs.
@@ -369,13 +443,12 @@ fn chain_in_words(video: &Video) -> String {
 }
 
 fn setting(
-    scenario: &LabScenario,
+    world: &World<'_>,
     request: &Request,
-    offer: &Offer,
-    accelerator: Accelerator,
+    machines: Machines<'_>,
     measured: &Profile,
-    cores: &str,
 ) -> Setting {
+    let scenario = world.scenario;
     let video = &scenario.video;
     let host = |role| {
         scenario
@@ -388,16 +461,21 @@ fn setting(
         .hosts_of(Role::Edge)
         .map(|(name, _)| name.to_string())
         .find(|name| *name != source);
-    let mut more = std::collections::BTreeMap::new();
-    more.insert(
-        "cgroup_version".to_owned(),
-        serde_json::json!(offer.cgroup_version),
-    );
-    more.insert("cores".to_owned(), serde_json::json!(cores));
-    more.insert(
-        "accelerator_note".to_owned(),
-        serde_json::json!(offer.accelerator_note),
-    );
+    let mut environment = match machines {
+        Machines::This(offer) => {
+            let accelerator = world.engine.accelerator();
+            let mut environment = environment(offer, accelerator, LinkEmulation::None);
+            let version = serde_json::json!(offer.cgroup_version);
+            let note = serde_json::json!(offer.accelerator_note);
+            environment.more.insert("cgroup_version".to_owned(), version);
+            environment.more.insert("accelerator_note".to_owned(), note);
+            environment
+        }
+        Machines::Of(_) => environment_of(world),
+    };
+    let more = &mut environment.more;
+    let cores = serde_json::json!(world.cores_text());
+    more.insert("cores".to_owned(), cores);
     if request.engine == EngineName::Libvirt {
         let version = check::version("libvirtd", "--version");
         more.insert("libvirt".to_owned(), serde_json::json!(version));
@@ -410,11 +488,8 @@ fn setting(
             .to_string(),
         command: request.command.clone(),
         seed: request.seed,
-        environment: Environment {
-            more,
-            ..environment(offer, accelerator, LinkEmulation::None)
-        },
-        machine: machine(accelerator),
+        environment,
+        machine: machine_of(world),
         engine: Some(request.engine.to_string()),
         chain: chain_in_words(video),
         video: format!(

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use record::HostName;
 
-use crate::cgroup::{Cgroups, ROOT};
+use crate::cgroup::ROOT;
 use crate::error::LabError;
-use crate::network::netns;
-use crate::process::{Place, Process};
+use crate::ground::Ground;
+use crate::process::Process;
 
 /// Smallest share that is set.
 const SHARE_MIN: f64 = 0.01;
@@ -19,7 +19,7 @@ const SHARE_MIN: f64 = 0.01;
 /// `stress-ng` on one edge server.
 #[derive(Debug)]
 pub struct Load {
-    groups: Cgroups,
+    ground: Ground,
     group: String,
     period: Duration,
     process: Option<Process>,
@@ -33,12 +33,12 @@ impl Load {
     #[must_use]
     pub fn new(
         host: &HostName,
-        groups: &Cgroups,
+        ground: &Ground,
         (burst_ms, method): (f64, Option<&str>),
         state: &Path,
     ) -> Self {
         Self {
-            groups: groups.clone(),
+            ground: ground.clone(),
             group: format!("{ROOT}/{host}/load"),
             period: Duration::from_micros((burst_ms * 1e3) as u64),
             process: None,
@@ -57,18 +57,13 @@ impl Load {
             self.process = None;
             return Ok(());
         }
-        self.groups.limit(
-            &self.group,
-            (share < 1.0).then(|| share.max(SHARE_MIN)),
-            self.period,
-        )?;
+        let share = (share < 1.0).then(|| share.max(SHARE_MIN));
+        let shares = self.ground.shares(&self.host)?;
+        shares.limit(&self.group, share, self.period)?;
         match &mut self.process {
             Some(process) => process.check(),
             None => {
-                let place = Place {
-                    netns: netns(&self.host),
-                    cgroup: self.group.clone(),
-                };
+                let place = self.ground.at(&self.host, self.group.clone());
                 let (stressor, method) = match self.method.as_deref() {
                     Some(method) => method.split_once(':').unwrap_or(("cpu", method)),
                     None => ("cpu", "all"),

@@ -25,6 +25,8 @@ const MANAGEMENT: &str = "mgmt0";
 const BRIDGE: &str = "br0";
 /// A virtual machine's port on an edge server.
 pub const TAP: &str = "tap0";
+/// The virtual machine's port at the bridge of an edge server that is a real machine, where a name of its own tells it from others.
+pub const HOST_TAP: &str = "forestall0";
 /// Namespace of the bridges, without its prefix.
 pub const SWITCH: &str = "switch";
 
@@ -121,9 +123,31 @@ fn limit_rate(ns: &str, mbit_per_s: f64) -> Result<(), LabError> {
     run("tc", &line.split_whitespace().collect::<Vec<_>>()).map(drop)
 }
 
-/// Names of the namespaces that a lab has left.
+/// Makes the virtual machine's port at a bridge of this machine.
+///
+/// # Errors
+/// When `ip` refuses.
+pub fn attach(bridge: &str) -> Result<(), LabError> {
+    run("ip", &["tuntap", "add", HOST_TAP, "mode", "tap"])?;
+    run("ip", &["link", "set", HOST_TAP, "master", bridge, "up"]).map(drop)
+}
+
+fn is_attached() -> bool {
+    nix::net::if_::if_nametoindex(HOST_TAP).is_ok()
+}
+
+/// What a lab has left of networks.
 #[must_use]
 pub fn leftovers() -> Vec<String> {
+    let mut left = namespaces();
+    if is_attached() {
+        left.push(format!("the port {HOST_TAP}"));
+    }
+    left
+}
+
+/// Names of the namespaces that a lab has left.
+fn namespaces() -> Vec<String> {
     let entries = std::fs::read_dir(NETNS_FOLDER)
         .into_iter()
         .flatten()
@@ -132,12 +156,16 @@ pub fn leftovers() -> Vec<String> {
     names.filter(|name| name.starts_with(PREFIX)).collect()
 }
 
-/// Removes the namespaces of a lab; their links go with them.
+/// Removes the namespaces of a lab, with which their links go, and its port at a bridge.
 ///
 /// # Errors
 /// When `ip` refuses.
 pub fn destroy() -> Result<(), LabError> {
-    leftovers()
+    namespaces()
         .iter()
-        .try_for_each(|name| run("ip", &["netns", "del", name]).map(drop))
+        .try_for_each(|name| run("ip", &["netns", "del", name]).map(drop))?;
+    if is_attached() {
+        run("ip", &["link", "del", HOST_TAP])?;
+    }
+    Ok(())
 }

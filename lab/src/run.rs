@@ -107,7 +107,7 @@ pub fn run(world: &World<'_>, plan: &Plan<'_>, progress: &mut Progress) -> Resul
 
         progress.now("ending");
         // Camera and player first: what the end of the rest does is not part of the run.
-        drop(camera);
+        camera.end()?;
         player.end()?;
         load.set(0.0)?;
         orchestrator.end_within(ORCHESTRATOR_ENDS_WITHIN);
@@ -148,7 +148,7 @@ fn start_orchestrator(world: &World<'_>, plan: &Plan<'_>) -> Result<Process, Lab
     let agent = |(name, host): (&record::HostName, &scenario::Host)| {
         Some((
             name.clone(),
-            std::net::SocketAddr::from((host.management?, agent::PORT)),
+            std::net::SocketAddr::from((host.management?, world.agent_port())),
         ))
     };
     let figures = Figures::try_from(plan.measured)?;
@@ -161,7 +161,7 @@ fn start_orchestrator(world: &World<'_>, plan: &Plan<'_>) -> Result<Process, Lab
         discover: None,
         recording: Some(plan.folder.clone()),
         budget_ms: Some(scenario.budget_ms),
-        api: Some(Api::at(Listen::Unix(crate::site::API.into()))),
+        api: Some(Api::at(Listen::Unix(world.api()))),
         alarms: None,
         prometheus: None,
         snmp: Some(Snmp {

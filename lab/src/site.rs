@@ -1,7 +1,8 @@
 //! One lab at a time on a machine, and nothing left of one that was killed.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::cgroup::{Cgroups, ROOT};
@@ -13,6 +14,40 @@ pub const STATE: &str = "/run/forestall/lab";
 /// Where the orchestrator of a run answers.
 pub const API: &str = "/run/forestall/lab-api.sock";
 const LOCK: &str = "/run/forestall/lab.lock";
+
+/// What a lab on machines of an inventory keeps on this one; gone when it is dropped.
+#[derive(Debug)]
+pub struct Kept(PathBuf);
+
+impl Kept {
+    /// Makes a folder that nobody else may enter, where the system has one for what lasts no longer than a session.
+    ///
+    /// # Errors
+    /// When it cannot be made, or is there.
+    pub fn make() -> Result<Self, LabError> {
+        let base = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        let base = base.filter(|base| base.is_dir());
+        let base = base.unwrap_or_else(std::env::temp_dir);
+        let folder = base.join(format!("forestall-lab-{}", std::process::id()));
+        let made = DirBuilder::new().mode(0o700).create(&folder);
+        made.map_err(file(&folder))?;
+        Ok(Self(folder))
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("error: {} could not be removed: {error}", self.0.display());
+        }
+    }
+}
 
 /// The right to run a lab on this machine. When it is dropped everything that the lab started is ended and removed.
 #[derive(Debug)]

@@ -11,8 +11,9 @@ use scenario::{LabScenario, Role, Viewer};
 use crate::capture::{ARRIVALS, Capture};
 use crate::cgroup::ROOT;
 use crate::error::{LabError, file, unless_interrupted};
+use crate::ground::Ground;
 use crate::network::{DATA, netns};
-use crate::process::{Place, Process, own};
+use crate::process::{Place, Process};
 use crate::run::write_rows;
 use crate::vm::{FUNCTION_PORT, PLAYER_PORT};
 use crate::{ffmpeg, ffplay};
@@ -22,13 +23,20 @@ const FIRST_PICTURE_WITHIN: Duration = Duration::from_secs(60);
 /// Enough of the end of `frames.csv` to hold a whole row.
 const ROW_BYTES_MAX: u64 = 512;
 
-/// Place of camera and player, and of what looks on: they have precedence over what else is on their cores, so that what is measured is the edge
-/// server's load.
+/// What a player leaves.
+const FRAMES: &str = "frames.csv";
+const PACKETS: &str = "packets.csv";
+const LAST_PICTURE: &str = "last-picture.png";
+
+/// Control group of camera and player, and of what looks on: they have precedence over what else is on their cores, so that what is measured is
+/// the edge server's load.
+pub(crate) fn share() -> String {
+    format!("{ROOT}/ends")
+}
+
+/// Where they are on a host that the lab made.
 pub(crate) fn place(host: &HostName) -> Place {
-    Place {
-        netns: netns(host),
-        cgroup: format!("{ROOT}/ends"),
-    }
+    Place::inside(netns(host), share())
 }
 
 fn host_of(scenario: &LabScenario, role: Role) -> Result<(&HostName, &scenario::Host), LabError> {
@@ -44,6 +52,11 @@ pub struct Player {
     /// What it consists of, in the order in which it is ended.
     processes: Vec<Process>,
     arrivals: Arrivals,
+    /// What brings its files here while they grow, where it is on another machine.
+    followed: Vec<Process>,
+    at: Place,
+    /// Where it writes them there.
+    there: PathBuf,
     folder: PathBuf,
     frames: PathBuf,
 }
@@ -62,11 +75,20 @@ impl Player {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(scenario: &LabScenario, folder: &Path) -> Result<Self, LabError> {
+    pub fn start(
+        scenario: &LabScenario,
+        ground: &Ground,
+        folder: &Path,
+    ) -> Result<Self, LabError> {
         let (host, _) = host_of(scenario, Role::User)?;
-        let (at, frames) = (place(host), folder.join("frames.csv"));
+        let (at, frames) = (ground.at(host, share()), folder.join(FRAMES));
+        let there = at.folder("player", folder)?;
+        let mut followed = Vec::new();
         let (processes, arrivals) = if scenario.video.viewer == Viewer::Forestall {
-            let argv = play(scenario, &frames, folder);
+            for name in [FRAMES, PACKETS] {
+                followed.extend(at.follow(&there.join(name), &folder.join(name))?);
+            }
+            let argv = play(scenario, &at, &there);
             let play = Process::start(&at, &argv, &folder.join("play.log"))?;
             (vec![play], Arrivals::Player)
         } else {
@@ -78,6 +100,9 @@ impl Player {
         Ok(Self {
             processes,
             arrivals,
+            followed,
+            at,
+            there,
             folder: folder.to_owned(),
             frames,
         })
@@ -131,7 +156,8 @@ impl Player {
         if let Arrivals::Link(capture) = &mut self.arrivals {
             capture.check()?;
         }
-        self.processes.iter_mut().try_for_each(Process::check)
+        let mut all = self.processes.iter_mut().chain(&mut self.followed);
+        all.try_for_each(Process::check)
     }
 
     /// The last words of all that it consists of.
@@ -152,7 +178,7 @@ impl Player {
     }
 
     fn packets_csv(&self) -> PathBuf {
-        self.folder.join("packets.csv")
+        self.folder.join(PACKETS)
     }
 
     /// Ends it; all its files are whole then.
@@ -161,11 +187,20 @@ impl Player {
     /// When what arrived cannot be written down.
     pub fn end(mut self) -> Result<(), LabError> {
         self.processes.clear();
+        self.followed.clear();
         if let Arrivals::Link(capture) = &mut self.arrivals {
             capture.end();
             write_rows(&self.packets_csv(), &self.packets()?)?;
+            return Ok(());
         }
-        Ok(())
+        let bring = |name: &str| {
+            let (there, here) = (self.there.join(name), self.folder.join(name));
+            self.at.fetch(&there, &here)
+        };
+        // Where no picture was shown, there is none.
+        bring(LAST_PICTURE).ok();
+        bring(FRAMES)?;
+        bring(PACKETS)
     }
 
     /// Age of the picture on the screen now.
@@ -184,17 +219,18 @@ impl Player {
     }
 }
 
-/// The command line of `forestall play`.
-fn play(scenario: &LabScenario, frames: &Path, folder: &Path) -> Vec<String> {
-    let text = |path: &Path| path.to_string_lossy().into_owned();
-    let mut argv = vec![own(), "play".into(), format!("udp://0.0.0.0:{PLAYER_PORT}")];
-    argv.extend([
-        "--frames-csv".into(),
-        text(frames),
-        "--packets-csv".into(),
-        text(&folder.join("packets.csv")),
-    ]);
-    argv.extend(["--png".into(), text(&folder.join("last-picture.png"))]);
+/// The command line of `forestall play`, which leaves its files in a folder of its place.
+fn play(scenario: &LabScenario, at: &Place, folder: &Path) -> Vec<String> {
+    let source = format!("udp://0.0.0.0:{PLAYER_PORT}");
+    let mut argv = vec![at.own(), "play".into(), source];
+    for (option, name) in [
+        ("--frames-csv", FRAMES),
+        ("--packets-csv", PACKETS),
+        ("--png", LAST_PICTURE),
+    ] {
+        let path = folder.join(name).to_string_lossy().into_owned();
+        argv.extend([option.into(), path]);
+    }
     if let Some(ffmpeg) = ffmpeg::options(scenario.video.chain) {
         let (width, height) = (
             scenario.video.width.to_string(),
@@ -219,6 +255,9 @@ fn play(scenario: &LabScenario, frames: &Path, folder: &Path) -> Vec<String> {
 #[derive(Debug)]
 pub struct Camera {
     process: Process,
+    at: Place,
+    /// What it writes there, and where that is to be here.
+    sent: [PathBuf; 2],
 }
 
 impl Camera {
@@ -226,11 +265,18 @@ impl Camera {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(scenario: &LabScenario, folder: &Path) -> Result<Self, LabError> {
+    pub fn start(
+        scenario: &LabScenario,
+        ground: &Ground,
+        folder: &Path,
+    ) -> Result<Self, LabError> {
         let (host, _) = host_of(scenario, Role::Robot)?;
+        let at = ground.at(host, share());
+        let sent = [at.folder("camera", folder)?, folder.to_owned()];
+        let sent = sent.map(|folder| folder.join("sent.csv"));
         let (video, to) = (&scenario.video, scenario.function.data);
         let (width, height, fps) = (video.width, video.height, video.fps);
-        let mut argv = vec![own(), "capture".into()];
+        let mut argv = vec![at.own(), "capture".into()];
         match ffmpeg::options(video.chain) {
             None => {
                 argv.push(format!("udp://{to}:{FUNCTION_PORT}"));
@@ -252,11 +298,20 @@ impl Camera {
         argv.extend(["--fps".into(), fps.to_string()]);
         argv.extend([
             "--sent-csv".into(),
-            folder.join("sent.csv").to_string_lossy().into_owned(),
+            sent[0].to_string_lossy().into_owned(),
         ]);
-        Ok(Self {
-            process: Process::start(&place(host), &argv, &folder.join("capture.log"))?,
-        })
+        let process = Process::start(&at, &argv, &folder.join("capture.log"))?;
+        Ok(Self { process, at, sent })
+    }
+
+    /// Ends it; its file is whole then.
+    ///
+    /// # Errors
+    /// When that cannot be brought here.
+    pub fn end(self) -> Result<(), LabError> {
+        drop(self.process);
+        let [there, here] = &self.sent;
+        self.at.fetch(there, here)
     }
 
     /// An error when it has ended by itself.

@@ -9,8 +9,8 @@ use scenario::{LabScenario, Role};
 use crate::check::Accelerator;
 use crate::error::LabError;
 use crate::ffmpeg;
+use crate::ground::Ground;
 use crate::guest::{Ballast, Guest};
-use crate::network::netns;
 use crate::process::Place;
 
 /// Port at which the function takes video.
@@ -38,34 +38,40 @@ pub struct Machine {
     pub(crate) scenario: LabScenario,
     pub(crate) guest: Guest,
     pub(crate) accelerator: Accelerator,
-    /// Folder for what belongs to it.
+    /// Where its hosts are.
+    pub(crate) ground: Ground,
+    /// Folder for what belongs to it, on its hosts.
     pub(crate) state: PathBuf,
 }
 
 impl Machine {
-    /// The function's machine in a scenario; what it needs while it runs is kept in `state`.
+    /// The function's machine in a scenario; what it needs while it runs is kept in `state`, on its hosts.
     #[must_use]
     pub fn new(
         scenario: &LabScenario,
         guest: Guest,
         accelerator: Accelerator,
-        state: &Path,
+        (ground, state): (Ground, &Path),
     ) -> Self {
         Self {
             scenario: scenario.clone(),
             guest,
             accelerator,
+            ground,
             state: state.to_owned(),
         }
     }
 
     /// Where the machine runs on a host.
     #[must_use]
-    pub fn place(host: &HostName) -> Place {
-        Place {
-            netns: netns(host),
-            cgroup: format!("{}/{host}/vm", crate::cgroup::ROOT),
-        }
+    pub fn place(&self, host: &HostName) -> Place {
+        self.ground.at(host, Self::share(host))
+    }
+
+    /// Its control group on a host.
+    #[must_use]
+    pub fn share(host: &HostName) -> String {
+        format!("{}/{host}/vm", crate::cgroup::ROOT)
     }
 
     /// Number of the QEMU process on a host: 1 where the function begins, then as the hosts are named.
@@ -97,10 +103,10 @@ impl Machine {
         self.state.join("guest-config")
     }
 
-    /// Writes what the guest is told at its start.
+    /// Writes what the guest is told at its start, wherever that may be.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When a file cannot be written.
     pub fn write_config(&self, player: Ipv4Addr, ballast: Option<Ballast>) -> Result<(), LabError> {
         let function = &self.scenario.function;
         let command = self.function_command(player);
@@ -112,7 +118,8 @@ impl Machine {
             shell_quoted(&ballast)
         );
         let path = self.config_file();
-        std::fs::write(&path, text).map_err(crate::error::file(&path))
+        let mut hosts = self.scenario.hosts_of(Role::Edge).map(|(name, _)| name);
+        hosts.try_for_each(|host| self.place(host).put(text.as_bytes(), &path))
     }
 
     /// The text insertion function as the guest runs it.

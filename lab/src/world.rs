@@ -1,27 +1,31 @@
 //! The environment of a scenario, standing: hosts, shares, and the machine of the function.
 
-use std::path::Path;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use record::HostName;
-use scenario::{LabScenario, Role};
+use scenario::{Inventory, LabScenario, Role};
 
 use crate::agent::{Agent, Passwords};
-use crate::cgroup::{PRECEDENCE, ROOT, WEIGHT};
+use crate::cgroup::{PRECEDENCE, ROOT};
 use crate::check::Accelerator;
-use crate::engine::{self, Engine, EngineName};
+use crate::engine::{Engine, EngineName};
 use crate::error::{LabError, unless_interrupted};
+use crate::ground::Ground;
 use crate::guest::{Ballast, Guest};
 use crate::ipc::Counting;
 use crate::load::Load;
 use crate::monitor::Monitor;
 use crate::path::{LongPath, PathShape};
 use crate::placement::wiring::{Kernel, LinkEmulation};
-use crate::site::Site;
+use crate::process::Place;
+use crate::remote::{self, Member};
+use crate::site::{API, Kept, STATE, Site};
 use crate::stage::{Camera, Player};
 use crate::vm::Machine;
-use crate::{ffplay, network, process};
+use crate::{agent, ffplay, network, stage};
 
 /// What a world has beside its scenario.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,8 +47,31 @@ pub struct World<'a> {
     cores: Vec<(HostName, usize)>,
     passwords: Passwords,
     path: Option<LongPath>,
-    site: Site,
+    ground: Ground,
+    /// The machines of an inventory, where its hosts are.
+    members: Vec<Member>,
+    // After all that has files there.
+    base: Base,
     interrupted: &'a AtomicBool,
+}
+
+/// What the lab has of this machine.
+#[derive(Debug)]
+enum Base {
+    /// All of it: hosts are made here.
+    Site(Site),
+    /// A folder: hosts are elsewhere.
+    Kept(Kept),
+}
+
+impl Base {
+    /// Where the lab's state is.
+    fn state(&self) -> PathBuf {
+        match self {
+            Self::Site(site) => site.state(),
+            Self::Kept(kept) => kept.folder().to_owned(),
+        }
+    }
 }
 
 impl<'a> World<'a> {
@@ -94,16 +121,7 @@ impl<'a> World<'a> {
             PRECEDENCE,
         )?;
         for (host, core) in &cores {
-            let core = core.to_string();
-            groups.create(&format!("{ROOT}/{host}"), &core, WEIGHT)?;
-            groups.create(&format!("{ROOT}/{host}/vm"), &core, WEIGHT)?;
-            groups.create(
-                &format!("{ROOT}/{host}/load"),
-                &core,
-                scenario.competition.load_weight,
-            )?;
-            groups.create(&format!("{ROOT}/{host}/agent"), &core, PRECEDENCE)?;
-            groups.create(&engine::daemons(host), &core, PRECEDENCE)?;
+            groups.create_edge(host, *core, scenario.competition.load_weight)?;
         }
         network::create(scenario)?;
         let path = match beside.path {
@@ -120,13 +138,14 @@ impl<'a> World<'a> {
                 )?)
             }
         };
-        let machine = Machine::new(scenario, guest, accelerator, &site.state());
-        let (_, user) = scenario
-            .hosts_of(Role::User)
-            .next()
-            .ok_or_else(|| LabError::Missing("no user".into()))?;
-        let player = user.data.unwrap_or(std::net::Ipv4Addr::LOCALHOST);
-        machine.write_config(player, beside.ballast)?;
+        let ground = Ground::Namespaces(groups.clone());
+        let machine = Machine::new(
+            scenario,
+            guest,
+            accelerator,
+            (ground.clone(), &site.state()),
+        );
+        machine.write_config(player(scenario)?, beside.ballast)?;
         let engine = Engine::start(engine, machine, groups, interrupted)?;
         Ok(Self {
             scenario,
@@ -134,7 +153,52 @@ impl<'a> World<'a> {
             cores,
             passwords,
             path,
-            site,
+            ground,
+            members: Vec::new(),
+            base: Base::Site(site),
+            interrupted,
+        })
+    }
+
+    /// Has it on machines of an inventory, with whose addresses `scenario` is. QEMU runs and moves the function's machine.
+    ///
+    /// # Errors
+    /// When one cannot be reached or lacks something, or another lab runs there; [`LabError::Interrupted`].
+    pub fn build_on(
+        scenario: &'a LabScenario,
+        inventory: &Inventory,
+        interrupted: &'a AtomicBool,
+    ) -> Result<Self, LabError> {
+        let guest = Guest::build(scenario.video.chain)?;
+        let base = Base::Kept(Kept::make()?);
+        let state = base.state();
+        let members = remote::reach(scenario, inventory, (&guest, &state), interrupted)?;
+        let passwords = Passwords::make(&state)?;
+        let ground = Ground::Machines(remote::by_host(&members));
+        let edge = |one| Some((one, Member::accelerator(one)?));
+        let edges = || members.iter().filter_map(edge);
+        let (_, accelerator) = edges()
+            .next()
+            .ok_or_else(|| LabError::Missing("an edge server".into()))?;
+        let core = |(member, _): (&Member, Accelerator)| {
+            let (hosts, core) = (member.hosts().to_vec(), member.core());
+            hosts.into_iter().map(move |host| (host, core))
+        };
+        let cores = edges().flat_map(core).collect();
+        // There the state is where a lab on that machine would have it.
+        let there = Path::new(STATE);
+        let guest = Guest::in_folder(there);
+        let machine = Machine::new(scenario, guest, accelerator, (ground.clone(), there));
+        machine.write_config(player(scenario)?, None)?;
+        Ok(Self {
+            scenario,
+            engine: Engine::of_qemu(machine),
+            cores,
+            passwords,
+            path: None,
+            ground,
+            members,
+            base,
             interrupted,
         })
     }
@@ -146,10 +210,25 @@ impl<'a> World<'a> {
         path.map_or(LinkEmulation::None, |path| path.emulation)
     }
 
-    /// Control groups.
+    /// Folder of this machine for what lasts no longer than the lab.
     #[must_use]
-    pub const fn site(&self) -> &Site {
-        &self.site
+    pub fn state(&self) -> PathBuf {
+        self.base.state()
+    }
+
+    /// Where the orchestrator of a run answers.
+    #[must_use]
+    pub fn api(&self) -> PathBuf {
+        match &self.base {
+            Base::Site(_) => API.into(),
+            Base::Kept(kept) => kept.folder().join("api.sock"),
+        }
+    }
+
+    /// The machines of an inventory, where the hosts are; none where they are on this one.
+    #[must_use]
+    pub fn members(&self) -> &[Member] {
+        &self.members
     }
 
     /// Passwords of the agents' user.
@@ -166,11 +245,16 @@ impl<'a> World<'a> {
             .iter()
             .map(|(host, core)| format!("{host} on core {core}"))
             .collect();
-        format!(
-            "{}; camera, player and orchestrator on core {}",
-            edges.join(", "),
-            ends_cores(&self.cores, cpus())
-        )
+        let edges = edges.join(", ");
+        match self.ground {
+            Ground::Namespaces(_) => format!(
+                "{edges}; camera, player and orchestrator on core {}",
+                ends_cores(&self.cores, cpus())
+            ),
+            Ground::Machines(_) => format!(
+                "{edges} of a machine each; camera and player on all of another's; the orchestrator where the lab was started"
+            ),
+        }
     }
 
     /// Starts the agents of all edge servers.
@@ -178,18 +262,27 @@ impl<'a> World<'a> {
     /// # Errors
     /// When one cannot be started.
     pub fn agents(&self) -> Result<Vec<Agent>, LabError> {
-        let state = self.site.state();
+        let state = self.state();
         let agent = |(host, _): &(HostName, usize)| {
             let management = self
                 .scenario
                 .hosts
                 .get(host)
                 .and_then(|host| host.management);
-            let address = management.unwrap_or(std::net::Ipv4Addr::LOCALHOST);
-            let parts = (self.site.groups(), &self.passwords);
-            Agent::start(host, address, 1, parts, &state)
+            let address = management.unwrap_or(Ipv4Addr::LOCALHOST);
+            let address = SocketAddrV4::new(address, self.agent_port());
+            Agent::start(host, address, &self.ground, &self.passwords, &state)
         };
         self.cores.iter().map(agent).collect()
+    }
+
+    /// Port of all agents.
+    #[must_use]
+    pub const fn agent_port(&self) -> u16 {
+        match self.ground {
+            Ground::Namespaces(_) => agent::PORT,
+            Ground::Machines(_) => agent::PORT_BESIDE,
+        }
     }
 
     /// Background load for an edge server, none yet: all of `stress-ng`'s methods in turn, as in the thesis (4.2).
@@ -202,12 +295,7 @@ impl<'a> World<'a> {
     #[must_use]
     pub fn load_of(&self, host: &HostName, method: Option<&str>) -> Load {
         let burst_ms = self.scenario.competition.burst_ms;
-        Load::new(
-            host,
-            self.site.groups(),
-            (burst_ms, method),
-            &self.site.state(),
-        )
+        Load::new(host, &self.ground, (burst_ms, method), &self.state())
     }
 
     /// Begins to count what an edge server's background load does in a cycle.
@@ -215,7 +303,10 @@ impl<'a> World<'a> {
     /// # Errors
     /// In words, why this machine does not count.
     pub fn count_load(&self, host: &HostName) -> Result<Counting, String> {
-        let group = self.site.groups().unified(&format!("{ROOT}/{host}/load"));
+        let Ground::Namespaces(groups) = &self.ground else {
+            return Err("another machine's is not counted".into());
+        };
+        let group = groups.unified(&format!("{ROOT}/{host}/load"));
         let group = group.ok_or("control groups of version 1 are not counted apart")?;
         let core = self.cores.iter().find(|(own, _)| own == host);
         Counting::start(&group, core.map_or(0, |(_, core)| *core))
@@ -230,9 +321,12 @@ impl<'a> World<'a> {
         host: &HostName,
         folder: &Path,
     ) -> Result<(Player, Camera), LabError> {
+        if let Some((user, _)) = self.scenario.hosts_of(Role::User).next() {
+            self.ground.check_clock(user)?;
+        }
         self.engine.boot(host, self.interrupted)?;
-        let mut player = Player::start(self.scenario, folder)?;
-        let camera = Camera::start(self.scenario, folder)?;
+        let mut player = Player::start(self.scenario, &self.ground, folder)?;
+        let camera = Camera::start(self.scenario, &self.ground, folder)?;
         player.wait_for_picture(self.interrupted)?;
         Ok((player, camera))
     }
@@ -242,8 +336,8 @@ impl<'a> World<'a> {
     /// # Errors
     /// When the accounting cannot be read.
     pub fn monitor(&self) -> Result<Monitor, LabError> {
-        let hosts = self.cores.iter().map(|(host, _)| host.clone()).collect();
-        Monitor::start(hosts, self.site.groups())
+        let edges = self.cores.iter().map(|(host, _)| host.clone()).collect();
+        Monitor::start(self.ground.watched(edges))
     }
 
     /// Ends the virtual machine wherever it is.
@@ -252,11 +346,9 @@ impl<'a> World<'a> {
     /// When it cannot be ended.
     pub fn end_machines(&self) -> Result<(), LabError> {
         for (host, core) in &self.cores {
-            let group = format!("{ROOT}/{host}/vm");
-            self.site.groups().destroy(&group)?;
-            self.site
-                .groups()
-                .create(&group, &core.to_string(), WEIGHT)?;
+            self.ground
+                .shares(host)?
+                .renew(Machine::share(host), *core)?;
         }
         self.engine.forgotten()
     }
@@ -294,25 +386,27 @@ impl<'a> World<'a> {
     /// Keeps the consoles, which would go with the lab.
     pub fn keep_consoles(&self, folder: &Path) {
         for (host, _) in &self.cores {
+            let here = folder.join(format!("console-{host}.log"));
             // A host that never had the machine has none.
-            std::fs::copy(
-                self.engine.console(host),
-                folder.join(format!("console-{host}.log")),
-            )
-            .ok();
+            self.engine.keep_console(host, &here).ok();
         }
     }
 
     /// Where the orchestrator runs.
     #[must_use]
-    pub fn orchestrator(&self) -> process::Place {
+    pub fn orchestrator(&self) -> Place {
         let host = self.scenario.hosts_of(Role::Orchestrator).next();
-        let netns = host.map_or_else(String::new, |(name, _)| network::netns(name));
-        process::Place {
-            netns,
-            cgroup: format!("{ROOT}/ends"),
-        }
+        host.map_or(Place::Here, |(name, _)| {
+            self.ground.at(name, stage::share())
+        })
     }
+}
+
+/// Where the player takes video.
+fn player(scenario: &LabScenario) -> Result<Ipv4Addr, LabError> {
+    let user = scenario.hosts_of(Role::User).next();
+    let (_, user) = user.ok_or_else(|| LabError::Missing("no user".into()))?;
+    Ok(user.data.unwrap_or(Ipv4Addr::LOCALHOST))
 }
 
 fn cpus() -> usize {

@@ -15,6 +15,16 @@ pub enum ScenarioError {
         /// The cause.
         source: std::io::Error,
     },
+    /// There is no such inventory.
+    #[error(
+        "cannot read {path}: {source}. An inventory says which machines the hosts of a scenario are; docs/hosts.md has one"
+    )]
+    ReadInventory {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// Something in it is wrong.
     #[error("{path}:{line}: {message}")]
     Wrong {

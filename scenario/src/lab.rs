@@ -5,6 +5,7 @@ use std::ops::Deref;
 
 use record::{HostName, VmName};
 
+use crate::inventory::Inventory;
 use crate::types::{Calibration, Competition, Role, Scenario, Video, Viewer};
 
 /// A scenario that a lab can run.
@@ -121,6 +122,21 @@ impl LabScenario {
             function,
             scenario,
         })
+    }
+
+    /// The same on machines of an inventory: with the addresses that those have.
+    #[must_use]
+    pub fn on(&self, inventory: &Inventory) -> Self {
+        let mut bound = self.clone();
+        bound.function.data = *inventory.function.data.get_ref();
+        for (name, host) in &mut bound.scenario.hosts {
+            if let Some(binding) = inventory.hosts.get(name) {
+                host.data = Some(*binding.data.get_ref());
+                let management = binding.management.as_ref();
+                host.management = management.map(|address| *address.get_ref());
+            }
+        }
+        bound
     }
 
     /// Has copying use another bandwidth than the scenario says.

@@ -8,6 +8,7 @@
 pub mod campaign;
 pub mod controller;
 pub mod error;
+pub mod inventory;
 pub mod lab;
 pub mod load;
 pub mod migration;
@@ -18,6 +19,7 @@ pub mod types;
 
 pub use campaign::{Breakdown, Campaign, Shots};
 pub use error::ScenarioError;
+pub use inventory::Inventory;
 pub use lab::{LabScenario, NotForLab};
 pub use load::LoadProfile;
 pub use migration::MigrationLaw;

@@ -1,6 +1,7 @@
 //! `forestall lab`.
 
 use std::ffi::OsString;
+use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -8,12 +9,15 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, anyhow};
 use clap::Subcommand;
 use lab::LabError;
+use lab::agent::{Agent, Passwords};
 use lab::engine::EngineName;
 use lab::experiment::{self, Request};
 use lab::process::Place;
+use record::HostName;
 use record::campaign::Part;
 use scenario::{Campaign, LabScenario, Scenario};
 
+use super::inventory::{bound, check_inventory, default_profile, on_machines};
 use super::{Failure, FailureKind, Outcome};
 
 const EXAMPLES: &str = "\
@@ -23,7 +27,9 @@ Examples:
   forestall lab run scenarios/reallocation --engine libvirt
   forestall lab run scenarios/reallocation --profile all --repeat 5 --out out/five
   forestall lab run thesis --only table5,table6            sections 3 and 4.2 of the thesis; without --only hours
-  forestall lab verify out/five                            are the figures those of the raw data?";
+  forestall lab verify out/five                            are the figures those of the raw data?
+  forestall lab check --inventory inventory.toml           what the machines of an inventory lack
+  forestall lab run scenarios/reallocation --inventory inventory.toml      there, and not in namespaces of this one";
 
 /// Run experiments for real on this machine: namespaces, virtual machines, agents, load, video
 #[derive(Debug, clap::Args)]
@@ -37,6 +43,12 @@ pub(crate) struct Arguments {
 enum Command {
     /// Say what this machine offers and what is missing, with the command that installs it
     Check {
+        /// Reach every machine of this inventory, and say what those lack
+        #[arg(long, value_name = "FILE")]
+        inventory: Option<PathBuf>,
+        /// The scenario whose hosts they are [default: scenarios/reallocation]
+        #[arg(requires = "inventory")]
+        scenario: Option<PathBuf>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -57,7 +69,11 @@ enum Command {
         /// What runs and moves the virtual machine
         #[arg(long, value_enum, default_value_t)]
         engine: EngineArgument,
-        /// Where the profile is written [default: profile.toml; profile-libvirt.toml with --engine libvirt]
+        /// The machines that the hosts are [default: namespaces of this one]
+        #[arg(long, value_name = "FILE")]
+        inventory: Option<PathBuf>,
+        /// Where the profile is written [default: profile.toml; profile-libvirt.toml with --engine libvirt; beside the inventory,
+        /// where there is one]
         #[arg(long, value_name = "FILE")]
         machine_profile: Option<PathBuf>,
     },
@@ -86,13 +102,27 @@ enum Command {
         #[arg(value_name = "MIB_PER_S")]
         dirty_mib_s: f64,
     },
+    /// Be a machine of an inventory for as long as questions come (used by the lab itself)
+    #[command(hide = true)]
+    Stand,
+    /// Be the agent of an edge server that is this machine (used by the lab itself)
+    #[command(hide = true)]
+    Agent {
+        host: HostName,
+        address: SocketAddrV4,
+        auth: PathBuf,
+        privacy: PathBuf,
+    },
     /// Become a program on a host of the running lab (used by the lab itself)
     #[command(hide = true)]
     Enter {
         #[arg(long)]
-        netns: String,
+        netns: Option<String>,
         #[arg(long)]
         cgroup: String,
+        /// End it when the input ends
+        #[arg(long)]
+        held: bool,
         #[arg(last = true, required = true)]
         argv: Vec<OsString>,
     },
@@ -172,6 +202,9 @@ struct RunArguments {
     /// What runs and moves the virtual machine
     #[arg(long, value_enum, default_value_t)]
     engine: EngineArgument,
+    /// The machines that the hosts are, reached by ssh [default: namespaces of this one]
+    #[arg(long, value_name = "FILE")]
+    inventory: Option<PathBuf>,
     /// Load profile to run, or `all` [default: the scenario's]
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
@@ -185,7 +218,7 @@ struct RunArguments {
     #[arg(long, requires = "out")]
     resume: bool,
     /// What `lab calibrate` measured; measured now when there is no such file [default: profile.toml; profile-libvirt.toml with
-    /// --engine libvirt]
+    /// --engine libvirt; INVENTORY.profile.toml with --inventory]
     #[arg(long, value_name = "FILE")]
     machine_profile: Option<PathBuf>,
 }
@@ -193,30 +226,63 @@ struct RunArguments {
 impl Arguments {
     pub(crate) fn run(self) -> Result<Outcome, Failure> {
         match self.command {
-            Command::Check { json } => check(json),
+            Command::Check {
+                inventory: Some(inventory),
+                scenario,
+                json,
+            } => {
+                let scenario = scenario.unwrap_or_else(|| "scenarios/reallocation".into());
+                check_inventory(&scenario, &inventory, json)
+            }
+            Command::Check { json, .. } => check(json),
             Command::List { folder } => list(&folder),
             Command::Run(arguments) => run(arguments),
             Command::Calibrate {
                 scenario,
                 engine,
+                inventory,
                 machine_profile,
-            } => calibrate(&scenario, engine.name(), machine_profile),
+            } => calibrate(&scenario, engine.name(), inventory.as_deref(), machine_profile),
             Command::Links { seconds, json } => links(seconds, json),
             Command::Verify { dir } => verify(&dir),
             Command::Carry { list } => carry(&list),
             Command::Ballast { mib, dirty_mib_s } => {
                 lab::guest::Ballast { mib, dirty_mib_s }.hold(|| println!("filled"))
             }
+            Command::Stand => {
+                let (questions, answers) = (std::io::stdin().lock(), std::io::stdout().lock());
+                lab::stand::stand(questions, answers).map_err(failure)?;
+                Ok(Outcome::Done)
+            }
+            Command::Agent {
+                host,
+                address,
+                auth,
+                privacy,
+            } => {
+                let passwords = Passwords::of(auth, privacy);
+                let told = interruption()?;
+                Agent::serve(&host, address, &passwords, &told).map_err(failure)?;
+                Ok(Outcome::Done)
+            }
             Command::Enter {
                 netns,
                 cgroup,
+                held,
                 argv,
-            } => Err(failure(Place { netns, cgroup }.enter(&argv))),
+            } => {
+                let place = Place::Share { netns, cgroup };
+                if held {
+                    place.hold(&argv).map_err(failure)?;
+                    return Ok(Outcome::Done);
+                }
+                Err(failure(place.enter(&argv)))
+            }
         }
     }
 }
 
-fn failure(error: LabError) -> Failure {
+pub(super) fn failure(error: LabError) -> Failure {
     let kind = match &error {
         LabError::Missing(_) => FailureKind::Missing,
         LabError::Interrupted => FailureKind::Interrupted,
@@ -224,6 +290,7 @@ fn failure(error: LabError) -> Failure {
         | LabError::Sweep(_)
         | LabError::OtherProfile { .. }
         | LabError::OtherEngine { .. }
+        | LabError::OtherMachine { .. }
         | LabError::OutExists(_) => FailureKind::Configuration,
         // Another lab that runs is not missing, nor is the command line wrong: the same command works later.
         _ => FailureKind::Work,
@@ -248,7 +315,7 @@ fn require_media() -> Result<(), Failure> {
     })
 }
 
-fn read(path: &Path) -> Result<LabScenario, Failure> {
+pub(super) fn read(path: &Path) -> Result<LabScenario, Failure> {
     let configuration = |error: anyhow::Error| Failure {
         kind: FailureKind::Configuration,
         error,
@@ -443,12 +510,13 @@ fn run(mut arguments: RunArguments) -> Result<Outcome, Failure> {
     let is_plain = arguments.profile.is_none()
         && arguments.seed == 1
         && arguments.repeat == 1
+        && arguments.inventory.is_none()
         && arguments.engine == EngineArgument::default();
     if (is_campaign || is_there(scenario::placement::FILE_NAME)) && !is_plain {
         return Err(Failure {
             kind: FailureKind::Configuration,
             error: anyhow!(
-                "--profile, --seed, --repeat and --engine are for scenarios; a campaign says itself how often what is measured, and runs on QEMU"
+                "--profile, --seed, --repeat, --engine and --inventory are for scenarios; a campaign says itself how often what is measured, and runs on QEMU, on this machine"
             ),
         });
     }
@@ -470,7 +538,11 @@ fn run(mut arguments: RunArguments) -> Result<Outcome, Failure> {
     {
         return measure_placement(&arguments);
     }
-    let scenario = read(&arguments.scenario)?;
+    let (scenario, inventory) = bound(
+        &arguments.scenario,
+        arguments.engine.name(),
+        arguments.inventory.as_deref(),
+    )?;
     let all: Vec<String> = scenario.profiles.keys().cloned().collect();
     let profiles = match arguments.profile.as_deref() {
         None => vec![scenario.default_profile.as_ref().clone()],
@@ -503,12 +575,14 @@ fn run(mut arguments: RunArguments) -> Result<Outcome, Failure> {
         resume: arguments.resume,
         profile: arguments
             .machine_profile
-            .unwrap_or_else(|| engine.default_profile()),
+            .unwrap_or_else(|| default_profile(engine, arguments.inventory.as_deref())),
         command: command_line(),
     };
     let interrupted = interruption()?;
-    let offer = lab::check::look();
-    let finished = experiment::run(&scenario, &request, &offer, &interrupted).map_err(failure)?;
+    let finished = on_machines(inventory.as_ref(), |machines| {
+        experiment::run(&scenario, &request, machines, &interrupted)
+    });
+    let finished = finished.map_err(failure)?;
     println!("{}", measure::terminal_table(&finished.results));
     println!("report: {}", finished.report.display());
     Ok(Outcome::Done)
@@ -517,15 +591,17 @@ fn run(mut arguments: RunArguments) -> Result<Outcome, Failure> {
 fn calibrate(
     path: &Path,
     engine: EngineName,
+    inventory: Option<&Path>,
     profile: Option<PathBuf>,
 ) -> Result<Outcome, Failure> {
     require_media()?;
-    let profile = profile.unwrap_or_else(|| engine.default_profile());
-    let scenario = read(path)?;
+    let profile = profile.unwrap_or_else(|| default_profile(engine, inventory));
+    let (scenario, inventory) = bound(path, engine, inventory)?;
     let interrupted = interruption()?;
-    let offer = lab::check::look();
-    let measured = experiment::calibrate_only(&scenario, engine, &profile, &offer, &interrupted)
-        .map_err(failure)?;
+    let measured = on_machines(inventory.as_ref(), |machines| {
+        experiment::calibrate_only(&scenario, engine, &profile, machines, &interrupted)
+    });
+    let measured = measured.map_err(failure)?;
     println!(
         "knee {}, a move takes up to {:.1} s: written to {}",
         measured.knee.utilization,

@@ -6,6 +6,7 @@ mod bench_media;
 #[cfg(feature = "media")]
 mod capture;
 mod completions;
+mod inventory;
 mod lab;
 mod man;
 mod measure;

@@ -8,6 +8,7 @@ use orchestrator::Config;
 use serde_json::Value;
 
 const WALK_THROUGH: &str = "docs/walkthrough.md";
+const HOSTS: &str = "docs/hosts.md";
 /// Before a command that has to see what the service sees.
 const AS_ITS_USER: &str = "runuser -u forestall -- ";
 
@@ -88,6 +89,18 @@ fn the_commands_of_the_readme_exist() {
 #[test]
 fn the_commands_of_the_walk_through_exist() {
     assert!(check_commands(&page(WALK_THROUGH)).unwrap() > 0);
+}
+
+#[test]
+fn the_page_on_real_hosts_fits_the_program() {
+    let page = page(HOSTS);
+    assert!(check_commands(&page).unwrap() > 0);
+    let (_, text) = page.split_once("```toml\n").unwrap();
+    let (inventory, _) = text.split_once("```").unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/reallocation");
+    let scenario = scenario::Scenario::read(&folder).unwrap();
+    let scenario = scenario::LabScenario::new(scenario).unwrap();
+    scenario::Inventory::parse(Path::new(HOSTS), inventory, &scenario).unwrap();
 }
 
 #[test]

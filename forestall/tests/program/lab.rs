@@ -48,6 +48,34 @@ fn said(output: &Output) -> String {
 }
 
 /// A short form of the shipped scenario: the load stands at once over the threshold of one policy.
+pub(crate) fn short_scenario(viewer: &str, idle_s: u32) -> String {
+    let shipped = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../scenarios/reallocation/scenario.toml"
+    );
+    let mut text = String::new();
+    for line in fs::read_to_string(shipped).unwrap().lines() {
+        let key = line.split('=').next().unwrap_or_default().trim();
+        let short = match key {
+            "[video]" => format!("{line}\nviewer = \"{viewer}\""),
+            "policies" => "policies = [\"threshold\"]".to_owned(),
+            // Above what the function alone takes of a slow machine's core (54 % was seen), below what the load brings it to.
+            "start_at" => "start_at = 0.7".to_owned(),
+            "idle_s" => format!("idle_s = {idle_s}"),
+            "points" => "points = [[0, 0.85], [32, 0.85]]".to_owned(),
+            "levels" => "levels = [0.6, 1.2]".to_owned(),
+            "settle_s" => "settle_s = 1".to_owned(),
+            "cell_s" => "cell_s = 2".to_owned(),
+            "moves" => "moves = 1".to_owned(),
+            _ => line.to_owned(),
+        };
+        text.push_str(&short);
+        text.push('\n');
+    }
+    text
+}
+
+/// A run of that.
 struct Lab {
     folder: tempfile::TempDir,
     viewer: &'static str,
@@ -68,30 +96,8 @@ impl Lab {
     }
 
     fn of(engine: &'static str, viewer: &'static str, idle_s: u32) -> Self {
-        let shipped = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../scenarios/reallocation/scenario.toml"
-        );
-        let mut text = String::new();
-        for line in fs::read_to_string(shipped).unwrap().lines() {
-            let key = line.split('=').next().unwrap_or_default().trim();
-            let short = match key {
-                "[video]" => format!("{line}\nviewer = \"{viewer}\""),
-                "policies" => "policies = [\"threshold\"]".to_owned(),
-                // Above what the function alone takes of a slow machine's core (54 % was seen), below what the load brings it to.
-                "start_at" => "start_at = 0.7".to_owned(),
-                "idle_s" => format!("idle_s = {idle_s}"),
-                "points" => "points = [[0, 0.85], [32, 0.85]]".to_owned(),
-                "levels" => "levels = [0.6, 1.2]".to_owned(),
-                "settle_s" => "settle_s = 1".to_owned(),
-                "cell_s" => "cell_s = 2".to_owned(),
-                "moves" => "moves = 1".to_owned(),
-                _ => line.to_owned(),
-            };
-            text.push_str(&short);
-            text.push('\n');
-        }
         let folder = tempfile::tempdir().unwrap();
+        let text = short_scenario(viewer, idle_s);
         fs::write(folder.path().join("scenario.toml"), text).unwrap();
         Self {
             folder,

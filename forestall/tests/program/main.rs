@@ -1,7 +1,7 @@
 //! The program from outside: each file starts `forestall` as a user does, on real sockets, agents, virtual machines and video.
 //!
 //! One test program of all of them: linking 22 took minutes of each run. What needs root and the machine for itself (`lab`,
-//! `tshark`, `libvirt`, `sandbox`, `reliability`, `openstack`) runs when `FORESTALL_LAB_TESTS` is set, chosen by the name of its module.
+//! `hosts`, `tshark`, `libvirt`, `sandbox`, `reliability`, `openstack`) runs when `FORESTALL_LAB_TESTS` is set, chosen by the name of its module.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
@@ -16,6 +16,7 @@ mod disks;
 mod documents;
 mod encrypted;
 mod faults;
+mod hosts;
 mod lab;
 mod libvirt;
 mod measure;

@@ -122,7 +122,7 @@ impl Host {
         let argv = libvirtd.prepare()?;
         let of_machine = libvirtd.in_run("machine");
         fs::create_dir_all(&of_machine).map_err(file(&of_machine))?;
-        let vm = Machine::place(name).cgroup;
+        let vm = Machine::share(name);
         let files = [
             (EMULATOR, emulator(&groups.doors(&vm))),
             (RUNNER, number.to_string()),
@@ -135,10 +135,7 @@ impl Host {
         let emulator = libvirtd.in_run(EMULATOR);
         fs::set_permissions(&emulator, fs::Permissions::from_mode(0o755))
             .map_err(file(&emulator))?;
-        let place = Place {
-            netns: netns(name),
-            cgroup: super::daemons(name),
-        };
+        let place = Place::inside(netns(name), super::daemons(name));
         let log = libvirtd.folder.join("log");
         let process = Process::start(&place, &argv, &log)?;
         Ok(Self { libvirtd, process })

@@ -5,7 +5,7 @@ pub mod libvirtd;
 mod qemu;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -16,8 +16,9 @@ use record::HostName;
 use scenario::LabScenario;
 
 use crate::cgroup::{Cgroups, ROOT};
-use crate::error::{LabError, file, unless_interrupted};
-use crate::process::tail;
+use crate::check::Accelerator;
+use crate::error::{LabError, unless_interrupted};
+use crate::process::last_lines;
 use crate::vm::Machine;
 use libvirt::Libvirt;
 
@@ -107,6 +108,19 @@ impl Engine {
         Ok(Self { machine, kind })
     }
 
+    /// QEMU alone, which needs nothing but the machine's hosts.
+    #[must_use]
+    pub fn of_qemu(machine: Machine) -> Self {
+        let kind = Kind::Qemu;
+        Self { machine, kind }
+    }
+
+    /// What runs the machine's code.
+    #[must_use]
+    pub const fn accelerator(&self) -> Accelerator {
+        self.machine.accelerator
+    }
+
     /// Which it is.
     #[must_use]
     pub const fn name(&self) -> EngineName {
@@ -131,9 +145,16 @@ impl Engine {
         }
     }
 
-    /// The console's log on a host.
-    #[must_use]
-    pub fn console(&self, host: &HostName) -> PathBuf {
+    /// Has the console's log of a host here.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn keep_console(&self, host: &HostName, here: &Path) -> Result<(), LabError> {
+        self.machine.place(host).fetch(&self.console(host), here)
+    }
+
+    /// The console's log, on a host.
+    fn console(&self, host: &HostName) -> PathBuf {
         match &self.kind {
             Kind::Qemu => qemu::console(&self.machine, host),
             Kind::Libvirt(libvirt) => libvirt.console(host),
@@ -146,16 +167,17 @@ impl Engine {
     /// When it does not start or the guest does not come up; [`LabError::Interrupted`].
     pub fn boot(&self, host: &HostName, interrupted: &AtomicBool) -> Result<Duration, LabError> {
         let begun = Instant::now();
-        let console = self.console(host);
-        std::fs::write(&console, "").map_err(file(&console))?;
+        let (place, console) = (self.machine.place(host), self.console(host));
+        place.put(b"", &console)?;
+        let mut said = String::new();
         match &self.kind {
             Kind::Qemu => qemu::start(&self.machine, host)?,
             Kind::Libvirt(libvirt) => libvirt.create(&self.machine, host)?,
         }
         while begun.elapsed() < BOOT_WITHIN {
             unless_interrupted(interrupted)?;
-            let text = std::fs::read(&console).map_err(file(&console))?;
-            if String::from_utf8_lossy(&text).contains("forestall guest: ready") {
+            said = String::from_utf8_lossy(&place.read(&console)?).into_owned();
+            if said.contains("forestall guest: ready") {
                 return Ok(begun.elapsed());
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -166,7 +188,7 @@ impl Engine {
                 self.machine.accelerator
             ),
             seconds: BOOT_WITHIN.as_secs_f64(),
-            hint: format!("its console says: {}", tail(&console)),
+            hint: format!("its console says: {}", last_lines(&said)),
         })
     }
 

@@ -9,7 +9,6 @@ use scenario::Role;
 
 use crate::check::Accelerator;
 use crate::error::LabError;
-use crate::network::TAP;
 use crate::vm::{CONFIG_KEY, KERNEL_WORDS, MAC, Machine, RUNNER_KEY};
 
 /// Port of the monitor on the management network.
@@ -33,12 +32,13 @@ fn argv(machine: &Machine, host: &HostName, incoming: bool) -> Vec<String> {
         "qemu-system-x86_64 -name {vm} -M pc -accel {accelerator} -cpu {cpu} -smp 1 -m {memory}k -nodefaults -no-user-config \
          -display none -vga none -kernel {kernel} -initrd {initramfs} -serial file:{console} \
          -qmp tcp:{management}:{MONITOR_PORT},server=on,wait=off \
-         -netdev tap,id=net0,ifname={TAP},script=no,downscript=no -device virtio-net-pci,netdev=net0,mac={MAC},romfile= \
+         -netdev tap,id=net0,ifname={tap},script=no,downscript=no -device virtio-net-pci,netdev=net0,mac={MAC},romfile= \
          -drive file={root},if=none,id=root,format=raw,read-only=on -device virtio-blk-pci,drive=root \
          -fw_cfg name={CONFIG_KEY},file={config} -fw_cfg name={RUNNER_KEY},string={runner} \
          -daemonize -pidfile {pid}",
         vm = machine.scenario.function.name,
         memory = machine.memory_kib(),
+        tap = machine.ground.tap(),
         kernel = machine.guest.kernel.display(),
         initramfs = machine.guest.initramfs.display(),
         console = console(machine, host).display(),
@@ -56,7 +56,7 @@ fn argv(machine: &Machine, host: &HostName, incoming: bool) -> Vec<String> {
 }
 
 pub(super) fn start(machine: &Machine, host: &HostName) -> Result<(), LabError> {
-    let line = Machine::place(host).command(&argv(machine, host, false));
+    let line = machine.place(host).command(&argv(machine, host, false));
     let arguments: Vec<&str> = line.iter().skip(1).map(String::as_str).collect();
     crate::process::run(&line[0], &arguments).map(drop)
 }
@@ -69,7 +69,7 @@ pub(super) fn driver_config(machine: &Machine) -> QemuConfig {
             monitor: format!("{management}:{MONITOR_PORT}"),
             incoming: format!("{management}:{INCOMING_PORT}"),
             incoming_disks: None,
-            launch: Machine::place(name).command(&argv(machine, name, true)),
+            launch: machine.place(name).command(&argv(machine, name, true)),
         };
         Some((name.clone(), end))
     };

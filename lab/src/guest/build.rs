@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 use scenario::Chain;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{LabError, file};
 use crate::process::run;
@@ -32,7 +33,7 @@ const MODULES: [&str; 11] = [
 const FONT: &str = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf";
 
 /// A guest that can be booted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guest {
     /// Linux.
     pub kernel: PathBuf,
@@ -60,11 +61,7 @@ impl Guest {
             files.extend(libraries(program)?);
         }
         let folder = cache.join(format!("guest-{:016x}", digest(&files)?));
-        let guest = Self {
-            kernel: folder.join("vmlinuz"),
-            initramfs: folder.join("initramfs"),
-            root: folder.join("root.squashfs"),
-        };
+        let guest = Self::in_folder(&folder);
         if folder.exists() {
             return Ok(guest);
         }
@@ -77,6 +74,21 @@ impl Guest {
             fs::remove_dir_all(&work).ok();
         }
         renamed.map(|()| guest)
+    }
+
+    /// The guest whose files are in a folder.
+    #[must_use]
+    pub fn in_folder(folder: &Path) -> Self {
+        Self {
+            kernel: folder.join("vmlinuz"),
+            initramfs: folder.join("initramfs"),
+            root: folder.join("root.squashfs"),
+        }
+    }
+
+    /// All its files.
+    pub(crate) fn files(&self) -> [&Path; 3] {
+        [&self.kernel, &self.initramfs, &self.root]
     }
 }
 

@@ -22,7 +22,7 @@ use crate::check::Accelerator;
 use crate::error::LabError;
 use crate::ffplay;
 use crate::guest::Guest;
-use crate::monitor::Monitor;
+use crate::monitor::{Monitor, Watched};
 use crate::process::{Process, own, run as program, tail};
 use crate::progress::Progress;
 use crate::run::write_rows;
@@ -114,7 +114,7 @@ fn watch(
         .shots
         .map(|shots| take_shots(plan, &service, shots))
         .transpose()?;
-    let monitor = Monitor::start(Vec::new(), groups)?;
+    let monitor = Monitor::start(vec![Watched::this_machine(groups)])?;
     let from = Timestamp::now();
     let end = from + plan.how.duration;
     while Timestamp::now() < end {

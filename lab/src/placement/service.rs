@@ -56,10 +56,7 @@ pub struct Service {
 
 /// Where a program of the service runs: in the network of a host, with the lab's share of the CPU.
 pub fn place(host: &HostName) -> Place {
-    Place {
-        netns: netns(host),
-        cgroup: format!("{ROOT}/service"),
-    }
+    Place::inside(netns(host), format!("{ROOT}/service"))
 }
 
 impl Service {

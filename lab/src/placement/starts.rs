@@ -23,7 +23,7 @@ use super::wiring::DATA;
 use crate::capture::Capture;
 use crate::cgroup::Cgroups;
 use crate::error::{LabError, file};
-use crate::monitor::Monitor;
+use crate::monitor::{Monitor, Watched};
 use crate::progress::Progress;
 use crate::run::write_rows;
 
@@ -119,7 +119,7 @@ pub(super) fn measure(
 ) -> Result<(), LabError> {
     let server = Server::of(plan.placement)?;
     let mut capture = Capture::start(&place(server.host), DATA, plan.folder, SERVER)?;
-    let monitor = Monitor::start(Vec::new(), groups)?;
+    let monitor = Monitor::start(vec![Watched::this_machine(groups)])?;
     let mut stays = |service: &mut Service, duration: Duration| -> Result<(), LabError> {
         wait(duration, interrupted)?;
         service.check()?;

@@ -299,10 +299,7 @@ fn start_forwarder(carried: &[Carried], seed: u64, state: &Path) -> Result<Proce
         "carry".into(),
         path.to_string_lossy().into_owned(),
     ];
-    let place = Place {
-        netns: format!("{PREFIX}{SWITCHES}"),
-        cgroup: format!("{ROOT}/links"),
-    };
+    let place = Place::inside(format!("{PREFIX}{SWITCHES}"), format!("{ROOT}/links"));
     Process::start(&place, &argv, &state.join("links.log"))
 }
 

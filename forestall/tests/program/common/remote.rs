@@ -115,7 +115,7 @@ pub(crate) struct Ssh {
 /// An sshd in a host's namespaces. It looks into `shadow`: a root without a password of its own is locked on some machines, and
 /// nobody may come in.
 const SSHD: &str = r#"mount --bind "$1/shadow" /etc/shadow && mkdir -p /run/sshd && exec /usr/sbin/sshd -D -e -f "$1/$2-sshd""#;
-const SHADOW: &str = "root:*:19000::::::\n";
+pub(crate) const SHADOW: &str = "root:*:19000::::::\n";
 
 impl Ssh {
     pub(crate) fn new() -> Self {
@@ -190,7 +190,7 @@ impl Ssh {
     }
 }
 
-fn make_key(file: &Path) {
+pub(crate) fn make_key(file: &Path) {
     let status = Command::new("ssh-keygen")
         .args(["-q", "-t", "ed25519", "-N", "", "-f"])
         .arg(file)
