@@ -72,7 +72,7 @@ impl Place {
     }
 
     /// The same for a program that ends when its starter does, also where nothing else would see to that.
-    fn held(&self, argv: &[String]) -> Vec<String> {
+    pub(crate) fn held(&self, argv: &[String]) -> Vec<String> {
         match self {
             Self::There { way, cgroup } => {
                 way.command(&enter_line(way.program(), None, (cgroup, &["--held"]), argv))

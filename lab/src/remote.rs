@@ -578,7 +578,7 @@ mod tests {
 
     #[test]
     fn a_clock_is_read_between_two_looks_at_another() {
-        let at = |us| Timestamp(1_000_000 + us);
+        let at = |us: u64| Timestamp(1_000_000 + us);
         let offset = |us| ClockOffset::between(at(0), at(us), at(4_000));
         assert!(offset(2_000).ahead_ms.abs() < 1e-6);
         assert!((offset(12_000).ahead_ms - 10.0).abs() < 1e-6);

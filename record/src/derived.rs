@@ -26,7 +26,7 @@ const RULES: [(&str, Rule); 3] = [
 
 /// The text without what follows from its other columns; `None` where nothing does, or it could not be told from what is left out.
 #[must_use]
-pub fn left_out(text: &str) -> Option<String> {
+pub(crate) fn left_out(text: &str) -> Option<String> {
     let (mut any, mut ambiguous) = (false, false);
     let short = each_derived(text, |field, derived| {
         ambiguous |= field == LEFT_OUT;
@@ -40,7 +40,7 @@ pub fn left_out(text: &str) -> Option<String> {
 
 /// The text that [`left_out`] was made of.
 #[must_use]
-pub fn put_back(text: &str) -> String {
+pub(crate) fn put_back(text: &str) -> String {
     each_derived(text, |field, derived| {
         let whole = match derived {
             Some(derived) if field == LEFT_OUT => derived,

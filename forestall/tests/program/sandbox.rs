@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use crate::common::remote::{OURS, Ssh};
 use crate::common::sandbox::Sandbox;
-use crate::common::site::{COMMUNITY, FUNCTION, HOSTS, Site};
+use crate::common::agents::COMMUNITY;
+use crate::common::site::{FUNCTION, HOSTS, Site};
 use control::Trust;
 use serde_json::json;
 
