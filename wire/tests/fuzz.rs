@@ -44,6 +44,7 @@ fn reader_takes_anything() {
             for codec in [VideoCodec::Mpeg2, VideoCodec::H264] {
                 let _ = forestall_wire::mpegts::PictureKind::of(codec, bytes);
             }
+            let _ = forestall_wire::mpegts::TemporalReference::of(bytes);
         });
 }
 

@@ -481,3 +481,78 @@ fn wrong_images() {
     check(&format!("{overlay} Cargo.toml@1,2"), 2, "not a PNG image");
     check(&format!("{overlay} src@1,2"), 2, "src is not a file");
 }
+
+/// The camera's pictures by `ffmpeg`, in another order than they are shown in.
+fn capture_with_b_pictures(codec: &str, port: u16) -> Running {
+    let mut capture = forestall("capture --width 160 --height 120 --duration 60 --encoder-command");
+    capture.arg(format!(
+        "ffmpeg -nostdin -v error -f rawvideo -pix_fmt yuv420p -s 160x120 -r 30 -i - -c:v {codec} -f mpegts \
+         -flush_packets 1 'udp://127.0.0.1:{port}?pkt_size=1316'"
+    ));
+    capture.stdout(Stdio::null());
+    Running::start(capture)
+}
+
+/// A stage with its figures in a file.
+fn with_figures(arguments: &str, figures: &Path) -> Running {
+    let mut stage = forestall(&format!("{arguments} --stats json --duration 60"));
+    stage.stdout(std::fs::File::create(figures).unwrap());
+    stage.stderr(Stdio::null());
+    Running::start(stage)
+}
+
+/// The last figures that a stage has told.
+fn last_figures(figures: &Path) -> serde_json::Value {
+    let text = std::fs::read_to_string(figures).unwrap();
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    serde_json::from_str(whole.lines().last().unwrap()).unwrap()
+}
+
+/// What is held of a stream with B-pictures, by who decodes it, is told; that is no damage, and a steady pace leaves none out.
+#[test]
+fn b_pictures_are_held_and_that_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let [played, drawn] = ["play", "overlay"].map(|name| folder.path().join(name));
+    for codec in [
+        "mpeg2video -bf 2 -g 12",
+        "libx264 -preset ultrafast -x264-params bframes=2:b-adapt=0 -g 30",
+    ] {
+        for playout in ["", "--playout 0.95"] {
+            let port = free_udp_port();
+            let shown = folder.path().join(format!("{port}.csv"));
+            let line = format!(
+                "play udp://127.0.0.1:{port} {playout} --frames-csv {}",
+                shown.display()
+            );
+            let _player = with_figures(&line, &played);
+            let _camera = capture_with_b_pictures(codec, port);
+            let numbers: Vec<u32> = wait_for_frames(&shown, 90)
+                .iter()
+                .filter_map(|frame| frame.frame)
+                .collect();
+            let is_in_order = numbers.windows(2).all(|pair| pair[0] < pair[1]);
+            assert!(is_in_order, "{codec} {playout}: {numbers:?}");
+            let span = numbers[numbers.len() - 1] - numbers[0] + 1;
+            assert!(span < 100, "{codec} {playout}: {numbers:?}");
+            let figures = last_figures(&played);
+            assert!(figures["frames_held"].as_u64() > Some(0), "{figures}");
+            assert_eq!(figures["frames_damaged"], 0, "{figures}");
+        }
+        let (into_overlay, into_play) = (free_udp_port(), free_udp_port());
+        let shown = folder.path().join(format!("{into_play}.csv"));
+        let line = format!(
+            "play udp://127.0.0.1:{into_play} --frames-csv {}",
+            shown.display()
+        );
+        let _player = with_figures(&line, &played);
+        let line = format!("overlay udp://127.0.0.1:{into_overlay} udp://127.0.0.1:{into_play}");
+        let _overlay = with_figures(&line, &drawn);
+        let _camera = capture_with_b_pictures(codec, into_overlay);
+        assert!(are_in_a_row(&wait_for_frames(&shown, 60)), "{codec}");
+        let figures = last_figures(&drawn);
+        assert!(figures["frames_held"].as_u64() > Some(0), "{figures}");
+        assert_eq!(figures["frames_damaged"], 0, "{figures}");
+        // The overlay makes none.
+        assert_eq!(last_figures(&played)["frames_held"], 0, "{codec}");
+    }
+}
