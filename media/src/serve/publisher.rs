@@ -11,6 +11,7 @@ use wire::mpegts::{Continuity, PACKET_BYTES, Scanner, Splitter, Start, discontin
 use super::stream::{Join, Part, Replaced, Stream};
 use super::{Server, StreamName};
 use crate::net::{Chunk, Input};
+use crate::url::Transport;
 use crate::{MediaError, StreamUrl};
 
 /// A stream that shows no key picture for so long has none that this would know: then viewers begin with any picture.
@@ -147,6 +148,8 @@ pub(super) struct Pull {
     stream: Arc<Stream>,
     input: Input,
     url: String,
+    /// A sender at another address counts after this silence.
+    silent_after: Duration,
     current: Option<Current>,
 }
 
@@ -172,6 +175,11 @@ impl Pull {
             stream,
             input: Input::open(url)?,
             url: url.to_string(),
+            silent_after: match url.transport {
+                Transport::Udp(_) | Transport::Rtp(_) => SOURCE_SILENT_AFTER,
+                // There is one connection at a time, the newest.
+                Transport::Tcp | Transport::TcpListen | Transport::Http { .. } => Duration::ZERO,
+            },
             current: None,
         })
     }
@@ -181,11 +189,12 @@ impl Pull {
             stream,
             input,
             url,
+            silent_after,
             current,
         } = &mut self;
         while !is_over() {
             for chunk in input.receive()? {
-                take(stream, url, current, &chunk);
+                take(stream, url, *silent_after, current, &chunk);
             }
             flush(current);
         }
@@ -203,10 +212,15 @@ fn flush(current: &mut Option<Current>) {
     }
 }
 
-fn take(stream: &Arc<Stream>, url: &str, current: &mut Option<Current>, chunk: &Chunk<'_>) {
+fn take(
+    stream: &Arc<Stream>,
+    url: &str,
+    silent_after: Duration,
+    current: &mut Option<Current>,
+    chunk: &Chunk<'_>,
+) {
     let is_other = |current: &Current| current.source != chunk.source;
-    let is_silent =
-        |current: &Current| chunk.received.since(current.last_received) >= SOURCE_SILENT_AFTER;
+    let is_silent = |current: &Current| chunk.received.since(current.last_received) >= silent_after;
     if current
         .as_ref()
         .is_some_and(|current| is_other(current) && !is_silent(current))
@@ -320,7 +334,8 @@ mod tests {
                 received: Timestamp(1_000_000 + millis * 1000),
                 source: Some(sources[source]),
             };
-            take(&stream, "udp://…", &mut current, &chunk);
+            let url = "udp://…";
+            take(&stream, url, SOURCE_SILENT_AFTER, &mut current, &chunk);
             flush(&mut current);
             stream.view().peer
         };
