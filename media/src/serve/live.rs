@@ -267,4 +267,40 @@ mod tests {
         let good = packets(&mut writer, &key, UnitKind::Key);
         assert_eq!(feed.messages(&good, Timestamp(0)).len(), 2);
     }
+    /// Whatever a stream has in it, a browser gets messages of the form that it expects, and no more than came.
+    #[test]
+    fn fuzz_what_a_browser_is_fed() {
+        let check = bolero::check!().with_max_len(16 << 10);
+        check.for_each(|bytes: &[u8]| {
+            let mut feed = Feed::default();
+            let mut stream = packets(&mut Writer::new(VideoCodec::H264), &[1], UnitKind::Key);
+            for inside in bytes.chunks(60) {
+                // Of the video, its map, or the PAT; everything else as it comes.
+                let pid = [[0x41, 0x00], [0x01, 0x00], [0x50, 0x00], [0x40, 0x00]]
+                    [usize::from(inside[0]) % 4];
+                let end = stream.len() + wire::mpegts::PACKET_BYTES;
+                stream.extend([0x47, pid[0], pid[1]]);
+                stream.extend(inside);
+                stream.resize(end, inside[0]);
+            }
+            stream.extend(bytes);
+            let mut fed = 0;
+            for piece in stream.chunks(1316) {
+                for message in feed.messages(piece, Timestamp(7)) {
+                    match message {
+                        Message::Binary(picture) => {
+                            assert!(picture.len() > HEAD_BYTES && picture[0] == VERSION);
+                            fed += picture.len() - HEAD_BYTES;
+                        }
+                        Message::Text(text) => {
+                            let said: serde_json::Value = serde_json::from_str(&text).unwrap();
+                            assert!(said["codec"].is_string(), "{text}");
+                        }
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+            assert!(fed <= stream.len());
+        });
+    }
 }

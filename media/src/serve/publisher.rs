@@ -365,4 +365,40 @@ mod tests {
         let bytes = read(&stream, &mut Cursor::default(), now);
         assert_eq!(pictures(&bytes), [8]);
     }
+    /// Whatever is published, no more than the limit is kept of it, and a viewer gets whole packets.
+    #[test]
+    fn fuzz_what_is_published() {
+        let limits = Limits {
+            stream_bytes_max: 20 * PACKET_BYTES,
+            ..Limits::default()
+        };
+        let check = bolero::check!().with_max_len(16 << 10);
+        check.for_each(|bytes: &[u8]| {
+            let name = "robot".parse().unwrap();
+            let stream = Arc::new(Stream::new(name, &limits, Life::Published));
+            let mut now = Timestamp(1_000_000);
+            let mut publisher = Publisher::new(Arc::clone(&stream), "a".into(), now);
+            let mut packets = Vec::new();
+            Writer::new(VideoCodec::H264).write(&[1], 0, UnitKind::Key, &mut packets);
+            for inside in bytes.chunks(40) {
+                // Of the video, its map, or the PAT; everything else as it comes.
+                let pid = [[0x41, 0x00], [0x01, 0x00], [0x50, 0x00], [0x40, 0x00]]
+                    [usize::from(inside[0]) % 4];
+                let end = packets.len() + PACKET_BYTES;
+                packets.extend([0x47, pid[0], pid[1]]);
+                packets.extend(inside);
+                packets.resize(end, inside[0]);
+            }
+            packets.extend(bytes);
+            let size = 1 + usize::from(bytes.first().copied().unwrap_or(0)) * 9;
+            let mut viewer = Cursor::default();
+            for piece in packets.chunks(size) {
+                publisher.push(piece, now).unwrap();
+                let kept = stream.view().kept_bytes;
+                assert!(kept <= limits.stream_bytes_max, "{kept}");
+                assert_eq!(read(&stream, &mut viewer, now).len() % PACKET_BYTES, 0);
+                now = now + Duration::from_millis(5);
+            }
+        });
+    }
 }
