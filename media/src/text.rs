@@ -1,13 +1,17 @@
 //! Text on a picture, rasterised once and drawn often.
 
+mod line;
+
 use std::fs;
 use std::path::Path;
 
-use ab_glyph::{Font as _, FontVec, ScaleFont as _, point};
+use ab_glyph::{Font as _, FontVec, GlyphId, ScaleFont as _, point};
+use harfrust::{FontRef, ShaperData};
 
 use crate::MediaError;
 use crate::picture::SIDES;
 use crate::tile::{Cover, yuv};
+use line::Glyph;
 
 pub use crate::tile::Tile;
 
@@ -22,8 +26,11 @@ const LINE_CHARS_MAX: usize = 200;
 /// More lines are cut.
 const LINES_MAX: usize = 8;
 
-/// A font file.
-pub struct Font(FontVec);
+/// A font file, or the first font of a collection.
+pub struct Font {
+    outlines: FontVec,
+    shaping: ShaperData,
+}
 
 impl Font {
     /// Reads a TrueType or OpenType font.
@@ -35,23 +42,41 @@ impl Font {
             path: path.to_owned(),
             source,
         })?;
-        let font = FontVec::try_from_vec(bytes).map_err(|_| MediaError::FontInvalid {
+        let invalid = || MediaError::FontInvalid {
             path: path.to_owned(),
-        })?;
-        Ok(Self(font))
+        };
+        let outlines = FontVec::try_from_vec(bytes).map_err(|_| invalid())?;
+        let font = FontRef::from_index(outlines.as_slice(), 0).map_err(|_| invalid())?;
+        let shaping = ShaperData::new(&font);
+        Ok(Self { outlines, shaping })
     }
 
     /// The first character that it has no glyph for.
     #[must_use]
     pub fn missing(&self, text: &str) -> Option<char> {
-        // Glyph 0 is the box that stands for what is not there.
-        text.chars()
-            .find(|&c| !c.is_control() && self.0.glyph_id(c).0 == 0)
+        text.lines().map(written).find_map(|line| {
+            let (glyphs, _) = self.line(&line);
+            // Glyph 0 is the box that stands for what is not there.
+            let missing = glyphs.iter().filter(|glyph| glyph.id == 0);
+            let at = missing.map(|glyph| glyph.at).min()?;
+            let mut characters = line.get(at..)?.chars();
+            // Of a letter and its marks one may be there.
+            characters.find(|&character| self.outlines.glyph_id(character).0 == 0)
+        })
+    }
+
+    /// The glyphs of a line from left to right, and how long it is, in units of the font.
+    fn line(&self, text: &str) -> (Vec<Glyph>, f32) {
+        match FontRef::from_index(self.outlines.as_slice(), 0) {
+            Ok(font) => line::glyphs(&font, &self.shaping, text),
+            // It could be read when it was loaded.
+            Err(_) => (Vec::new(), 0.0),
+        }
     }
 
     /// How wide a character is at size 1.
     pub(crate) fn advance(&self, character: char) -> f32 {
-        let scaled = self.0.as_scaled(1.0);
+        let scaled = self.outlines.as_scaled(1.0);
         scaled.h_advance(scaled.glyph_id(character))
     }
 }
@@ -101,27 +126,21 @@ impl Tile {
     }
 
     fn with_side_margin(font: &Font, lines: &str, size: f32, side_margin: f32, ink: Ink) -> Self {
-        let scaled = font.0.as_scaled(size);
+        let scaled = font.outlines.as_scaled(size);
         let line_height = (scaled.ascent() - scaled.descent()).ceil();
         let margin = margin(size);
         let lines: Vec<&str> = lines.lines().take(LINES_MAX).collect();
         let mut glyphs = Vec::new();
         let mut right = 0f32;
         for (row, line) in lines.iter().enumerate() {
-            let mut pen = point(
-                side_margin,
-                margin + row as f32 * line_height + scaled.ascent(),
-            );
-            for character in line
-                .chars()
-                .filter(|c| !c.is_control())
-                .take(LINE_CHARS_MAX)
-            {
-                let id = scaled.glyph_id(character);
-                glyphs.push(id.with_scale_and_position(size, pen));
-                pen.x += scaled.h_advance(id);
+            let baseline = margin + row as f32 * line_height + scaled.ascent();
+            let (line, length) = font.line(&written(line));
+            for glyph in line {
+                let x = side_margin + glyph.x * scaled.h_scale_factor();
+                let y = baseline - glyph.y * scaled.v_scale_factor();
+                glyphs.push(GlyphId(glyph.id).with_scale_and_position(size, point(x, y)));
             }
-            right = right.max(pen.x);
+            right = right.max(side_margin + length * scaled.h_scale_factor());
         }
         // More than the largest picture is never seen.
         let side_max = *SIDES.end() as usize;
@@ -131,7 +150,7 @@ impl Tile {
         let mut coverage = Coverage::new(width.next_multiple_of(2), height.next_multiple_of(2));
         for outlined in glyphs
             .into_iter()
-            .filter_map(|glyph| font.0.outline_glyph(glyph))
+            .filter_map(|glyph| font.outlines.outline_glyph(glyph))
         {
             let bounds = outlined.px_bounds();
             outlined.draw(|x, y, share| {
@@ -144,6 +163,12 @@ impl Tile {
         }
         coverage.into_tile(ink)
     }
+}
+
+/// What of a line is written.
+fn written(line: &str) -> String {
+    let characters = line.chars().filter(|character| !character.is_control());
+    characters.take(LINE_CHARS_MAX).collect()
 }
 
 fn margin(size: f32) -> f32 {
@@ -188,5 +213,48 @@ impl Coverage {
                 red: ink.red * share + NEUTRAL * hidden,
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::picture::Picture;
+
+    const CJK: &str = "/usr/share/fonts/truetype/wqy/wqy-microhei.ttc";
+
+    fn load(file: &str) -> Font {
+        Font::load(Path::new(file)).unwrap_or_else(|error| {
+            panic!("{error}; scripts/setup.sh --tests installs what is missing")
+        })
+    }
+
+    #[test]
+    fn what_a_font_lacks() {
+        let (mono, cjk) = (load(DEFAULT_FONT), load(CJK));
+        assert_eq!(mono.missing("Grüße\n2 €\tx"), None);
+        assert_eq!(mono.missing("Shoes, 製品"), Some('製'));
+        assert_eq!(cjk.missing("Shoes, 製品\n25 €"), None);
+        assert_eq!(mono.missing(""), None);
+    }
+
+    #[test]
+    fn chinese_is_drawn() {
+        let tile = Tile::text(&load(CJK), "製品", 48.0, Ink::new([255; 3], 1.0));
+        let mut picture = Picture::new(128, 64).unwrap();
+        picture.plane_mut(0).data.fill(128);
+        tile.draw(&mut picture, 0, 0);
+        let plane = picture.plane(0);
+        let bright = |from: usize, to: usize| {
+            let rows = plane.data.chunks(plane.stride).take(plane.height);
+            rows.flat_map(|row| &row[from..to])
+                .filter(|luma| **luma > 200)
+                .count()
+        };
+        let middle = tile.width() / 2;
+        let (left, right) = (bright(0, middle), bright(middle, tile.width()));
+        assert!(left > 100 && right > 100, "{left} {right}");
+        // The first has more strokes.
+        assert_ne!(left, right);
     }
 }

@@ -403,6 +403,13 @@ fn the_text_changes_while_it_runs() {
 
 /// Red, green and blue of a pixel of the last picture that a player shows.
 fn pixel(port: u16, folder: &Path, x: usize, y: usize) -> [u8; 3] {
+    let raw = last_picture(port, folder);
+    let at = 3 * (160 * y + x);
+    [raw[at], raw[at + 1], raw[at + 2]]
+}
+
+/// Red, green and blue of each pixel of the last picture that a player shows.
+fn last_picture(port: u16, folder: &Path) -> Vec<u8> {
     let (shown, png) = (folder.join("frames.csv"), folder.join("last.png"));
     let _ = std::fs::remove_file(&shown);
     let player = Running::forestall(&format!(
@@ -412,15 +419,13 @@ fn pixel(port: u16, folder: &Path, x: usize, y: usize) -> [u8; 3] {
     ));
     wait_for_frames(&shown, 5);
     assert_eq!(player.end(), Some(130));
-    let raw = ffmpeg(&format!(
+    ffmpeg(&format!(
         "-i {} -f rawvideo -pix_fmt rgb24 -",
         png.display()
     ))
     .output()
     .unwrap()
-    .stdout;
-    let at = 3 * (160 * y + x);
-    [raw[at], raw[at + 1], raw[at + 2]]
+    .stdout
 }
 
 #[test]
@@ -554,5 +559,36 @@ fn b_pictures_are_held_and_that_is_said() {
         assert_eq!(figures["frames_damaged"], 0, "{figures}");
         // The overlay makes none.
         assert_eq!(last_figures(&played)["frames_held"], 0, "{codec}");
+    }
+}
+
+#[test]
+fn a_text_in_chinese_is_over_the_picture() {
+    const FONT: &str = "/usr/share/fonts/truetype/wqy/wqy-microhei.ttc";
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("control");
+    let (into_overlay, into_play) = (free_udp_port(), free_udp_port());
+    let _overlay = Running::forestall(&format!(
+        "overlay udp://127.0.0.1:{into_overlay} udp://127.0.0.1:{into_play} --control {} --font {FONT} --text 製品",
+        socket.display()
+    ));
+    let _camera = capture(&format!("udp://127.0.0.1:{into_overlay}"));
+    wait_for("it can be asked", || UnixStream::connect(&socket).is_ok());
+    let ask = |method, body| control(UnixStream::connect(&socket).unwrap(), method, "", body);
+    assert_eq!(ask("GET", "").1["text"], "製品");
+    // White on black. A line of 48 pixels has letters of some 40.
+    let (code, label) = ask("POST", r#"{"size": 48, "box_opacity": 1, "x": 0, "y": 0}"#);
+    assert_eq!((code, &label["text"]), (200, &"製品".into()));
+    let picture = last_picture(into_play, folder.path());
+    let bright = |columns: std::ops::Range<usize>| {
+        let green = |x: usize, y: usize| picture[3 * (160 * y + x) + 1];
+        let rows = 10..54;
+        rows.flat_map(|y| columns.clone().map(move |x| (x, y)))
+            .filter(|(x, y)| green(*x, *y) > 150)
+            .count()
+    };
+    for columns in [10..46, 52..88] {
+        let count = bright(columns.clone());
+        assert!((100..1200).contains(&count), "{columns:?}: {count}");
     }
 }
