@@ -18,9 +18,6 @@ pub use crate::tile::Tile;
 /// Where Debian's `fonts-dejavu-core` puts a monospaced font.
 pub const DEFAULT_FONT: &str = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf";
 
-/// The box behind the text is black.
-const BOX_LUMA: f32 = 16.0;
-const NEUTRAL: f32 = 128.0;
 /// Longer lines are cut.
 const LINE_CHARS_MAX: usize = 200;
 /// More lines are cut.
@@ -81,38 +78,37 @@ impl Font {
     }
 }
 
-/// Colour of a text, and how much of the picture the box behind it hides.
+/// Colours of a text and of the box behind it, and how much of the picture that hides.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ink {
-    luma: f32,
-    blue: f32,
-    red: f32,
+    text: [f32; 3],
+    behind: [f32; 3],
     box_opacity: f32,
 }
 
 impl Default for Ink {
-    /// White, over a box that hides a little more than half.
+    /// White, over a black box that hides a little more than half.
     fn default() -> Self {
-        Self::new([255; 3], 0.6)
+        Self::new([255; 3], [0; 3], 0.6)
     }
 }
 
 impl Ink {
-    /// From red, green and blue; `box_opacity` is from 0 to 1.
+    /// From red, green and blue of the text and of the box; `box_opacity` is from 0 to 1.
     #[must_use]
-    pub fn new(colour: [u8; 3], box_opacity: f32) -> Self {
-        let [luma, blue, red] = yuv(colour.map(|part| f32::from(part) / 255.0), 1.0);
+    pub fn new(text: [u8; 3], behind: [u8; 3], box_opacity: f32) -> Self {
+        let [text, behind] =
+            [text, behind].map(|colour| yuv(colour.map(|part| f32::from(part) / 255.0), 1.0));
         Self {
-            luma,
-            blue,
-            red,
+            text,
+            behind,
             box_opacity: box_opacity.clamp(0.0, 1.0),
         }
     }
 }
 
 impl Tile {
-    /// Lines of text of `size` pixels each, with a margin and a half-transparent box around them.
+    /// Lines of text of `size` pixels each, with a margin and a box around them.
     #[must_use]
     pub fn text(font: &Font, lines: &str, size: f32, ink: Ink) -> Self {
         Self::with_side_margin(font, lines, size, margin(size), ink)
@@ -206,11 +202,12 @@ impl Coverage {
             // `share` of the text, then of what is left `box_opacity` of the box, then the picture.
             let share = self.shares[y * self.width + x];
             let hidden = ink.box_opacity * (1.0 - share);
+            let mixed = |part: usize| ink.text[part] * share + ink.behind[part] * hidden;
             Cover {
                 hides: share + hidden,
-                luma: ink.luma * share + BOX_LUMA * hidden,
-                blue: ink.blue * share + NEUTRAL * hidden,
-                red: ink.red * share + NEUTRAL * hidden,
+                luma: mixed(0),
+                blue: mixed(1),
+                red: mixed(2),
             }
         })
     }
@@ -240,7 +237,7 @@ mod tests {
 
     #[test]
     fn chinese_is_drawn() {
-        let tile = Tile::text(&load(CJK), "製品", 48.0, Ink::new([255; 3], 1.0));
+        let tile = Tile::text(&load(CJK), "製品", 48.0, Ink::new([255; 3], [0; 3], 1.0));
         let mut picture = Picture::new(128, 64).unwrap();
         picture.plane_mut(0).data.fill(128);
         tile.draw(&mut picture, 0, 0);

@@ -569,16 +569,17 @@ fn a_text_in_chinese_is_over_the_picture() {
     let socket = folder.path().join("control");
     let (into_overlay, into_play) = (free_udp_port(), free_udp_port());
     let _overlay = Running::forestall(&format!(
-        "overlay udp://127.0.0.1:{into_overlay} udp://127.0.0.1:{into_play} --control {} --font {FONT} --text 製品",
+        "overlay udp://127.0.0.1:{into_overlay} udp://127.0.0.1:{into_play} --control {} --font {FONT} --text 製品 \
+         --x 0 --y 0 --size 48 --colour #f0fff0 --box-opacity 1",
         socket.display()
     ));
     let _camera = capture(&format!("udp://127.0.0.1:{into_overlay}"));
     wait_for("it can be asked", || UnixStream::connect(&socket).is_ok());
-    let ask = |method, body| control(UnixStream::connect(&socket).unwrap(), method, "", body);
-    assert_eq!(ask("GET", "").1["text"], "製品");
-    // White on black. A line of 48 pixels has letters of some 40.
-    let (code, label) = ask("POST", r#"{"size": 48, "box_opacity": 1, "x": 0, "y": 0}"#);
+    let (code, label) = control(UnixStream::connect(&socket).unwrap(), "GET", "", "");
     assert_eq!((code, &label["text"]), (200, &"製品".into()));
+    assert_eq!((&label["x"], &label["size"]), (&0.into(), &48.0.into()));
+    assert_eq!(label["colour"], "#f0fff0");
+    // White on black. A line of 48 pixels has letters of some 40.
     let picture = last_picture(into_play, folder.path());
     let bright = |columns: std::ops::Range<usize>| {
         let green = |x: usize, y: usize| picture[3 * (160 * y + x) + 1];
@@ -590,5 +591,19 @@ fn a_text_in_chinese_is_over_the_picture() {
     for columns in [10..46, 52..88] {
         let count = bright(columns.clone());
         assert!((100..1200).contains(&count), "{columns:?}: {count}");
+    }
+}
+
+#[test]
+fn wrong_looks_of_a_text() {
+    let overlay = "overlay udp://127.0.0.1:1 udp://127.0.0.1:1";
+    for (look, expected) in [
+        ("--colour red", "a colour is written like #ff8800"),
+        ("--box-colour #12", "a colour is written like #ff8800"),
+        ("--size 500", "size must be from 6 to 200 pixels"),
+        ("--box-opacity 2", "box_opacity must be from 0 to 1"),
+        ("--x 3000", "x and y must be from 0 to 2048"),
+    ] {
+        check(&format!("{overlay} {look}"), 2, expected);
     }
 }
