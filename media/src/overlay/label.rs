@@ -175,8 +175,8 @@ impl Label {
     }
 
     pub(super) fn ink(&self) -> Ink {
-        let [text, behind] = [self.colour, self.box_colour]
-            .map(|Colour { red, green, blue }| [red, green, blue]);
+        let [text, behind] =
+            [self.colour, self.box_colour].map(|Colour { red, green, blue }| [red, green, blue]);
         Ink::new(text, behind, self.box_opacity)
     }
 }
