@@ -90,6 +90,8 @@ if [ "$tests" = yes ]; then
     need tesseract-ocr  "reads the clock's digits, beside the code strip's reader" program tesseract
     need chromium       "plays the browser page"              program chromium
     need chromium-driver "drives it"                          program chromedriver
+    need fonts-wqy-microhei "text in Chinese over the picture" test -e /usr/share/fonts/truetype/wqy/wqy-microhei.ttc
+    need fonts-lohit-deva "text whose vowels change places"  test -e /usr/share/fonts/truetype/lohit-devanagari/Lohit-Devanagari.ttf
     need prometheus-node-exporter "tells a host's load in its own way" program prometheus-node-exporter
     need iptables        "cuts the lines of networks that tests made"  program iptables
     need wireguard-go    "a VPN in user space, for round trips"  program wireguard-go

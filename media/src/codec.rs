@@ -1,15 +1,21 @@
-//! MPEG-2 and H.264 in and out, one picture at a time: none is held.
+//! MPEG-2 and H.264 in and out, one picture at a time: none is held, unless a stream that comes in has B-pictures.
 //!
-//! What holds frames elsewhere, and is off here: B-frames, frame threads (N hold N-1), a parser in front of the decoder, and
+//! What holds frames elsewhere, and is off here: B-pictures, frame threads (N hold N-1), a parser in front of the decoder, and
 //! the reordering that encoder and decoder allow for unless both are told `low_delay`.
+
+mod order;
+
+use std::collections::VecDeque;
 
 use ffmpeg_the_third as ffmpeg;
 use ffmpeg_the_third::codec::{self, context::Context, decoder, encoder, threading};
 use ffmpeg_the_third::{Dictionary, Packet, Rational, format, frame, picture};
 use nix::libc::EAGAIN;
-use wire::mpegts::{UnitKind, VideoCodec};
+use record::Timestamp;
+use wire::mpegts::{AccessUnit, CLOCK_WRAP, PictureKind, TemporalReference, UnitKind, VideoCodec};
 
 use crate::picture::{Picture, SIDES};
+use order::{Order, Place};
 
 /// Key pictures are capped: the encoder's model of the receiver's buffer holds this many mean pictures, so none can be
 /// larger, and none takes longer on a link of the video's rate than that many frame times.
@@ -31,6 +37,9 @@ const MPEG2_RATES: [(u32, u32); 8] = [
 ];
 const MPEG2_RATE_TIMES: u32 = 4;
 const MPEG2_RATE_PARTS: u32 = 32;
+
+/// A decoder of H.264 holds so many pictures at most (ITU-T H.264, `max_dec_frame_buffering`): older ones will not come any more.
+const HELD_MAX: i64 = 16;
 
 /// Why a codec refused.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +69,9 @@ pub enum CodecError {
     /// A coded picture could not be decoded.
     #[error("cannot decode a picture")]
     Decode(#[source] ffmpeg::Error),
+    /// What was to be a coded picture is none, or refers to what never came.
+    #[error("there is no picture to decode")]
+    NoPicture,
     /// Not 8-bit 4:2:0, or a size that is not worked on.
     #[error("the picture has {0}, which is not supported")]
     Unsupported(String),
@@ -242,22 +254,54 @@ fn is_emulated() -> bool {
     std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains(": QEMU TCG CPU"))
 }
 
-/// A decoded picture, valid until the next is decoded.
+/// What its receiver knows of a coded picture. It stays with the picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arrival {
+    /// When the last of it came in.
+    pub received: Timestamp,
+    /// Parts of it, or of a picture that it refers to, were lost on the way.
+    pub is_damaged: bool,
+}
+
+/// A decoded picture, valid until the next is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Decoded<'a> {
     /// To look at: the decoder predicts the next from it.
     pub picture: &'a Picture,
     /// Pictures per second that the stream announces, numerator and denominator.
     pub fps: Option<(u32, u32)>,
-    /// Presentation time of this picture, which is not that of the coded one where they come in another order.
+    /// Presentation time of this picture, which is not that of the last coded one where they come in another order.
     pub pts: Option<u64>,
+    /// A decoder can begin with it.
+    pub random_access: bool,
+    /// What was known of it when it came.
+    pub arrival: Arrival,
 }
 
-/// Takes coded pictures apart.
+/// Takes coded pictures apart. Of a stream with B-pictures, and of no other, it holds some: one of MPEG-2, of H.264 as many as
+/// the stream says. The last of a stream stay with it.
 pub struct Decoder {
+    codec: VideoCodec,
     inner: decoder::Video,
+    sent: i64,
+    /// What FFmpeg has not given back.
+    inside: VecDeque<Inside>,
+    order: Order<(frame::Video, Inside)>,
+    ready: VecDeque<(frame::Video, Inside)>,
     picture: Picture,
     next: frame::Video,
+}
+
+/// A coded picture on its way through.
+#[derive(Clone, Copy, Debug)]
+struct Inside {
+    /// It is known again by this: for FFmpeg it is the presentation time.
+    number: i64,
+    pts: Option<u64>,
+    random_access: bool,
+    /// Something was lost in it or before it.
+    lost: bool,
+    arrival: Arrival,
 }
 
 impl Decoder {
@@ -284,34 +328,89 @@ impl Decoder {
             source,
         })?;
         Ok(Self {
+            codec: video,
             inner,
+            sent: 0,
+            inside: VecDeque::new(),
+            order: Order::new(),
+            ready: VecDeque::new(),
             picture: Picture(frame::Video::empty()),
             next: frame::Video::empty(),
         })
     }
 
-    /// Decodes one coded picture. Holes are concealed with what was there before. `None`: it held no picture.
+    /// Decodes one coded picture of which nothing else is known, and returns the newest picture that comes of it. `None`: it is
+    /// held.
     ///
     /// # Errors
     /// FFmpeg can make nothing of it; the next may be decoded all the same.
     pub fn decode(&mut self, data: &[u8]) -> Result<Option<Decoded<'_>>, CodecError> {
-        self.decode_at(data, None)
+        let inside = Inside {
+            number: self.sent,
+            pts: None,
+            random_access: false,
+            lost: false,
+            arrival: Arrival::default(),
+        };
+        self.push(data, inside)?;
+        let older = self.ready.len().saturating_sub(1);
+        self.ready.drain(..older);
+        Ok(self.receive())
     }
 
-    /// The same, of one with a presentation time.
+    /// Decodes the next coded picture; [`Decoder::receive`] gives what comes of it. Holes are concealed with what was there
+    /// before.
     ///
     /// # Errors
     /// FFmpeg can make nothing of it; the next may be decoded all the same.
-    pub fn decode_at(
-        &mut self,
-        data: &[u8],
-        pts: Option<u64>,
-    ) -> Result<Option<Decoded<'_>>, CodecError> {
+    pub fn send(&mut self, unit: &AccessUnit, arrival: Arrival) -> Result<(), CodecError> {
+        let inside = Inside {
+            number: self.sent,
+            pts: unit.pts,
+            random_access: unit.random_access,
+            lost: unit.damaged || unit.lost_before,
+            arrival,
+        };
+        self.push(&unit.data, inside)
+    }
+
+    /// The next picture in the order in which they are shown, if it is there: after a coded picture none, one, or two.
+    pub fn receive(&mut self) -> Option<Decoded<'_>> {
+        let (frame, inside) = self.ready.pop_front()?;
+        self.picture.0 = frame;
+        Some(Decoded {
+            picture: &self.picture,
+            fps: self.fps(),
+            pts: inside.pts,
+            random_access: inside.random_access,
+            arrival: inside.arrival,
+        })
+    }
+
+    /// Pictures that were sent and will be received later.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.inside.len() + self.order.held() + self.ready.len()
+    }
+
+    fn push(&mut self, data: &[u8], inside: Inside) -> Result<(), CodecError> {
         if data.is_empty() {
-            return Ok(None); // An empty packet would mean the end of the stream.
+            return Err(CodecError::NoPicture); // An empty packet would mean the end of the stream.
         }
+        self.sent += 1;
+        self.inside
+            .retain(|other| inside.number - other.number <= HELD_MAX);
+        self.inside.push_back(inside);
+        let outcome = self.through_ffmpeg(data, inside);
+        if outcome.is_err() {
+            self.inside.retain(|other| other.number != inside.number);
+        }
+        outcome
+    }
+
+    fn through_ffmpeg(&mut self, data: &[u8], sent: Inside) -> Result<(), CodecError> {
         let mut packet = Packet::copy(data);
-        packet.set_pts(pts.map(|pts| pts as i64));
+        packet.set_pts(Some(sent.number));
         self.inner
             .send_packet(&packet)
             .map_err(CodecError::Decode)?;
@@ -319,23 +418,45 @@ impl Decoder {
         loop {
             // Asking empties the frame that it is given, also when there is nothing.
             match self.inner.receive_frame(&mut self.next) {
-                Ok(()) => {
-                    std::mem::swap(&mut self.next, &mut self.picture.0);
-                    is_found = true;
-                }
+                Ok(()) => {}
                 Err(error) if is_again(error) => break,
                 Err(error) => return Err(CodecError::Decode(error)),
             }
+            is_found = true;
+            let frame = std::mem::replace(&mut self.next, frame::Video::empty());
+            let out = self.came_out(&frame).unwrap_or(sent);
+            check_decoded(&frame)?;
+            match self.codec {
+                VideoCodec::H264 => self.ready.push_back((frame, out)),
+                VideoCodec::Mpeg2 => {
+                    let place = Place {
+                        kind: PictureKind::of(self.codec, data),
+                        reference: TemporalReference::of(data),
+                        lost: sent.lost,
+                    };
+                    self.order.push((frame, out), place, &mut self.ready);
+                }
+            }
         }
-        if !is_found {
-            return Ok(None);
+        let is_held = self.codec == VideoCodec::H264 && self.inner.has_b_frames();
+        if is_found || is_held {
+            Ok(())
+        } else {
+            Err(CodecError::NoPicture)
         }
-        check_decoded(&self.picture.0)?;
-        Ok(Some(Decoded {
-            picture: &self.picture,
-            fps: self.fps(),
-            pts: self.picture.0.pts().map(|pts| pts as u64),
-        }))
+    }
+
+    /// The coded picture of which this is. Those that are presented before it will not come any more.
+    fn came_out(&mut self, frame: &frame::Video) -> Option<Inside> {
+        let number = frame.pts()?;
+        let at = self
+            .inside
+            .iter()
+            .position(|inside| inside.number == number)?;
+        let out = self.inside.remove(at)?;
+        self.inside
+            .retain(|inside| inside.number > number || is_presented_after(inside.pts, out.pts));
+        Some(out)
     }
 
     fn fps(&self) -> Option<(u32, u32)> {
@@ -343,6 +464,13 @@ impl Decoder {
         (rate.numerator() > 0 && rate.denominator() > 0)
             .then(|| (rate.numerator() as u32, rate.denominator() as u32))
     }
+}
+
+/// The nearer way round; unknown times say nothing.
+fn is_presented_after(pts: Option<u64>, other: Option<u64>) -> bool {
+    pts.zip(other).is_some_and(|(pts, other)| {
+        (1..CLOCK_WRAP / 2).contains(&(pts.wrapping_sub(other) % CLOCK_WRAP))
+    })
 }
 
 fn check_decoded(frame: &frame::Video) -> Result<(), CodecError> {

@@ -17,10 +17,11 @@ use std::time::Duration;
 
 use record::Timestamp;
 use wire::mpegts::{
-    AccessUnit, CLOCK_HZ, CLOCK_WRAP, Replacer, UnitKind, VideoCodec, ticks_from_micros,
+    AccessUnit, CLOCK_HZ, CLOCK_WRAP, PictureKind, Replacer, UnitKind, VideoCodec,
+    ticks_from_micros,
 };
 
-use crate::codec::{CodecError, Decoded, Decoder, EncoderConfig};
+use crate::codec::{Arrival, CodecError, Decoder, EncoderConfig};
 use crate::identity::{Identity, IdentityFiles};
 use crate::net::{Input, Output};
 use crate::stats::{Meter, StatsOutput, Totals};
@@ -108,23 +109,24 @@ impl Damage {
         self.is_damaged
     }
 
-    /// What came of decoding `unit`. A picture that nothing can be made of leaves a hole: go on with the next.
+    /// What came of sending `unit` to the decoder: whether there is a picture, now or later. One that nothing can be made of leaves
+    /// a hole, if others refer to it: go on with the next.
     ///
     /// # Errors
     /// In which form the video is, where it is one that is not worked on: once two whole key pictures in a row had it, for one of them
     /// may be a bit that was turned over on the way.
-    pub(crate) fn decoded<'d>(
+    pub(crate) fn sent(
         &mut self,
         unit: &AccessUnit,
-        outcome: Result<Option<Decoded<'d>>, CodecError>,
-    ) -> Result<Option<Decoded<'d>>, String> {
+        outcome: Result<(), CodecError>,
+    ) -> Result<bool, String> {
         let is_fresh = unit.random_access && !unit.damaged;
         match outcome {
-            Ok(Some(decoded)) => {
+            Ok(()) => {
                 if is_fresh {
                     self.unsupported = 0;
                 }
-                return Ok(Some(decoded));
+                return Ok(true);
             }
             Err(CodecError::Unsupported(form)) if is_fresh => {
                 self.unsupported += 1;
@@ -132,10 +134,12 @@ impl Damage {
                     return Err(form);
                 }
             }
-            Ok(None) | Err(_) => {}
+            Err(_) => {}
         }
-        self.is_damaged = true;
-        Ok(None)
+        // Behind the first key picture there may be B-pictures that refer to what was before it: nothing refers to them.
+        self.is_damaged |= unit.codec != VideoCodec::Mpeg2
+            || PictureKind::of(unit.codec, &unit.data) != Some(PictureKind::B);
+        Ok(false)
     }
 }
 
@@ -183,7 +187,7 @@ impl<'a> Stage<'a> {
         Ok(units)
     }
 
-    /// Decodes, draws, encodes and sends one picture.
+    /// Decodes one coded picture; draws on, encodes and sends what comes of it.
     fn unit(
         &mut self,
         unit: &AccessUnit,
@@ -191,7 +195,10 @@ impl<'a> Stage<'a> {
         meter: &mut Meter,
     ) -> Result<(), MediaError> {
         meter.totals.frames_in += 1;
-        let is_damaged = self.damage.follow(unit);
+        let arrival = Arrival {
+            received,
+            is_damaged: self.damage.follow(unit),
+        };
         let decoder = match &mut self.decoder {
             Some((opened, decoder)) if *opened == unit.codec => decoder,
             // Nothing can be made of predicted pictures before the first key picture.
@@ -204,51 +211,55 @@ impl<'a> Stage<'a> {
                 &mut none_or_other.insert((unit.codec, decoder)).1
             }
         };
-        let outcome = decoder.decode_at(&unit.data, unit.pts);
-        let decoded = self.damage.decoded(unit, outcome).map_err(|form| {
+        let outcome = decoder.send(unit, arrival);
+        let is_picture = self.damage.sent(unit, outcome).map_err(|form| {
             let url = self.config.input.to_string();
             MediaError::Form { url, form }
         })?;
-        let Some(decoded) = decoded else {
-            meter.totals.frames_dropped += 1;
-            return Ok(());
-        };
-        let fps = decoded.fps.unwrap_or(FPS_UNKNOWN);
-        let pts = presented(decoded.pts, &mut self.last_pts, fps, received);
-        let size = (decoded.picture.width(), decoded.picture.height());
-        let canvas = match &mut self.canvas {
-            Some(canvas) if canvas.size() == size => canvas,
-            none_or_other => {
-                let encoder = EncoderConfig {
-                    codec: self.config.codec,
-                    width: size.0 as u32,
-                    height: size.1 as u32,
-                    fps,
-                    bitrate: self.config.bitrate,
-                    gop: self.config.gop,
-                };
-                none_or_other.insert(Canvas::open(encoder)?)
-            }
-        };
-        canvas.draw(
-            decoded.picture,
-            &self.shown,
-            self.identity.as_mut(),
-            is_damaged,
-        );
-        let kind = if unit.random_access {
-            UnitKind::Key
-        } else {
-            UnitKind::Predicted
-        };
-        let coded = canvas.encode(kind)?;
-        self.packets.clear();
-        self.replacer
-            .write(coded.data, pts, coded.kind, &mut self.packets);
-        self.output.send(&self.packets)?;
-        meter.bytes += coded.data.len() as u64;
-        meter.totals.frames_damaged += u64::from(is_damaged);
-        meter.frame_out(Some(Timestamp::now().since(received)));
+        meter.totals.frames_dropped += u64::from(!is_picture);
+        while let Some(decoded) = decoder.receive() {
+            let Arrival {
+                received,
+                is_damaged,
+            } = decoded.arrival;
+            let fps = decoded.fps.unwrap_or(FPS_UNKNOWN);
+            let pts = presented(decoded.pts, &mut self.last_pts, fps, received);
+            let size = (decoded.picture.width(), decoded.picture.height());
+            let canvas = match &mut self.canvas {
+                Some(canvas) if canvas.size() == size => canvas,
+                none_or_other => {
+                    let encoder = EncoderConfig {
+                        codec: self.config.codec,
+                        width: size.0 as u32,
+                        height: size.1 as u32,
+                        fps,
+                        bitrate: self.config.bitrate,
+                        gop: self.config.gop,
+                    };
+                    none_or_other.insert(Canvas::open(encoder)?)
+                }
+            };
+            canvas.draw(
+                decoded.picture,
+                &self.shown,
+                self.identity.as_mut(),
+                is_damaged,
+            );
+            let kind = if decoded.random_access {
+                UnitKind::Key
+            } else {
+                UnitKind::Predicted
+            };
+            let coded = canvas.encode(kind)?;
+            self.packets.clear();
+            self.replacer
+                .write(coded.data, pts, coded.kind, &mut self.packets);
+            self.output.send(&self.packets)?;
+            meter.bytes += coded.data.len() as u64;
+            meter.totals.frames_damaged += u64::from(is_damaged);
+            meter.frame_out(Some(Timestamp::now().since(received)));
+        }
+        meter.frames_held = decoder.held() as u64;
         Ok(())
     }
 }
@@ -288,9 +299,23 @@ mod tests {
         let mut damage = Damage::default();
         let mut unit = unit();
         assert!(!damage.follow(&unit));
-        assert!(matches!(damage.decoded(&unit, Ok(None)), Ok(None)));
+        let outcome = damage.sent(&unit, Err(CodecError::NoPicture));
+        assert_eq!(outcome, Ok(false));
         assert!(damage.follow(&unit) && damage.follow(&unit));
         unit.random_access = true;
+        assert!(!damage.follow(&unit));
+    }
+
+    #[test]
+    fn a_picture_that_comes_later_or_that_nothing_refers_to_is_no_hole() {
+        let mut damage = Damage::default();
+        let mut unit = unit();
+        assert_eq!(damage.sent(&unit, Ok(())), Ok(true));
+        assert!(!damage.follow(&unit));
+        // A B-picture of MPEG-2.
+        unit.data = vec![0, 0, 1, 0, 0, 3 << 3];
+        let outcome = damage.sent(&unit, Err(CodecError::NoPicture));
+        assert_eq!(outcome, Ok(false));
         assert!(!damage.follow(&unit));
     }
 
@@ -302,12 +327,9 @@ mod tests {
         // Predicted or damaged ones prove nothing.
         for (random_access, damaged) in [(false, false), (true, true), (true, false)] {
             (unit.random_access, unit.damaged) = (random_access, damaged);
-            assert!(matches!(damage.decoded(&unit, form()), Ok(None)));
+            assert_eq!(damage.sent(&unit, form()), Ok(false));
         }
-        assert_eq!(
-            damage.decoded(&unit, form()).err().as_deref(),
-            Some("10 bits")
-        );
+        assert_eq!(damage.sent(&unit, form()), Err("10 bits".to_owned()));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use record::Timestamp;
 use record::raw::PacketRow;
 use wire::mpegts::{Reader, VideoCodec, unit_starts};
 
-use crate::codec::Decoder;
+use crate::codec::{Arrival, Decoder};
 use crate::net::{self, Chunk, RECEIVE_WAIT};
 use crate::overlay::Damage;
 use crate::stats::{StatsOutput, Totals};
@@ -56,7 +56,7 @@ pub struct PlayConfig {
 /// Who decodes.
 #[derive(Clone, Debug)]
 pub enum PlayDecoder {
-    /// Ours, which holds no frame.
+    /// Ours, which holds no frame of a stream without B-pictures.
     BuiltIn,
     /// An outside program that takes the transport stream on standard input and gives raw pictures (YUV 4:2:0) of this
     /// size on standard output. Which of them are damaged is known only about: how many pictures it holds is its secret.
@@ -125,7 +125,10 @@ fn built_in(
         for unit in units {
             screen.meter.totals.frames_in += 1;
             screen.meter.bytes += unit.unit.data.len() as u64;
-            let is_damaged = damage.follow(&unit.unit);
+            let arrival = Arrival {
+                received: unit.received,
+                is_damaged: damage.follow(&unit.unit),
+            };
             let decoder = match &mut decoder {
                 Some((opened, decoder)) if *opened == unit.unit.codec => decoder,
                 // Nothing can be shown of predicted pictures before the first key picture.
@@ -138,27 +141,34 @@ fn built_in(
                     &mut none_or_other.insert((codec, Decoder::open(codec)?)).1
                 }
             };
-            let outcome = decoder.decode(&unit.unit.data);
-            let decoded = damage.decoded(&unit.unit, outcome).map_err(|form| {
+            let outcome = decoder.send(&unit.unit, arrival);
+            let is_picture = damage.sent(&unit.unit, outcome).map_err(|form| {
                 let url = config.input.to_string();
                 MediaError::Form { url, form }
             })?;
-            let Some(decoded) = decoded else {
-                screen.meter.totals.frames_dropped += 1;
-                continue;
-            };
-            let (now, received) = (Timestamp::now(), unit.received);
-            match playout.as_mut().zip(unit.unit.pts) {
-                Some((playout, pts)) => {
-                    let due = playout.due(pts, received);
-                    waiting.push(decoded.picture, is_damaged, received, due)?;
+            screen.meter.totals.frames_dropped += u64::from(!is_picture);
+            while let Some(decoded) = decoder.receive() {
+                let Arrival {
+                    received,
+                    is_damaged,
+                } = decoded.arrival;
+                match playout.as_mut().zip(decoded.pts) {
+                    Some((playout, pts)) => {
+                        // One that the decoder held could not be shown before what came now.
+                        let due = playout.due(pts, unit.received);
+                        waiting.push(decoded.picture, is_damaged, received, due)?;
+                    }
+                    None => {
+                        let now = Timestamp::now();
+                        screen.show(decoded.picture, is_damaged, now, Some(received))?;
+                    }
                 }
-                None => screen.show(decoded.picture, is_damaged, now, Some(received))?,
             }
         }
         show_due(&mut waiting, screen)?;
         screen.look(Timestamp::now());
-        screen.meter.frames_held = waiting.len() as u64;
+        let inside = decoder.as_ref().map_or(0, |(_, decoder)| decoder.held());
+        screen.meter.frames_held = (waiting.len() + inside) as u64;
         screen.meter.playout = playout.as_ref().map(Playout::target);
         screen.meter.follow(&input.network, 0, Timestamp::now());
     }

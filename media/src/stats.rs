@@ -50,7 +50,9 @@ struct Report<'a> {
     time_us: Timestamp,
     #[serde(flatten)]
     totals: Totals,
-    /// Frames inside the stage now.
+    /// Frames inside the stage now that go out later: with `overlay` and `play` what the decoder holds of a stream with
+    /// B-pictures, and with `play` what waits for a steady pace or is inside an outside program. `capture` fails rather than
+    /// hold one, `relay` and `serve` pass packets on as they come.
     frames_held: u64,
     /// Frames that went out since the last report.
     frames_recent: u64,

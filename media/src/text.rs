@@ -1,29 +1,33 @@
 //! Text on a picture, rasterised once and drawn often.
 
+mod line;
+
 use std::fs;
 use std::path::Path;
 
-use ab_glyph::{Font as _, FontVec, ScaleFont as _, point};
+use ab_glyph::{Font as _, FontVec, GlyphId, ScaleFont as _, point};
+use harfrust::{FontRef, ShaperData};
 
 use crate::MediaError;
 use crate::picture::SIDES;
 use crate::tile::{Cover, yuv};
+use line::Glyph;
 
 pub use crate::tile::Tile;
 
 /// Where Debian's `fonts-dejavu-core` puts a monospaced font.
 pub const DEFAULT_FONT: &str = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf";
 
-/// The box behind the text is black.
-const BOX_LUMA: f32 = 16.0;
-const NEUTRAL: f32 = 128.0;
 /// Longer lines are cut.
 const LINE_CHARS_MAX: usize = 200;
 /// More lines are cut.
 const LINES_MAX: usize = 8;
 
-/// A font file.
-pub struct Font(FontVec);
+/// A font file, or the first font of a collection.
+pub struct Font {
+    outlines: FontVec,
+    shaping: ShaperData,
+}
 
 impl Font {
     /// Reads a TrueType or OpenType font.
@@ -35,59 +39,76 @@ impl Font {
             path: path.to_owned(),
             source,
         })?;
-        let font = FontVec::try_from_vec(bytes).map_err(|_| MediaError::FontInvalid {
+        let invalid = || MediaError::FontInvalid {
             path: path.to_owned(),
-        })?;
-        Ok(Self(font))
+        };
+        let outlines = FontVec::try_from_vec(bytes).map_err(|_| invalid())?;
+        let font = FontRef::from_index(outlines.as_slice(), 0).map_err(|_| invalid())?;
+        let shaping = ShaperData::new(&font);
+        Ok(Self { outlines, shaping })
     }
 
     /// The first character that it has no glyph for.
     #[must_use]
     pub fn missing(&self, text: &str) -> Option<char> {
-        // Glyph 0 is the box that stands for what is not there.
-        text.chars()
-            .find(|&c| !c.is_control() && self.0.glyph_id(c).0 == 0)
+        text.lines().map(written).find_map(|line| {
+            let (glyphs, _) = self.line(&line);
+            // Glyph 0 is the box that stands for what is not there.
+            let missing = glyphs.iter().filter(|glyph| glyph.id == 0);
+            let at = missing.map(|glyph| glyph.at).min()?;
+            let mut characters = line.get(at..)?.chars();
+            // Of a letter and its marks one may be there.
+            characters.find(|&character| self.outlines.glyph_id(character).0 == 0)
+        })
+    }
+
+    /// The glyphs of a line from left to right, and how long it is, in units of the font.
+    fn line(&self, text: &str) -> (Vec<Glyph>, f32) {
+        match FontRef::from_index(self.outlines.as_slice(), 0) {
+            Ok(font) => line::glyphs(&font, &self.shaping, text),
+            // It could be read when it was loaded.
+            Err(_) => (Vec::new(), 0.0),
+        }
     }
 
     /// How wide a character is at size 1.
     pub(crate) fn advance(&self, character: char) -> f32 {
-        let scaled = self.0.as_scaled(1.0);
+        let scaled = self.outlines.as_scaled(1.0);
         scaled.h_advance(scaled.glyph_id(character))
     }
 }
 
-/// Colour of a text, and how much of the picture the box behind it hides.
+/// Colours of a text and of the box behind it, and how much of the picture that hides.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ink {
-    luma: f32,
-    blue: f32,
-    red: f32,
+    text: [f32; 3],
+    behind: [f32; 3],
     box_opacity: f32,
 }
 
 impl Default for Ink {
-    /// White, over a box that hides a little more than half.
+    /// White, over a black box that hides a little more than half.
     fn default() -> Self {
-        Self::new([255; 3], 0.6)
+        Self::new([255; 3], [0; 3], 0.6)
     }
 }
 
 impl Ink {
-    /// From red, green and blue; `box_opacity` is from 0 to 1.
+    /// From red, green and blue of the text and of the box; `box_opacity` is from 0 to 1.
     #[must_use]
-    pub fn new(colour: [u8; 3], box_opacity: f32) -> Self {
-        let [luma, blue, red] = yuv(colour.map(|part| f32::from(part) / 255.0), 1.0);
+    pub fn new(text: [u8; 3], behind: [u8; 3], box_opacity: f32) -> Self {
+        let [text, behind] =
+            [text, behind].map(|colour| yuv(colour.map(|part| f32::from(part) / 255.0), 1.0));
         Self {
-            luma,
-            blue,
-            red,
+            text,
+            behind,
             box_opacity: box_opacity.clamp(0.0, 1.0),
         }
     }
 }
 
 impl Tile {
-    /// Lines of text of `size` pixels each, with a margin and a half-transparent box around them.
+    /// Lines of text of `size` pixels each, with a margin and a box around them.
     #[must_use]
     pub fn text(font: &Font, lines: &str, size: f32, ink: Ink) -> Self {
         Self::with_side_margin(font, lines, size, margin(size), ink)
@@ -101,27 +122,21 @@ impl Tile {
     }
 
     fn with_side_margin(font: &Font, lines: &str, size: f32, side_margin: f32, ink: Ink) -> Self {
-        let scaled = font.0.as_scaled(size);
+        let scaled = font.outlines.as_scaled(size);
         let line_height = (scaled.ascent() - scaled.descent()).ceil();
         let margin = margin(size);
         let lines: Vec<&str> = lines.lines().take(LINES_MAX).collect();
         let mut glyphs = Vec::new();
         let mut right = 0f32;
         for (row, line) in lines.iter().enumerate() {
-            let mut pen = point(
-                side_margin,
-                margin + row as f32 * line_height + scaled.ascent(),
-            );
-            for character in line
-                .chars()
-                .filter(|c| !c.is_control())
-                .take(LINE_CHARS_MAX)
-            {
-                let id = scaled.glyph_id(character);
-                glyphs.push(id.with_scale_and_position(size, pen));
-                pen.x += scaled.h_advance(id);
+            let baseline = margin + row as f32 * line_height + scaled.ascent();
+            let (line, length) = font.line(&written(line));
+            for glyph in line {
+                let x = side_margin + glyph.x * scaled.h_scale_factor();
+                let y = baseline - glyph.y * scaled.v_scale_factor();
+                glyphs.push(GlyphId(glyph.id).with_scale_and_position(size, point(x, y)));
             }
-            right = right.max(pen.x);
+            right = right.max(side_margin + length * scaled.h_scale_factor());
         }
         // More than the largest picture is never seen.
         let side_max = *SIDES.end() as usize;
@@ -131,7 +146,7 @@ impl Tile {
         let mut coverage = Coverage::new(width.next_multiple_of(2), height.next_multiple_of(2));
         for outlined in glyphs
             .into_iter()
-            .filter_map(|glyph| font.0.outline_glyph(glyph))
+            .filter_map(|glyph| font.outlines.outline_glyph(glyph))
         {
             let bounds = outlined.px_bounds();
             outlined.draw(|x, y, share| {
@@ -144,6 +159,12 @@ impl Tile {
         }
         coverage.into_tile(ink)
     }
+}
+
+/// What of a line is written.
+fn written(line: &str) -> String {
+    let characters = line.chars().filter(|character| !character.is_control());
+    characters.take(LINE_CHARS_MAX).collect()
 }
 
 fn margin(size: f32) -> f32 {
@@ -181,12 +202,56 @@ impl Coverage {
             // `share` of the text, then of what is left `box_opacity` of the box, then the picture.
             let share = self.shares[y * self.width + x];
             let hidden = ink.box_opacity * (1.0 - share);
+            let mixed = |part: usize| ink.text[part] * share + ink.behind[part] * hidden;
             Cover {
                 hides: share + hidden,
-                luma: ink.luma * share + BOX_LUMA * hidden,
-                blue: ink.blue * share + NEUTRAL * hidden,
-                red: ink.red * share + NEUTRAL * hidden,
+                luma: mixed(0),
+                blue: mixed(1),
+                red: mixed(2),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::picture::Picture;
+
+    const CJK: &str = "/usr/share/fonts/truetype/wqy/wqy-microhei.ttc";
+
+    fn load(file: &str) -> Font {
+        Font::load(Path::new(file)).unwrap_or_else(|error| {
+            panic!("{error}; scripts/setup.sh --tests installs what is missing")
+        })
+    }
+
+    #[test]
+    fn what_a_font_lacks() {
+        let (mono, cjk) = (load(DEFAULT_FONT), load(CJK));
+        assert_eq!(mono.missing("Grüße\n2 €\tx"), None);
+        assert_eq!(mono.missing("Shoes, 製品"), Some('製'));
+        assert_eq!(cjk.missing("Shoes, 製品\n25 €"), None);
+        assert_eq!(mono.missing(""), None);
+    }
+
+    #[test]
+    fn chinese_is_drawn() {
+        let tile = Tile::text(&load(CJK), "製品", 48.0, Ink::new([255; 3], [0; 3], 1.0));
+        let mut picture = Picture::new(128, 64).unwrap();
+        picture.plane_mut(0).data.fill(128);
+        tile.draw(&mut picture, 0, 0);
+        let plane = picture.plane(0);
+        let bright = |from: usize, to: usize| {
+            let rows = plane.data.chunks(plane.stride).take(plane.height);
+            rows.flat_map(|row| &row[from..to])
+                .filter(|luma| **luma > 200)
+                .count()
+        };
+        let middle = tile.width() / 2;
+        let (left, right) = (bright(0, middle), bright(middle, tile.width()));
+        assert!(left > 100 && right > 100, "{left} {right}");
+        // The first has more strokes.
+        assert_ne!(left, right);
     }
 }

@@ -132,3 +132,88 @@ fn images() {
             }
         });
 }
+
+/// Pictures with wrong bits, cut off, and any bytes between them: nothing is held for ever, and with good ones there are pictures
+/// again.
+#[test]
+#[cfg(feature = "codec")]
+fn decoders() {
+    use std::path::Path;
+
+    use forestall_media::clock_picture::ClockPicture;
+    use forestall_media::codec::{Arrival, Decoder, Encoder, EncoderConfig};
+    use forestall_media::picture::Picture;
+    use forestall_media::text::{DEFAULT_FONT, Font};
+    use record::Timestamp;
+    use wire::code_strip::Place;
+    use wire::mpegts::{AccessUnit, UnitKind, VideoCodec};
+
+    const GROUP: u32 = 6;
+    let font = Font::load(Path::new(DEFAULT_FONT)).unwrap();
+    let coded = [VideoCodec::Mpeg2, VideoCodec::H264].map(|codec| {
+        let mut camera = ClockPicture::new(160, 120, &font).unwrap();
+        let mut encoder = Encoder::open(&EncoderConfig {
+            codec,
+            width: 160,
+            height: 120,
+            fps: (30, 1),
+            bitrate: 600_000,
+            gop: GROUP,
+        })
+        .unwrap();
+        let mut taken = Picture::new(160, 120).unwrap();
+        let mut code = |frame: u32| {
+            let captured = Timestamp(1_790_000_000_000_000 + u64::from(frame) * 33_300);
+            taken.copy_from(camera.take(captured, frame).unwrap());
+            let coded = encoder.encode(&mut taken, UnitKind::Predicted).unwrap();
+            AccessUnit {
+                data: coded.data.to_vec(),
+                codec,
+                pts: Some(u64::from(frame) * 3000),
+                random_access: coded.kind == UnitKind::Key,
+                damaged: false,
+                lost_before: false,
+                number: u64::from(frame),
+            }
+        };
+        let units: Vec<AccessUnit> = (0..4 * GROUP).map(&mut code).collect();
+        (codec, units)
+    });
+    // What becomes of a picture: bits that flip, where it is cut off, bytes in its place, another time.
+    type Fate = (Vec<(u16, u8)>, Option<u16>, Option<Vec<u8>>, Option<u64>);
+    check!().with_type::<Vec<Fate>>().for_each(|fates| {
+        for (codec, units) in &coded {
+            let mut decoder = Decoder::open(*codec).unwrap();
+            let mut send = |unit: &AccessUnit| {
+                let _ = decoder.send(unit, Arrival::default());
+                let mut seen = Vec::new();
+                while let Some(decoded) = decoder.receive() {
+                    let strip = decoded.picture.read_strip(Place::Bottom);
+                    seen.push(strip.map(|strip| strip.b));
+                }
+                assert!(decoder.held() <= 18);
+                seen
+            };
+            for (unit, (flips, cut, bytes, pts)) in units.iter().cycle().zip(fates) {
+                let mut spoilt = unit.clone();
+                for (at, bits) in flips {
+                    let at = usize::from(*at) % spoilt.data.len();
+                    spoilt.data[at] ^= bits;
+                }
+                spoilt.data.truncate(cut.map_or(usize::MAX, usize::from));
+                if let Some(bytes) = bytes {
+                    spoilt.data.clone_from(bytes);
+                }
+                spoilt.pts = pts.or(spoilt.pts);
+                send(&spoilt);
+            }
+            // After wrong bits a decoder of H.264 may allow for any order.
+            let shown: Vec<Option<u32>> = units.iter().flat_map(&mut send).collect();
+            assert!(shown.iter().any(Option::is_some), "{codec:?}: {shown:?}");
+            if *codec == VideoCodec::Mpeg2 {
+                let last = shown.last().copied().flatten();
+                assert_eq!(last, Some(4 * GROUP - 1), "{shown:?}");
+            }
+        }
+    });
+}

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use measure::capture::packet::Flow;
 use measure::capture::{CaptureError, Endpoints, pictures};
 use measure::statistics::Values;
-use media::codec::{CodecError, Decoder};
+use media::codec::{Arrival, CodecError, Decoder};
 use record::Timestamp;
 use record::raw::PassageRow;
 use serde::Serialize;
@@ -102,17 +102,22 @@ impl Read {
         let Ok(decoder) = decoder else {
             return;
         };
+        let arrival = Arrival {
+            received: passed,
+            is_damaged: false,
+        };
         // A picture of which nothing can be made is one that cannot be read.
-        let strip = match decoder.decode(&unit.data) {
-            Ok(Some(decoded)) => decoded.picture.read_strip(Place::Bottom),
-            _ => None,
-        };
-        let Some(strip) = strip else {
-            self.unreadable += 1;
-            return;
-        };
-        let captured = Timestamp(expand_time_us(strip.a, passed.as_micros()));
-        self.frames.push((strip.b, captured, passed));
+        let is_picture = decoder.send(unit, arrival).is_ok();
+        self.unreadable += u64::from(!is_picture);
+        while let Some(decoded) = decoder.receive() {
+            let Some(strip) = decoded.picture.read_strip(Place::Bottom) else {
+                self.unreadable += 1;
+                continue;
+            };
+            let passed = decoded.arrival.received;
+            let captured = Timestamp(expand_time_us(strip.a, passed.as_micros()));
+            self.frames.push((strip.b, captured, passed));
+        }
     }
 
     fn rows(&self, flow: &Endpoints) -> impl Iterator<Item = PassageRow> {

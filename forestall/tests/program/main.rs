@@ -36,5 +36,6 @@ mod sound;
 mod streams;
 mod tidy;
 mod tshark;
+mod undecodable;
 mod video;
 mod window;

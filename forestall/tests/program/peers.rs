@@ -309,6 +309,11 @@ fn streams_of_other_habits() {
             "B-frames",
             "-c:v libx264 -preset ultrafast -x264-params bframes=2:b-adapt=0 -g 30",
         ),
+        ("B-frames of MPEG-2", "-c:v mpeg2video -bf 2 -g 12"),
+        (
+            "B-frames of MPEG-2 in closed groups",
+            "-c:v mpeg2video -bf 2 -g 12 -flags +cgop -sc_threshold 1000000000",
+        ),
         (
             "sound",
             "-f lavfi -i sine -c:v mpeg2video -g 10 -c:a mp2 -shortest",

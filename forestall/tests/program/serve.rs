@@ -572,3 +572,49 @@ fn certificates_that_are_none() {
         check(&arguments, 2, expected);
     }
 }
+
+/// The server listens, and a sender that was moved connects while its old connection still hangs.
+#[test]
+fn of_those_who_push_by_tcp_the_newest_counts_at_once() {
+    let port = free_tcp_port();
+    let server = Server::start(&format!("--stream robot=tcp://127.0.0.1:{port}?listen"));
+    let mut viewer = Viewer::new(&server, "robot");
+    let connect = || {
+        let socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        (socket, Writer::new(VideoCodec::Mpeg2))
+    };
+    let send = |(socket, writer): &mut (TcpStream, Writer), numbers: std::ops::Range<u32>| {
+        for number in numbers {
+            let kind = if number.is_multiple_of(5) {
+                UnitKind::Key
+            } else {
+                UnitKind::Predicted
+            };
+            let mut packets = Vec::new();
+            writer.write(&number.to_be_bytes().repeat(500), 0, kind, &mut packets);
+            socket.write_all(&packets)?;
+        }
+        std::io::Result::Ok(())
+    };
+    let mut first = connect();
+    send(&mut first, 100..105).unwrap();
+    for number in 100..105 {
+        assert_eq!(viewer.next(), (number, true));
+    }
+    let mut second = connect();
+    send(&mut second, 0..5).unwrap();
+    for number in 0..5 {
+        assert_eq!(viewer.next(), (number, true), "nothing of it is left out");
+    }
+    // The old one's connection is closed, and nothing of it comes through.
+    wait_for("the old connection has ended", || {
+        send(&mut first, 105..110).is_err()
+    });
+    send(&mut second, 5..8).unwrap();
+    for number in 5..8 {
+        assert_eq!(viewer.next(), (number, true));
+    }
+    let local = second.0.local_addr().unwrap().to_string();
+    let publisher = stream(&server, "robot")["publisher"].to_string();
+    assert!(publisher.contains(&local), "{publisher}");
+}

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use crate::common::{POLL, Running, Server, forestall, free_udp_port, wait_for};
-use media::codec::Decoder;
+use media::codec::{Arrival, Decoder};
 use wire::code_strip::Place;
 use wire::mpegts::{CLOCK_HZ, CLOCK_WRAP, PACKET_BYTES, Reader};
 
@@ -100,10 +100,11 @@ fn pictures(stream: &[u8]) -> (u16, BTreeMap<u32, u64>) {
     let mut found = BTreeMap::new();
     let whole = units.iter().skip_while(|unit| !unit.random_access);
     for unit in whole {
-        let decoded = decoder.decode_at(&unit.data, unit.pts).unwrap();
-        let numbered = decoded
-            .and_then(|decoded| Some((decoded.picture.read_strip(Place::Bottom)?.b, decoded.pts?)));
-        found.extend(numbered);
+        decoder.send(unit, Arrival::default()).unwrap();
+        while let Some(decoded) = decoder.receive() {
+            let strip = decoded.picture.read_strip(Place::Bottom);
+            found.extend(strip.map(|strip| strip.b).zip(decoded.pts));
+        }
     }
     (pid, found)
 }
@@ -216,6 +217,11 @@ fn the_overlay_passes_sound_as_it_came() {
             "mpeg2video video, aac audio",
         ),
         (
+            "MPEG-2 with pictures in another order",
+            "-c:v mpeg2video -bf 2 -g 12 -c:a mp2 -b:a 64k",
+            "mpeg2video video, mp2 audio",
+        ),
+        (
             "two sounds in front of the video, other PIDs, a wrap of time",
             "-map 1:a -map 1:a -map 0:v -c:a:0 ac3 -c:a:1 mp2 -c:v mpeg2video -g 10 \
              -mpegts_start_pid 0x700 -mpegts_pmt_start_pid 0x300 -output_ts_offset 95440",
@@ -260,6 +266,16 @@ fn the_overlay_passes_sound_as_it_came() {
         for (number, pts) in &drawn {
             assert_eq!(times.get(number), Some(pts), "{name}: picture {number}");
         }
+        let shown: Vec<u64> = Reader::new()
+            .push(&came)
+            .iter()
+            .filter_map(|unit| unit.pts)
+            .collect();
+        let is_in_order = |pair: &[u64]| {
+            let step = (pair[1] + CLOCK_WRAP - pair[0]) % CLOCK_WRAP;
+            (1..CLOCK_HZ).contains(&step)
+        };
+        assert!(shown.windows(2).all(is_in_order), "{name}: {shown:?}");
         check_clock(&sent, "before");
         check_clock(&came, name);
         let file = folder.path().join("came.ts");

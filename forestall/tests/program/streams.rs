@@ -466,6 +466,13 @@ fn the_text_changes_while_it_runs() {
 
 /// Red, green and blue of a pixel of the last picture that a player shows.
 fn pixel(port: u16, folder: &Path, x: usize, y: usize) -> [u8; 3] {
+    let raw = last_picture(port, folder);
+    let at = 3 * (160 * y + x);
+    [raw[at], raw[at + 1], raw[at + 2]]
+}
+
+/// Red, green and blue of each pixel of the last picture that a player shows.
+fn last_picture(port: u16, folder: &Path) -> Vec<u8> {
     let (shown, png) = (folder.join("frames.csv"), folder.join("last.png"));
     let _ = std::fs::remove_file(&shown);
     let player = Running::forestall(&format!(
@@ -475,15 +482,13 @@ fn pixel(port: u16, folder: &Path, x: usize, y: usize) -> [u8; 3] {
     ));
     wait_for_frames(&shown, 5);
     assert_eq!(player.end(), Some(130));
-    let raw = ffmpeg(&format!(
+    ffmpeg(&format!(
         "-i {} -f rawvideo -pix_fmt rgb24 -",
         png.display()
     ))
     .output()
     .unwrap()
-    .stdout;
-    let at = 3 * (160 * y + x);
-    [raw[at], raw[at + 1], raw[at + 2]]
+    .stdout
 }
 
 #[test]
@@ -543,4 +548,125 @@ fn wrong_images() {
     check(&format!("{overlay} shoe.png"), 2, "like FILE@X,Y");
     check(&format!("{overlay} Cargo.toml@1,2"), 2, "not a PNG image");
     check(&format!("{overlay} src@1,2"), 2, "src is not a file");
+}
+
+/// The camera's pictures by `ffmpeg`, in another order than they are shown in.
+fn capture_with_b_pictures(codec: &str, port: u16) -> Running {
+    let mut capture = forestall("capture --width 160 --height 120 --duration 60 --encoder-command");
+    capture.arg(format!(
+        "ffmpeg -nostdin -v error -f rawvideo -pix_fmt yuv420p -s 160x120 -r 30 -i - -c:v {codec} -f mpegts \
+         -flush_packets 1 'udp://127.0.0.1:{port}?pkt_size=1316'"
+    ));
+    capture.stdout(Stdio::null());
+    Running::start(capture)
+}
+
+/// A stage with its figures in a file.
+fn with_figures(arguments: &str, figures: &Path) -> Running {
+    let mut stage = forestall(&format!("{arguments} --stats json --duration 60"));
+    stage.stdout(std::fs::File::create(figures).unwrap());
+    stage.stderr(Stdio::null());
+    Running::start(stage)
+}
+
+/// The last figures that a stage has told.
+fn last_figures(figures: &Path) -> serde_json::Value {
+    let text = std::fs::read_to_string(figures).unwrap();
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    serde_json::from_str(whole.lines().last().unwrap()).unwrap()
+}
+
+/// What is held of a stream with B-pictures, by who decodes it, is told; that is no damage, and a steady pace leaves none out.
+#[test]
+fn b_pictures_are_held_and_that_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let [played, drawn] = ["play", "overlay"].map(|name| folder.path().join(name));
+    for codec in [
+        "mpeg2video -bf 2 -g 12",
+        "libx264 -preset ultrafast -x264-params bframes=2:b-adapt=0 -g 30",
+    ] {
+        for playout in ["", "--playout 0.95"] {
+            let port = free_udp_port();
+            let shown = folder.path().join(format!("{port}.csv"));
+            let line = format!(
+                "play udp://127.0.0.1:{port} {playout} --frames-csv {}",
+                shown.display()
+            );
+            let _player = with_figures(&line, &played);
+            let _camera = capture_with_b_pictures(codec, port);
+            let numbers: Vec<u32> = wait_for_frames(&shown, 90)
+                .iter()
+                .filter_map(|frame| frame.frame)
+                .collect();
+            let is_in_order = numbers.windows(2).all(|pair| pair[0] < pair[1]);
+            assert!(is_in_order, "{codec} {playout}: {numbers:?}");
+            let span = numbers[numbers.len() - 1] - numbers[0] + 1;
+            assert!(span < 100, "{codec} {playout}: {numbers:?}");
+            let figures = last_figures(&played);
+            assert!(figures["frames_held"].as_u64() > Some(0), "{figures}");
+            assert_eq!(figures["frames_damaged"], 0, "{figures}");
+        }
+        let (into_overlay, into_play) = (free_udp_port(), free_udp_port());
+        let shown = folder.path().join(format!("{into_play}.csv"));
+        let line = format!(
+            "play udp://127.0.0.1:{into_play} --frames-csv {}",
+            shown.display()
+        );
+        let _player = with_figures(&line, &played);
+        let line = format!("overlay udp://127.0.0.1:{into_overlay} udp://127.0.0.1:{into_play}");
+        let _overlay = with_figures(&line, &drawn);
+        let _camera = capture_with_b_pictures(codec, into_overlay);
+        assert!(are_in_a_row(&wait_for_frames(&shown, 60)), "{codec}");
+        let figures = last_figures(&drawn);
+        assert!(figures["frames_held"].as_u64() > Some(0), "{figures}");
+        assert_eq!(figures["frames_damaged"], 0, "{figures}");
+        // The overlay makes none.
+        assert_eq!(last_figures(&played)["frames_held"], 0, "{codec}");
+    }
+}
+
+#[test]
+fn a_text_in_chinese_is_over_the_picture() {
+    const FONT: &str = "/usr/share/fonts/truetype/wqy/wqy-microhei.ttc";
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("control");
+    let (into_overlay, into_play) = (free_udp_port(), free_udp_port());
+    let _overlay = Running::forestall(&format!(
+        "overlay udp://127.0.0.1:{into_overlay} udp://127.0.0.1:{into_play} --control {} --font {FONT} --text 製品 \
+         --x 0 --y 0 --size 48 --colour #f0fff0 --box-opacity 1",
+        socket.display()
+    ));
+    let _camera = capture(&format!("udp://127.0.0.1:{into_overlay}"));
+    wait_for("it can be asked", || UnixStream::connect(&socket).is_ok());
+    let (code, label) = control(UnixStream::connect(&socket).unwrap(), "GET", "", "");
+    assert_eq!((code, &label["text"]), (200, &"製品".into()));
+    assert_eq!((&label["x"], &label["size"]), (&0.into(), &48.0.into()));
+    assert_eq!(label["colour"], "#f0fff0");
+    // White on black. A line of 48 pixels has letters of some 40.
+    let picture = last_picture(into_play, folder.path());
+    let bright = |columns: std::ops::Range<usize>| {
+        let green = |x: usize, y: usize| picture[3 * (160 * y + x) + 1];
+        let rows = 10..54;
+        rows.flat_map(|y| columns.clone().map(move |x| (x, y)))
+            .filter(|(x, y)| green(*x, *y) > 150)
+            .count()
+    };
+    for columns in [10..46, 52..88] {
+        let count = bright(columns.clone());
+        assert!((100..1200).contains(&count), "{columns:?}: {count}");
+    }
+}
+
+#[test]
+fn wrong_looks_of_a_text() {
+    let overlay = "overlay udp://127.0.0.1:1 udp://127.0.0.1:1";
+    for (look, expected) in [
+        ("--colour red", "a colour is written like #ff8800"),
+        ("--box-colour #12", "a colour is written like #ff8800"),
+        ("--size 500", "size must be from 6 to 200 pixels"),
+        ("--box-opacity 2", "box_opacity must be from 0 to 1"),
+        ("--x 3000", "x and y must be from 0 to 2048"),
+    ] {
+        check(&format!("{overlay} {look}"), 2, expected);
+    }
 }

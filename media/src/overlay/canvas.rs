@@ -165,6 +165,16 @@ mod tests {
         assert!(is_red(look()(32, 30)), "{:?}", look()(32, 30));
     }
 
+    #[test]
+    fn the_box_has_a_colour() {
+        let shown = shown(Label::default());
+        let mut look = eyes(&shown);
+        let change = br##"{"x": 20, "y": 30, "box_colour": "#ff0000", "box_opacity": 1}"##;
+        shown.change(change).unwrap();
+        // In the margin around the text.
+        assert!(is_red(look()(21, 31)), "{:?}", look()(21, 31));
+    }
+
     /// A red square with a hole of 4 times 4 in its middle.
     fn write_square(path: &Path) {
         let mut encoder = png::Encoder::new(File::create(path).unwrap(), 16, 16);

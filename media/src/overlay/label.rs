@@ -1,6 +1,7 @@
 //! What is written and laid over the picture, and how it may change while it runs.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +32,9 @@ pub struct Label {
     pub size: Option<f32>,
     /// Colour of the text.
     pub colour: Colour,
-    /// How much of the picture the box behind the text hides, 0 to 1.
+    /// Colour of the box behind the text.
+    pub box_colour: Colour,
+    /// How much of the picture the box hides, 0 to 1.
     pub box_opacity: f32,
     /// Below the text, the first one lowest.
     pub images: Vec<Image>,
@@ -55,6 +58,7 @@ pub struct Change {
     y: Option<u32>,
     size: Option<f32>,
     colour: Option<Colour>,
+    box_colour: Option<Colour>,
     box_opacity: Option<f32>,
     /// All of them: an image that is not in the list goes.
     images: Option<Vec<Image>>,
@@ -98,6 +102,11 @@ impl Default for Label {
                 green: 255,
                 blue: 255,
             },
+            box_colour: Colour {
+                red: 0,
+                green: 0,
+                blue: 0,
+            },
             box_opacity: 0.6,
             images: Vec::new(),
         }
@@ -116,6 +125,7 @@ impl Label {
             y: change.y.unwrap_or(self.y),
             size: change.size.or(self.size),
             colour: change.colour.unwrap_or(self.colour),
+            box_colour: change.box_colour.unwrap_or(self.box_colour),
             box_opacity: change.box_opacity.unwrap_or(self.box_opacity),
             images: change.images.unwrap_or_else(|| self.images.clone()),
         };
@@ -165,8 +175,9 @@ impl Label {
     }
 
     pub(super) fn ink(&self) -> Ink {
-        let Colour { red, green, blue } = self.colour;
-        Ink::new([red, green, blue], self.box_opacity)
+        let [text, behind] =
+            [self.colour, self.box_colour].map(|Colour { red, green, blue }| [red, green, blue]);
+        Ink::new(text, behind, self.box_opacity)
     }
 }
 
@@ -190,6 +201,14 @@ impl TryFrom<String> for Colour {
     type Error = ColourError;
 
     fn try_from(text: String) -> Result<Self, ColourError> {
+        text.parse()
+    }
+}
+
+impl FromStr for Colour {
+    type Err = ColourError;
+
+    fn from_str(text: &str) -> Result<Self, ColourError> {
         let digits = text
             .strip_prefix('#')
             .filter(|digits| digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_hexdigit()));
@@ -231,6 +250,7 @@ mod tests {
         let label = change(r##"{"text": "Grüße\n2 €", "colour": "#FF8800"}"##).unwrap();
         assert_eq!(label.text, "Grüße\n2 €");
         assert_eq!(label.colour.to_string(), "#ff8800");
+        assert_eq!(label.box_colour.to_string(), "#000000");
         assert_eq!((label.x, label.y, label.size), (4, 4, None));
         assert_eq!(change("{}").unwrap(), Label::default());
     }
@@ -306,5 +326,6 @@ mod tests {
         check("text", "expected");
         check(r##"{"colour": "#ff880"}"##, "like #ff8800");
         check(r#"{"colour": "red"}"#, "like #ff8800");
+        check(r##"{"box_colour": "#12345g"}"##, "like #ff8800");
     }
 }

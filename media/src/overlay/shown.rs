@@ -105,3 +105,60 @@ fn with_causes(error: &dyn Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::AssertUnwindSafe;
+    use std::path::Path;
+
+    use super::*;
+    use crate::text::DEFAULT_FONT;
+
+    /// Any bytes, and a good change with any bits flipped: all of it is shown, or nothing of it.
+    #[test]
+    fn fuzz_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("a.png");
+        let mut encoder = png::Encoder::new(std::fs::File::create(&image).unwrap(), 2, 2);
+        encoder.set_color(png::ColorType::Rgba);
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_image_data(&[9; 16]).unwrap();
+        drop(writer);
+        let good = format!(
+            r##"{{"text": "Shoes, 25 €", "x": 20, "y": 60, "size": 24, "colour": "#ffcc00", "box_opacity": 0.5,
+                "images": [{{"file": "{}", "x": 7, "width": 30}}]}}"##,
+            image.display()
+        );
+        let font = Font::load(Path::new(DEFAULT_FONT)).unwrap();
+        // A panic ends the test: nobody looks at what it left.
+        let shown = AssertUnwindSafe(Shown::new(Label::default(), font).unwrap());
+        assert!(shown.change(good.as_bytes()).is_ok());
+        bolero::check!()
+            .with_type::<(Vec<u8>, Vec<(u16, u8)>)>()
+            .for_each(|(bytes, flips)| {
+                let mut spoilt = good.clone().into_bytes();
+                for (at, bits) in flips {
+                    let at = usize::from(*at) % spoilt.len();
+                    spoilt[at] ^= bits;
+                }
+                for json in [bytes, &spoilt] {
+                    let before = (shown.label(), shown.version());
+                    match shown.change(json) {
+                        Ok(label) => {
+                            assert_eq!(label.check(shown.font()), Ok(()));
+                            assert_eq!((label, before.1 + 1), (shown.label(), shown.version()));
+                        }
+                        Err(error) => {
+                            assert!(!error.is_empty());
+                            assert_eq!((shown.label(), shown.version()), before);
+                        }
+                    }
+                    let content = shown.content();
+                    assert_eq!(content.images.len(), content.label.images.len());
+                    let (size, ink) = (content.label.size_in(240), content.label.ink());
+                    let tile = Tile::text(shown.font(), &content.label.text, size, ink);
+                    assert!(tile.width() <= 2048 && tile.height() <= 2048);
+                }
+            });
+    }
+}

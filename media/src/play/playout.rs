@@ -49,6 +49,7 @@ impl Playout {
 
     /// When to show a picture with presentation time `pts` that is there since `received`.
     pub(super) fn due(&mut self, pts: u64, received: Timestamp) -> Timestamp {
+        let pts = pts % CLOCK_WRAP;
         let arrival = received.as_micros() as i64;
         let presented = self.presented(pts);
         let mut offset = arrival - presented;
@@ -71,6 +72,9 @@ impl Playout {
             .min(offset);
         let lateness = Duration::from_micros((offset - least) as u64);
         if lateness <= TARGET_MAX {
+            // Those that turn out to have been held up count no more: a viewer gets what was there before it came all at once.
+            let latest = least + TARGET_MAX.as_micros() as i64;
+            self.offsets.retain(|other| *other <= latest);
             if self.offsets.len() == WINDOW {
                 self.offsets.pop_front();
             }
@@ -237,6 +241,38 @@ mod tests {
         lateness.extend([0; 100]);
         let (delays, target) = delays(0.95, &lateness, 0);
         assert_eq!((delays, target), (vec![0; 260], 0));
+    }
+
+    #[test]
+    fn what_was_there_before_does_not_make_all_others_late() {
+        // A second of pictures at once, each less late than the one before.
+        let mut lateness: Vec<u64> = (0..30).map(|at| 1000 - at * 33).collect();
+        lateness.extend([0; 40]);
+        let (delays, target) = delays(0.95, &lateness, 0);
+        assert!(target <= TARGET_MAX.as_millis(), "{target}");
+        let longest = delays.into_iter().max().unwrap();
+        assert!(u128::from(longest) <= TARGET_MAX.as_millis(), "{longest}");
+    }
+
+    /// Whatever a stream says of its times, no picture waits for longer than the longest target.
+    #[test]
+    fn fuzz_due_times() {
+        bolero::check!()
+            .with_type::<(u8, Vec<(u64, u64)>)>()
+            .for_each(|(quantile, times)| {
+                let mut playout = Playout::new(f64::from(*quantile) / 255.0);
+                let mut now = Timestamp(1_790_000_000_000_000);
+                for (pts, passed_us) in times {
+                    // The clock is ours: as often as not a moment later, now and then set.
+                    now = match passed_us % 4 {
+                        0 => Timestamp(passed_us >> 12),
+                        _ => now + Duration::from_micros(passed_us % 100_000),
+                    };
+                    let due = playout.due(*pts, now);
+                    assert!(due >= now && due.since(now) <= TARGET_MAX, "{times:?}");
+                    assert!(playout.target() <= TARGET_MAX);
+                }
+            });
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub struct Limits {
     pub viewers_max: u64,
     /// Connections at once, those that have not said yet what they want included.
     pub connections_max: u64,
-    /// Bytes of video kept for each stream: from its last key picture on, and what viewers may lag behind.
+    /// Bytes of video and tables kept for each stream: from its last key picture on, and what viewers may lag behind.
     pub stream_bytes_max: usize,
     /// A viewer that lags further behind goes on from the last key picture, and loses what is between.
     pub lag_max: Duration,

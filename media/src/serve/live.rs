@@ -8,7 +8,7 @@
 //!     flags: 1 a decoder can begin here, 2 parts of it were lost, 4 pictures before it were lost
 //! to the browser, text:
 //!     {"type":"config","codec":"avc1.42c01e"}        before the first picture that needs it
-//!     {"type":"unsupported","codec":"MPEG-2"}        no browser decodes it
+//!     {"type":"unsupported","codec":"MPEG-2"}        no browser decodes it, or this server does not read it
 //!     {"type":"pong","id":7,"time_us":…}             the server's clock when a ping came
 //!     {"type":"report"}                              once, at first: say each second what is seen
 //! from the browser, text (`asked.rs`):
@@ -58,7 +58,7 @@ pub(super) fn limits() -> WebSocketConfig {
 #[serde(tag = "type", rename_all = "lowercase")]
 enum Said<'a> {
     Config { codec: &'a str },
-    Unsupported { codec: &'static str },
+    Unsupported { codec: &'a str },
     Pong { id: u32, time_us: u64 },
     Report,
 }
@@ -148,13 +148,7 @@ impl Feed {
         let mut messages = Vec::new();
         for unit in self.reader.push(bytes) {
             match unit.codec {
-                VideoCodec::Mpeg2 => {
-                    let codec = "MPEG-2";
-                    if self.codec.as_deref() != Some(codec) {
-                        messages.extend(text_message(&Said::Unsupported { codec }));
-                        self.codec = Some(codec.to_owned());
-                    }
-                }
+                VideoCodec::Mpeg2 => messages.extend(self.refuse("MPEG-2")),
                 VideoCodec::H264 => {
                     if let Some(codec) = codec_string(&unit.data) {
                         // Said before every key picture of another kind: of another publisher, or another size.
@@ -167,7 +161,20 @@ impl Feed {
                 }
             }
         }
+        // Of such video no picture is ever whole.
+        if let Some(video) = self.reader.foreign_video() {
+            messages.extend(self.refuse(&video.to_string()));
+        }
         messages
+    }
+
+    /// Says once that this is not played.
+    fn refuse(&mut self, codec: &str) -> Option<Message> {
+        if self.codec.as_deref() == Some(codec) {
+            return None;
+        }
+        self.codec = Some(codec.to_owned());
+        text_message(&Said::Unsupported { codec })
     }
 }
 
@@ -237,5 +244,63 @@ mod tests {
         }
         let wanted = r#"{"type":"unsupported","codec":"MPEG-2"}"#;
         assert_eq!(all, [Message::text(wanted)]);
+    }
+    #[test]
+    fn video_that_is_not_known_is_refused_by_its_name_until_another_comes() {
+        let mut writer = Writer::new(VideoCodec::H264);
+        let key = [&PARAMETERS[..], &[0, 0, 1, 0x65, 1, 2]].concat();
+        let mut feed = Feed::default();
+        let good = packets(&mut writer, &key, UnitKind::Key);
+        assert_eq!(feed.messages(&good, Timestamp(0)).len(), 2);
+        // The same programme, with a map that says H.265.
+        let map = [
+            0, 0x02, 0xb0, 0x12, 0, 1, 0xc1, 0, 0, 0xe1, 0, 0xf0, 0, 0x24, 0xe1, 0, 0xf0, 0, 0x2f,
+            0, 0x6e, 0xe7,
+        ];
+        let mut foreign = vec![0x47, 0x50, 0x00, 0x11];
+        foreign.extend(map);
+        foreign.resize(wire::mpegts::PACKET_BYTES, 0xff);
+        let wanted = r#"{"type":"unsupported","codec":"H.265 (stream type 0x24)"}"#;
+        let said = feed.messages(&foreign, Timestamp(0));
+        assert_eq!(said, [Message::text(wanted)]);
+        assert!(feed.messages(&foreign, Timestamp(0)).is_empty());
+        let good = packets(&mut writer, &key, UnitKind::Key);
+        assert_eq!(feed.messages(&good, Timestamp(0)).len(), 2);
+    }
+    /// Whatever a stream has in it, a browser gets messages of the form that it expects, and no more than came.
+    #[test]
+    fn fuzz_what_a_browser_is_fed() {
+        let check = bolero::check!().with_max_len(16 << 10);
+        check.for_each(|bytes: &[u8]| {
+            let mut feed = Feed::default();
+            let mut stream = packets(&mut Writer::new(VideoCodec::H264), &[1], UnitKind::Key);
+            for inside in bytes.chunks(60) {
+                // Of the video, its map, or the PAT; everything else as it comes.
+                let pid = [[0x41, 0x00], [0x01, 0x00], [0x50, 0x00], [0x40, 0x00]]
+                    [usize::from(inside[0]) % 4];
+                let end = stream.len() + wire::mpegts::PACKET_BYTES;
+                stream.extend([0x47, pid[0], pid[1]]);
+                stream.extend(inside);
+                stream.resize(end, inside[0]);
+            }
+            stream.extend(bytes);
+            let mut fed = 0;
+            for piece in stream.chunks(1316) {
+                for message in feed.messages(piece, Timestamp(7)) {
+                    match message {
+                        Message::Binary(picture) => {
+                            assert!(picture.len() > HEAD_BYTES && picture[0] == VERSION);
+                            fed += picture.len() - HEAD_BYTES;
+                        }
+                        Message::Text(text) => {
+                            let said: serde_json::Value = serde_json::from_str(&text).unwrap();
+                            assert!(said["codec"].is_string(), "{text}");
+                        }
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+            assert!(fed <= stream.len());
+        });
     }
 }

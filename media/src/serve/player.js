@@ -9,6 +9,8 @@ const PING_MS = 1000;
 const PINGS_KEPT = 30;
 // A decoder that is further behind has lost the race: go on from the next key picture.
 const QUEUE_MAX = 15;
+// A picture with holes can be too much for a decoder. One that fails so often in a row, with each key picture, will not do better.
+const FAILURES_MAX = 3;
 const FIGURES_OVER_MS = 5000, CHART_OVER_MS = 20000;
 
 const stream = document.body.dataset.stream;
@@ -17,6 +19,8 @@ const screen2d = at('screen').getContext('2d', { alpha: false, willReadFrequentl
 const now_us = () => (performance.timeOrigin + performance.now()) * 1000;
 
 let socket, decoder, codec, waitForKey = true, attempts = 0, isFinal = false;
+// No picture can be expected, for a reason that is said.
+let failures = 0, isUnsupported = false;
 let shown = 0, skipped = 0;
 const pings = new Map();
 let trips = [];
@@ -180,6 +184,7 @@ function draw(frame) {
   bytesOf.delete(frame.timestamp);
   frame.close();
   shown++;
+  failures = 0;
   const clock = offset();
   const strip = clock && readStrip(screen2d, width, height);
   const server = clock && instant + clock.us;
@@ -195,23 +200,29 @@ function configure(next) {
   codec = next;
   waitForKey = true;
   if (decoder && decoder.state !== 'closed') decoder.close();
-  decoder = new VideoDecoder({
-    output: draw,
-    // A picture with holes can be too much for it: the next key picture mends that.
-    error: () => configure(codec),
-  });
+  decoder = new VideoDecoder({ output: draw, error: failed });
   try {
     decoder.configure({ codec, optimizeForLatency: true });
   } catch (error) {
-    decoder = null;
-    say(`This browser cannot decode ${codec}: ${error.message}`, 'wrong');
+    failed(error);
   }
+}
+
+// A decoder that fails has closed itself: the next key picture gets another one.
+function failed({ message }) {
+  failures++;
+  if (failures >= FAILURES_MAX) say(`This browser cannot decode ${codec}: ${message}`, 'wrong');
 }
 
 function picture(buffer) {
   const view = new DataView(buffer);
-  if (view.byteLength <= HEAD_BYTES || view.getUint8(0) !== VERSION || !decoder || decoder.state !== 'configured') return;
+  if (view.byteLength <= HEAD_BYTES || view.getUint8(0) !== VERSION || !codec) return;
   const isKey = (view.getUint8(1) & KEY) !== 0;
+  if (decoder.state !== 'configured') {
+    if (!isKey) { skipped++; return; }
+    configure(codec);
+    if (decoder.state !== 'configured') return;
+  }
   if (decoder.decodeQueueSize > QUEUE_MAX) waitForKey = true;
   if (waitForKey && !isKey) { skipped++; return; }
   waitForKey = false;
@@ -243,10 +254,12 @@ function connect() {
     if (typeof data !== 'string') { picture(data); return; }
     const said = JSON.parse(data);
     if (said.type === 'pong') pong(said);
-    else if (said.type === 'config') configure(said.codec);
+    else if (said.type === 'config') { failures = 0; isUnsupported = false; configure(said.codec); }
     else if (said.type === 'report') isAsked = true;
     else if (said.type === 'unsupported') {
-      say(`This stream is ${said.codec}, which browsers do not decode. Publish it as H.264 (forestall capture --codec h264), or play /${stream}.ts with another player.`, 'wrong');
+      isUnsupported = true;
+      const who = said.codec === 'MPEG-2' ? 'browsers do' : 'this page does';
+      say(`This stream is ${said.codec}, which ${who} not decode. Publish it as H.264 (forestall capture --codec h264), or play /${stream}.ts with another player.`, 'wrong');
     }
   };
   socket.onclose = async () => {
@@ -283,7 +296,8 @@ function figures() {
   const seconds = recent.length > 1 ? (recent.at(-1).ms - recent[0].ms) / 1000 : 0;
   put('rate', seconds > 0.5 ? recent.slice(1).reduce((sum, one) => sum + one.bytes, 0) * 8 / seconds / 1e6 : null, 'Mbit/s', 2);
   // Nothing came for a while though the connection stands.
-  if (socket?.readyState === WebSocket.OPEN && drawn.length && now - drawn.at(-1).ms > 1000) say('Nothing comes from the publisher. Waiting …', 'wrong');
+  const isExpected = !isUnsupported && failures < FAILURES_MAX;
+  if (isExpected && socket?.readyState === WebSocket.OPEN && drawn.length && now - drawn.at(-1).ms > 1000) say('Nothing comes from the publisher. Waiting …', 'wrong');
   chart(now);
 }
 

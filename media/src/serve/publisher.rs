@@ -11,6 +11,7 @@ use wire::mpegts::{Continuity, PACKET_BYTES, Scanner, Splitter, Start, discontin
 use super::stream::{Join, Part, Replaced, Stream};
 use super::{Server, StreamName};
 use crate::net::{Chunk, Input};
+use crate::url::Transport;
 use crate::{MediaError, StreamUrl};
 
 /// A stream that shows no key picture for so long has none that this would know: then viewers begin with any picture.
@@ -147,6 +148,8 @@ pub(super) struct Pull {
     stream: Arc<Stream>,
     input: Input,
     url: String,
+    /// A sender at another address counts after this silence.
+    silent_after: Duration,
     current: Option<Current>,
 }
 
@@ -172,6 +175,11 @@ impl Pull {
             stream,
             input: Input::open(url)?,
             url: url.to_string(),
+            silent_after: match url.transport {
+                Transport::Udp(_) | Transport::Rtp(_) => SOURCE_SILENT_AFTER,
+                // There is one connection at a time, the newest.
+                Transport::Tcp | Transport::TcpListen | Transport::Http { .. } => Duration::ZERO,
+            },
             current: None,
         })
     }
@@ -181,11 +189,12 @@ impl Pull {
             stream,
             input,
             url,
+            silent_after,
             current,
         } = &mut self;
         while !is_over() {
             for chunk in input.receive()? {
-                take(stream, url, current, &chunk);
+                take(stream, url, *silent_after, current, &chunk);
             }
             flush(current);
         }
@@ -203,10 +212,15 @@ fn flush(current: &mut Option<Current>) {
     }
 }
 
-fn take(stream: &Arc<Stream>, url: &str, current: &mut Option<Current>, chunk: &Chunk<'_>) {
+fn take(
+    stream: &Arc<Stream>,
+    url: &str,
+    silent_after: Duration,
+    current: &mut Option<Current>,
+    chunk: &Chunk<'_>,
+) {
     let is_other = |current: &Current| current.source != chunk.source;
-    let is_silent =
-        |current: &Current| chunk.received.since(current.last_received) >= SOURCE_SILENT_AFTER;
+    let is_silent = |current: &Current| chunk.received.since(current.last_received) >= silent_after;
     if current
         .as_ref()
         .is_some_and(|current| is_other(current) && !is_silent(current))
@@ -320,7 +334,8 @@ mod tests {
                 received: Timestamp(1_000_000 + millis * 1000),
                 source: Some(sources[source]),
             };
-            take(&stream, "udp://…", &mut current, &chunk);
+            let url = "udp://…";
+            take(&stream, url, SOURCE_SILENT_AFTER, &mut current, &chunk);
             flush(&mut current);
             stream.view().peer
         };
@@ -349,5 +364,41 @@ mod tests {
         publisher.push(&packets, now).unwrap();
         let bytes = read(&stream, &mut Cursor::default(), now);
         assert_eq!(pictures(&bytes), [8]);
+    }
+    /// Whatever is published, no more than the limit is kept of it, and a viewer gets whole packets.
+    #[test]
+    fn fuzz_what_is_published() {
+        let limits = Limits {
+            stream_bytes_max: 20 * PACKET_BYTES,
+            ..Limits::default()
+        };
+        let check = bolero::check!().with_max_len(16 << 10);
+        check.for_each(|bytes: &[u8]| {
+            let name = "robot".parse().unwrap();
+            let stream = Arc::new(Stream::new(name, &limits, Life::Published));
+            let mut now = Timestamp(1_000_000);
+            let mut publisher = Publisher::new(Arc::clone(&stream), "a".into(), now);
+            let mut packets = Vec::new();
+            Writer::new(VideoCodec::H264).write(&[1], 0, UnitKind::Key, &mut packets);
+            for inside in bytes.chunks(40) {
+                // Of the video, its map, or the PAT; everything else as it comes.
+                let pid = [[0x41, 0x00], [0x01, 0x00], [0x50, 0x00], [0x40, 0x00]]
+                    [usize::from(inside[0]) % 4];
+                let end = packets.len() + PACKET_BYTES;
+                packets.extend([0x47, pid[0], pid[1]]);
+                packets.extend(inside);
+                packets.resize(end, inside[0]);
+            }
+            packets.extend(bytes);
+            let size = 1 + usize::from(bytes.first().copied().unwrap_or(0)) * 9;
+            let mut viewer = Cursor::default();
+            for piece in packets.chunks(size) {
+                publisher.push(piece, now).unwrap();
+                let kept = stream.view().kept_bytes;
+                assert!(kept <= limits.stream_bytes_max, "{kept}");
+                assert_eq!(read(&stream, &mut viewer, now).len() % PACKET_BYTES, 0);
+                now = now + Duration::from_millis(5);
+            }
+        });
     }
 }

@@ -374,4 +374,118 @@ mod tests {
         assert_eq!(request("/", Some("Bearer y")).as_deref(), Some("y"));
         assert_eq!(request("/?token=x", Some("Basic y")).as_deref(), Some("x"));
     }
+    const ALL: &str = "0123456789abcdef";
+    const ROBOT: &str = "fedcba9876543210";
+    const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "DELETE", "X"];
+    const WORDS: [&str; 12] = [
+        "",
+        "play",
+        "live",
+        "publish",
+        "robot",
+        "robot.ts",
+        "other",
+        "other.ts",
+        "status.json",
+        ".ts",
+        "%2e%2e",
+        "robot.ts.ts",
+    ];
+
+    #[derive(Debug, bolero::TypeGenerator)]
+    struct Asked {
+        method: u8,
+        words: Vec<u8>,
+        /// Behind the path, as they are.
+        bytes: Vec<u8>,
+        token: u8,
+        in_address: bool,
+    }
+
+    impl Asked {
+        fn request(&self) -> Option<Request<()>> {
+            let words = self.words.iter();
+            let words: Vec<&str> = words
+                .map(|word| WORDS[usize::from(*word) % WORDS.len()])
+                .collect();
+            let mut uri = format!("/{}", words.join("/")).into_bytes();
+            uri.extend(&self.bytes);
+            let mut request = Request::builder().method(METHODS[usize::from(self.method) % 6]);
+            match self.token() {
+                Some(token) if self.in_address => uri.extend(format!("?a=&token={token}").bytes()),
+                Some(token) => request = request.header(AUTHORIZATION, format!("Bearer {token}")),
+                None => {}
+            }
+            request.uri(uri.as_slice()).body(()).ok()
+        }
+
+        fn token(&self) -> Option<&str> {
+            [None, Some(ALL), Some(ROBOT), Some("0123456789abcdee")][usize::from(self.token) % 4]
+        }
+    }
+
+    /// Whatever is asked: nothing opens without the token for it, and nothing stays closed with it.
+    #[test]
+    fn fuzz_what_is_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tokens");
+        std::fs::write(&file, format!("{ALL}\nrobot {ROBOT}\n")).unwrap();
+        let config = super::super::ServeConfig {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            inputs: Vec::new(),
+            publish: Access::Closed,
+            view: Access::read(&file).unwrap(),
+            tls: None,
+            limits: super::super::Limits::default(),
+            duration: None,
+            stats: crate::StatsOutput::Off,
+            reporting: None,
+        };
+        // A panic ends the test: nobody looks at what it left.
+        let server = std::panic::AssertUnwindSafe(Server::new(&config, None));
+        let robot: StreamName = "robot".parse().unwrap();
+        bolero::check!()
+            .with_type::<Asked>()
+            .for_each(|asked: &Asked| {
+                let Some(request) = asked.request() else {
+                    return;
+                };
+                let route = match Route::of(&request) {
+                    Ok(route) => route,
+                    Err(refusal) => {
+                        assert!(refusal.response().status().is_client_error());
+                        return;
+                    }
+                };
+                let name = match &route {
+                    Route::Page | Route::Status => None,
+                    Route::Play(name)
+                    | Route::Live(name)
+                    | Route::Watch(name)
+                    | Route::Publish(name) => Some(name),
+                };
+                // What is behind the path may begin a query, and say a token of its own there.
+                let said = token(&request);
+                let may = said == Some(ALL) || said == Some(ROBOT) && name == Some(&robot);
+                let denied = || server.counters.denied.load(Ordering::Relaxed);
+                let before = denied();
+                let answered = match &route {
+                    Route::Page => status_page(&server, &request),
+                    Route::Status => status_json(&server, &request),
+                    Route::Play(name) => player_page(&server, &request, name),
+                    Route::Live(_) | Route::Watch(_) | Route::Publish(_) => {
+                        let checked = check(&server, &server.config.view, &request, name);
+                        checked.map(|()| whole(StatusCode::OK, TEXT, String::new()))
+                    }
+                };
+                match answered {
+                    Ok(response) => assert!(may && response.status() == StatusCode::OK),
+                    Err(refusal) => assert!(!may && refusal == Refusal::Token, "{refusal:?}"),
+                }
+                assert_eq!(denied() - before, u64::from(!may));
+                if asked.bytes.is_empty() {
+                    assert_eq!(said, asked.token());
+                }
+            });
+    }
 }

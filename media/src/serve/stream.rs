@@ -86,6 +86,13 @@ struct Chunk {
     gop: Option<Gop>,
 }
 
+impl Chunk {
+    /// Tables are small beside a picture, unless somebody sends key pictures of a packet.
+    fn kept_bytes(&self) -> usize {
+        self.bytes.len() + self.gop.as_ref().map_or(0, |gop| gop.lead_in.len())
+    }
+}
+
 /// What a viewer that begins with this chunk, or comes to it, needs first.
 #[derive(Clone, Debug)]
 struct Gop {
@@ -319,13 +326,14 @@ impl Ring {
                 join,
             }
         });
-        self.bytes += part.bytes.len();
-        self.chunks.push_back(Chunk {
+        let chunk = Chunk {
             bytes: part.bytes.into(),
             received: part.received,
             starts_picture: part.starts_picture,
             gop,
-        });
+        };
+        self.bytes += chunk.kept_bytes();
+        self.chunks.push_back(chunk);
     }
 
     /// Drops what nobody may lag behind to, and what is too much.
@@ -336,7 +344,7 @@ impl Ring {
             if !is_old && self.bytes <= limits.stream_bytes_max {
                 break;
             }
-            self.bytes -= front.bytes.len();
+            self.bytes -= front.kept_bytes();
             self.chunks.pop_front();
             self.first += 1;
             self.newest_gop = self.newest_gop.filter(|&gop| gop >= self.first);
@@ -533,13 +541,29 @@ mod tests {
     }
 
     #[test]
+    fn tables_count_too() {
+        let stream = stream(1000);
+        let publisher = stream.take_over("a".into(), at(0.0));
+        for _ in 0..20 {
+            let key = Part {
+                lead_in: Some((vec![b'L'; 400], Join::Seamless)),
+                ..part(10, at(0.0))
+            };
+            stream.append(publisher, vec![key], None, at(0.0)).unwrap();
+            assert!(stream.view().kept_bytes <= 1000);
+        }
+        assert_eq!(stream.ring().chunks.len(), 2);
+    }
+
+    #[test]
     fn old_groups_are_dropped() {
         let stream = stream(100_000);
         let publisher = stream.take_over("a".into(), at(0.0));
         for second in 0..20 {
             append(&stream, publisher, &[10, 1, 2], at(f64::from(second)));
         }
-        assert_eq!(stream.view().kept_bytes, 600, "the last, and one to lag in");
+        // With a lead-in of two bytes each.
+        assert_eq!(stream.view().kept_bytes, 604, "the last, and one to lag in");
     }
 
     #[test]

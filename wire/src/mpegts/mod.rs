@@ -16,7 +16,7 @@ mod writer;
 
 pub use continuity::Continuity;
 pub use packets::Splitter;
-pub use picture::PictureKind;
+pub use picture::{PictureKind, TemporalReference};
 pub use reader::{AccessUnit, Counters, Reader, unit_starts};
 pub use replacer::Replacer;
 pub use scanner::{Scanner, Start, discontinuity};

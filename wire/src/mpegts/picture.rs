@@ -5,6 +5,7 @@ use super::VideoCodec;
 /// A start code is looked for within so many bytes: before the first slice lie headers of some hundred bytes.
 const SEARCH_BYTES_MAX: usize = 4 << 10;
 const MPEG2_SEQUENCE_HEADER: [u8; 4] = [0, 0, 1, 0xb3];
+const MPEG2_GROUP_HEADER: u8 = 0xb8;
 const MPEG2_PICTURE_HEADER: u8 = 0x00;
 /// NAL unit types of H.264 (ITU-T H.264, table 7-1) that begin with a slice header.
 const H264_SLICE: u8 = 1;
@@ -29,27 +30,64 @@ impl PictureKind {
     /// An H.264 picture may mix kinds of slices; its first slice speaks for it.
     #[must_use]
     pub fn of(codec: VideoCodec, unit: &[u8]) -> Option<Self> {
-        let head = &unit[..unit.len().min(SEARCH_BYTES_MAX)];
-        let mut rest = head;
-        while let Some(at) = rest.windows(3).position(|bytes| bytes == [0, 0, 1]) {
-            rest = &rest[at + 3..];
-            let (&code, after) = rest.split_first()?;
-            let is_header = match codec {
-                VideoCodec::Mpeg2 => code == MPEG2_PICTURE_HEADER,
-                VideoCodec::H264 => matches!(
-                    code & 0x1f,
-                    H264_SLICE | H264_PARTITION_A | H264_SLICE_OF_KEY_PICTURE
-                ),
-            };
-            if is_header {
-                return match codec {
-                    VideoCodec::Mpeg2 => mpeg2_kind(after),
-                    VideoCodec::H264 => h264_kind(after),
-                };
+        let is_header = |code: u8| match codec {
+            VideoCodec::Mpeg2 => code == MPEG2_PICTURE_HEADER,
+            VideoCodec::H264 => matches!(
+                code & 0x1f,
+                H264_SLICE | H264_PARTITION_A | H264_SLICE_OF_KEY_PICTURE
+            ),
+        };
+        let (_, header) = start_codes(unit).find(|(code, _)| is_header(*code))?;
+        match codec {
+            VideoCodec::Mpeg2 => mpeg2_kind(header),
+            VideoCodec::H264 => h264_kind(header),
+        }
+    }
+}
+
+/// When an MPEG-2 picture is shown (ISO/IEC 13818-2, 6.3.9): pictures are coded in another order if there are B-pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TemporalReference {
+    /// Of its group of pictures the first that is shown has 0; modulo 1024.
+    pub number: u16,
+    /// A group of pictures begins with it.
+    pub begins_group: bool,
+}
+
+impl TemporalReference {
+    /// Numbers begin again at 0 where this one would be.
+    pub const MODULUS: u16 = 1024;
+
+    /// Reads it from the first picture header; `None` when there is none near the start.
+    #[must_use]
+    pub fn of(unit: &[u8]) -> Option<Self> {
+        let mut begins_group = false;
+        for (code, after) in start_codes(unit) {
+            match code {
+                MPEG2_GROUP_HEADER => begins_group = true,
+                MPEG2_PICTURE_HEADER => {
+                    let (&header, _) = after.split_first_chunk::<2>()?;
+                    return Some(Self {
+                        number: u16::from_be_bytes(header) >> 6,
+                        begins_group,
+                    });
+                }
+                _ => {}
             }
         }
         None
     }
+}
+
+/// What the start codes near the start of a picture say, each with the bytes after it.
+fn start_codes(unit: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut rest = &unit[..unit.len().min(SEARCH_BYTES_MAX)];
+    std::iter::from_fn(move || {
+        let at = rest.windows(3).position(|bytes| bytes == [0, 0, 1])?;
+        rest = &rest[at + 3..];
+        let (&code, after) = rest.split_first()?;
+        Some((code, after))
+    })
 }
 
 /// Whether a decoder can begin with a coded picture: it comes with a sequence header (MPEG-2), or clears the decoder (H.264).
@@ -130,6 +168,23 @@ mod tests {
         check(VideoCodec::Mpeg2, &[0, 0, 1, 0, 0xff], None);
         check(VideoCodec::Mpeg2, &sequence_header, None);
         check(VideoCodec::Mpeg2, &[], None);
+    }
+
+    #[test]
+    fn the_temporal_reference_of_mpeg2() {
+        let (sequence, group) = ([0, 0, 1, 0xb3, 0x16], [0, 0, 1, 0xb8, 0, 0x08, 0, 0x40]);
+        let picture = [0, 0, 1, 0, 0b1000_0000, 0b1100_1000];
+        let of = |parts: &[&[u8]]| TemporalReference::of(&parts.concat());
+        let expected = |begins_group| TemporalReference {
+            number: 0b10_0000_0011,
+            begins_group,
+        };
+        assert_eq!(of(&[&picture]), Some(expected(false)));
+        assert_eq!(of(&[&sequence, &picture]), Some(expected(false)));
+        assert_eq!(of(&[&sequence, &group, &picture]), Some(expected(true)));
+        assert_eq!(of(&[&sequence, &picture[..5]]), None);
+        assert_eq!(of(&[&group]), None);
+        assert_eq!(of(&[]), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::packets::{Fields, Splitter, packet_pid, starts_unit};
 use super::picture::stands_alone;
 use super::recent::Recent;
-use super::{ForeignVideo, PACKET_BYTES, PID_PAT, SYNC_BYTE, VideoCodec, psi::Section};
+use super::{ForeignVideo, PACKET_BYTES, PID_PAT, SYNC_BYTE, VideoCodec, psi::Sections};
 
 /// A longer coded picture is given up: 2 MiB is a second of 16 Mbit/s.
 const UNIT_BYTES_MAX: usize = 2 << 20;
@@ -46,11 +46,13 @@ pub struct Counters {
     pub units_begun: u64,
 }
 
-/// Reads the first video stream of the first programme. It holds one unfinished picture (at most 2 MiB) and the last 64
-/// packets.
+/// Reads the first video stream of the first programme. It holds one unfinished picture (at most 2 MiB), the last 64 packets,
+/// and tables (at most 4 KiB each).
 #[derive(Debug)]
 pub struct Reader {
     splitter: Splitter,
+    pat: Sections,
+    map: Sections,
     map_pid: Option<u16>,
     video: Option<(u16, VideoCodec)>,
     foreign_video: Option<ForeignVideo>,
@@ -86,6 +88,8 @@ impl Reader {
     pub fn new() -> Self {
         Self {
             splitter: Splitter::default(),
+            pat: Sections::default(),
+            map: Sections::default(),
             map_pid: None,
             video: None,
             foreign_video: None,
@@ -169,18 +173,20 @@ impl Reader {
         let pid = packet_pid(packet);
         if let Some((_, codec)) = self.video.filter(|(video, _)| *video == pid) {
             self.video_packet(packet, &fields, codec, units);
-        } else if pid == PID_PAT && starts_unit(packet) {
-            if let Some(map_pid) =
-                Section::parse(fields.payload).and_then(|section| section.map_pid())
-            {
+        } else if pid == PID_PAT {
+            let map_pid = self
+                .pat
+                .push(packet)
+                .and_then(|(section, _)| section.map_pid());
+            if let Some(map_pid) = map_pid {
                 self.map_pid = Some(map_pid);
                 // Where the video was, its map is now: it says where the video is.
                 if self.video.is_some_and(|(video, _)| video == map_pid) {
                     self.video = None;
                 }
             }
-        } else if Some(pid) == self.map_pid && starts_unit(packet) {
-            let Some(section) = Section::parse(fields.payload) else {
+        } else if Some(pid) == self.map_pid {
+            let Some((section, _)) = self.map.push(packet) else {
                 return;
             };
             self.foreign_video = section.foreign_video();

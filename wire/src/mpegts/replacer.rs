@@ -1,8 +1,8 @@
 //! Other pictures in the place of a stream's video, all else as it came.
 
-use super::packets::{Clock, Fields, Splitter, packet_pid, starts_unit};
+use super::packets::{Clock, Fields, Splitter, packet_pid};
 use super::pes::{Times, Video};
-use super::psi::Section;
+use super::psi::{self, Sections};
 use super::reader::{AccessUnit, Reader};
 use super::{
     CLOCK_HZ, CLOCK_WRAP, ForeignVideo, PACKET_BYTES, PID_NULL, PID_PAT, PID_VIDEO, UnitKind,
@@ -20,15 +20,18 @@ const LATE_TICKS_MAX: u64 = CLOCK_HZ;
 ///           +-- the video's clock --------'
 /// ```
 ///
-/// In the map (PMT) the video is coded with the new codec; nothing else in it changes. Sound keeps its packets, and pictures
-/// get the presentation times that the caller has from them: what was in step stays so. Where the stream's clock is the
-/// video's, each of its readings goes out with a picture, or alone when the next comes first; another stream's clock passes
-/// with that. Before the tables nothing passes, and stuffing never does.
+/// In the map (PMT), which passes once it is whole, the video is coded with the new codec; nothing else in it changes. Sound
+/// keeps its packets, and pictures get the presentation times that the caller has from them: what was in step stays so. Where
+/// the stream's clock is the video's, each of its readings goes out with a picture, or alone when the next comes first; another
+/// stream's clock passes with that. Before the tables nothing passes, and stuffing never does.
 #[derive(Debug)]
 pub struct Replacer {
     codec: VideoCodec,
     splitter: Splitter,
     reader: Reader,
+    map: Sections,
+    /// Continuity counter of the map.
+    map_count: u8,
     video: Video,
     /// The last reading that came in.
     newest: Option<Clock>,
@@ -46,6 +49,8 @@ impl Replacer {
             codec,
             splitter: Splitter::default(),
             reader: Reader::new(),
+            map: Sections::default(),
+            map_count: 0,
             video: Video::new(PID_VIDEO),
             newest: None,
             clock: None,
@@ -87,6 +92,8 @@ impl Replacer {
     ) {
         self.reader.packet(packet, units);
         let pid = packet_pid(packet);
+        let is_map = Some(pid) == self.reader.map_pid();
+        let map = if is_map { self.map.push(packet) } else { None };
         let Some((video, _)) = self.reader.video() else {
             if pid == PID_PAT {
                 passed.extend_from_slice(packet);
@@ -99,8 +106,13 @@ impl Replacer {
         }
         if pid == video {
             self.follow_clock(packet, passed);
-        } else if Some(pid) == self.reader.map_pid() && starts_unit(packet) {
-            passed.extend_from_slice(&self.recoded(packet));
+        } else if is_map {
+            // Its packets may become fewer: it is counted anew. A map that cannot be read is of no use to anybody.
+            if let Some((section, _)) = map {
+                let recoded = section.recoded(video, self.codec);
+                let table = recoded.unwrap_or_else(|| section.payload());
+                psi::packets(pid, &mut self.map_count, &table, passed);
+            }
         } else if pid != PID_NULL {
             passed.extend_from_slice(packet);
         }
@@ -127,22 +139,6 @@ impl Replacer {
             self.video.clock(waiting, false, passed);
         }
     }
-
-    /// The packet of a map, in which the video is coded with the new codec; of any other table, as it is.
-    fn recoded(&self, packet: &[u8; PACKET_BYTES]) -> [u8; PACKET_BYTES] {
-        let mut recoded = *packet;
-        let payload = Fields::of(packet).map_or(&[][..], |fields| fields.payload);
-        let section = Section::parse(payload)
-            .and_then(|section| section.recoded(self.video.pid(), self.codec));
-        if let Some(section) = section {
-            let room = &mut recoded[PACKET_BYTES - payload.len()..];
-            let filled = section.into_iter().chain(std::iter::repeat(0xff));
-            room.iter_mut()
-                .zip(filled)
-                .for_each(|(byte, new)| *byte = new);
-        }
-        recoded
-    }
 }
 
 fn ticks([a, b, c, d, e, _]: Clock) -> u64 {
@@ -152,7 +148,7 @@ fn ticks([a, b, c, d, e, _]: Clock) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Continuity, Writer};
+    use super::super::{Continuity, Scanner, Start, Writer};
     use super::*;
 
     const SOUND: u16 = 0x101;
@@ -300,6 +296,50 @@ mod tests {
         stuffing[..4].copy_from_slice(&[0x47, 0x1f, 0xff, 0x10]);
         replacer.push(&stuffing, &mut passed);
         assert_eq!(passed.len(), length);
+    }
+
+    #[test]
+    fn a_map_of_many_packets() {
+        let (mut writer, mut count) = (Writer::new(VideoCodec::H264), 0);
+        let table = psi::long_pmt(PID_VIDEO, VideoCodec::H264);
+        // PAT, map and picture.
+        let mut next = || {
+            let (mut stream, mut map) = (Vec::new(), Vec::new());
+            writer.write(&[1; 300], 99_000, UnitKind::Key, &mut stream);
+            psi::packets(0x1000, &mut count, &table, &mut map);
+            let picture = stream.split_off(2 * PACKET_BYTES);
+            stream.truncate(PACKET_BYTES);
+            (stream, map, picture)
+        };
+        // With a hole in the map.
+        let (pat, map, picture) = next();
+        let (first, rest) = (&map[..PACKET_BYTES], &map[2 * PACKET_BYTES..]);
+        let holed = [&pat[..], first, rest, &picture].concat();
+        let mut replacer = Replacer::new(VideoCodec::Mpeg2);
+        let (mut scanner, mut out) = (Scanner::default(), Vec::new());
+        assert!(replacer.push(&holed, &mut out).is_empty());
+        for _ in 0..2 {
+            let (pat, map, picture) = next();
+            let mut long = pat.clone();
+            for (number, packet) in packets(&map).iter().enumerate() {
+                long.extend(packet);
+                long.extend(sound(number as u8));
+            }
+            long.extend(picture);
+            let keys = packets(&long)
+                .iter()
+                .filter(|packet| scanner.packet(packet) == Start::Key);
+            assert_eq!(keys.count(), 1);
+            assert_eq!(scanner.tables(), [pat, map].concat());
+            assert_eq!(replacer.push(&long, &mut out).len(), 1);
+            replacer.write(&[2; 300], 99_000, UnitKind::Key, &mut out);
+        }
+        let mut reader = Reader::new();
+        assert_eq!(reader.push(&out).len(), 2);
+        assert_eq!(reader.video(), Some((PID_VIDEO, VideoCodec::Mpeg2)));
+        let mut continuity = Continuity::default();
+        continuity.follow(&out);
+        assert_eq!(continuity.lost_by_pid().get(&0x1000), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Where pictures and key pictures begin, without taking the stream apart.
 
 use super::packets::{FLAG_DISCONTINUITY, Fields, packet_pid, starts_unit, without_payload};
-use super::psi::Section;
+use super::psi::Sections;
 use super::{PACKET_BYTES, PID_PAT, SYNC_BYTE, VideoCodec};
 
 /// PES header up to and including its own length.
@@ -22,8 +22,11 @@ pub enum Start {
 /// known by the random access indicator, or by how MPEG-2 and H.264 begin one.
 #[derive(Debug, Default)]
 pub struct Scanner {
-    pat: Option<[u8; PACKET_BYTES]>,
-    pmt: Option<[u8; PACKET_BYTES]>,
+    pat: Sections,
+    map: Sections,
+    /// The packets of the last PAT, and of the last PMT.
+    pat_packets: Vec<u8>,
+    map_packets: Vec<u8>,
     map_pid: Option<u16>,
     lead: Option<(u16, Option<VideoCodec>)>,
 }
@@ -32,21 +35,14 @@ impl Scanner {
     /// Looks at the next packet.
     pub fn packet(&mut self, packet: &[u8; PACKET_BYTES]) -> Start {
         let has_error = packet[1] & 0x80 != 0;
-        if packet[0] != SYNC_BYTE || has_error || !starts_unit(packet) {
+        if packet[0] != SYNC_BYTE || has_error {
             return Start::Nothing;
         }
-        let Some(fields) = Fields::of(packet) else {
-            return Start::Nothing;
-        };
         let pid = packet_pid(packet);
         match self.lead {
-            Some((lead, codec)) if lead == pid => {
-                let is_key = fields.random_access
-                    || codec.is_some_and(|codec| begins_with_key(fields.payload, codec));
-                return if is_key { Start::Key } else { Start::Unit };
-            }
-            _ if pid == PID_PAT => self.take_pat(packet, fields.payload),
-            _ if Some(pid) == self.map_pid => self.take_pmt(packet, fields.payload),
+            Some((lead, codec)) if lead == pid => return start(packet, codec),
+            _ if pid == PID_PAT => self.take_pat(packet),
+            _ if Some(pid) == self.map_pid => self.take_pmt(packet),
             _ => {}
         }
         Start::Nothing
@@ -55,12 +51,7 @@ impl Scanner {
     /// The last PAT and PMT, as they came: what a decoder has to know before the next key picture.
     #[must_use]
     pub fn tables(&self) -> Vec<u8> {
-        [&self.pat, &self.pmt]
-            .into_iter()
-            .flatten()
-            .flatten()
-            .copied()
-            .collect()
+        [&self.pat_packets[..], &self.map_packets].concat()
     }
 
     /// PID of the leading stream, once the tables have come.
@@ -75,29 +66,44 @@ impl Scanner {
         self.lead.and_then(|(_, codec)| codec)
     }
 
-    fn take_pat(&mut self, packet: &[u8; PACKET_BYTES], payload: &[u8]) {
-        if let Some(map_pid) = Section::parse(payload).and_then(|section| section.map_pid()) {
-            if self.map_pid != Some(map_pid) {
-                self.map_pid = Some(map_pid);
-                self.pmt = None;
-                // Where the leading stream was, the map is now: it says where the stream is.
-                self.lead = self.lead.filter(|(lead, _)| *lead != map_pid);
-            }
-            self.pat = Some(*packet);
+    fn take_pat(&mut self, packet: &[u8; PACKET_BYTES]) {
+        let Some((section, packets)) = self.pat.push(packet) else {
+            return;
+        };
+        let Some(map_pid) = section.map_pid() else {
+            return;
+        };
+        self.pat_packets = packets.to_vec();
+        if self.map_pid != Some(map_pid) {
+            self.map_pid = Some(map_pid);
+            self.map_packets.clear();
+            // Where the leading stream was, the map is now: it says where the stream is.
+            self.lead = self.lead.filter(|(lead, _)| *lead != map_pid);
         }
     }
 
-    fn take_pmt(&mut self, packet: &[u8; PACKET_BYTES], payload: &[u8]) {
-        let Some(section) = Section::parse(payload) else {
+    fn take_pmt(&mut self, packet: &[u8; PACKET_BYTES]) {
+        let Some((section, packets)) = self.map.push(packet) else {
             return;
         };
         let video = section.video().map(|(pid, codec)| (pid, Some(codec)));
         let first = || section.streams().next().map(|(_, pid)| (pid, None));
         if let Some(lead) = video.or_else(first) {
             self.lead = Some(lead);
-            self.pmt = Some(*packet);
+            self.map_packets = packets.to_vec();
         }
     }
+}
+
+/// What begins in a packet of the leading stream.
+fn start(packet: &[u8; PACKET_BYTES], codec: Option<VideoCodec>) -> Start {
+    let fields = Fields::of(packet).filter(|_| starts_unit(packet));
+    let Some(fields) = fields else {
+        return Start::Nothing;
+    };
+    let is_key =
+        fields.random_access || codec.is_some_and(|codec| begins_with_key(fields.payload, codec));
+    if is_key { Start::Key } else { Start::Unit }
 }
 
 /// Whether the coded picture that begins in the payload stands alone, as far as this packet shows it.

@@ -1,8 +1,8 @@
 //! Coded pictures -> transport packets.
 
 use super::packets::Clock;
-use super::pes::{Times, UNIT_START, Video, header};
-use super::{CLOCK_WRAP, PACKET_BYTES, PID_PAT, PID_VIDEO, VideoCodec, psi};
+use super::pes::{Times, Video};
+use super::{CLOCK_WRAP, PID_PAT, PID_VIDEO, VideoCodec, psi};
 
 const PID_MAP: u16 = 0x1000;
 /// The stream's clock runs this far behind the presentation times (100 ms), the time that a receiver with a strict
@@ -18,7 +18,7 @@ pub enum UnitKind {
     Predicted,
 }
 
-/// Writes one video stream. Its bytes go out in packets of [`PACKET_BYTES`]; a sender puts at most
+/// Writes one video stream. Its bytes go out in packets of [`PACKET_BYTES`](super::PACKET_BYTES); a sender puts at most
 /// [`DATAGRAM_BYTES_MAX`](super::DATAGRAM_BYTES_MAX) into a datagram.
 #[derive(Debug)]
 pub struct Writer {
@@ -49,8 +49,8 @@ impl Writer {
     /// field: it goes without a length, and an empty unit behind it tells the receiver at once that it has ended.
     pub fn write(&mut self, unit: &[u8], pts: u64, kind: UnitKind, out: &mut Vec<u8>) {
         if kind == UnitKind::Key {
-            table(PID_PAT, &mut self.pat_count, &self.pat, out);
-            table(PID_MAP, &mut self.pmt_count, &self.pmt, out);
+            psi::packets(PID_PAT, &mut self.pat_count, &self.pat, out);
+            psi::packets(PID_MAP, &mut self.pmt_count, &self.pmt, out);
         }
         let times = Times {
             pts,
@@ -59,14 +59,6 @@ impl Writer {
         };
         self.video.picture(unit, times, kind, out);
     }
-}
-
-/// Appends a table that fits a packet, stuffed behind its section, as some receivers expect.
-fn table(pid: u16, count: &mut u8, section: &[u8], out: &mut Vec<u8>) {
-    let end = out.len() + PACKET_BYTES;
-    header(pid | UNIT_START, 0x10, count, out);
-    out.extend(section);
-    out.resize(end, 0xff);
 }
 
 fn clock(ticks: u64) -> Clock {
