@@ -65,8 +65,7 @@ impl Function {
 
     /// Load that it brings to a host: as measured, else as configured.
     pub(crate) fn load(&self, now: Timestamp) -> Utilization {
-        self.measured(now)
-            .map_or(self.told.load, |(load, _)| load)
+        self.measured(now).map_or(self.told.load, |(load, _)| load)
     }
 
     /// Whether it may not leave its host by itself, whatever the load.

@@ -312,13 +312,14 @@ fn what_may_run_twice_or_nowhere_is_not_moved_whoever_wants_it() {
         bench.give(looked(Some(verdict)));
         let events = bench.sample("a", 5.0, 0.96);
         assert!(words(&events).is_empty(), "{verdict}: {events:?}");
-        let in_doubt = |reason: &HoldReason| {
-            matches!(reason, HoldReason::InDoubt { vm: of, doubt } if *of == vm() && doubt.verdict == verdict)
-        };
+        let in_doubt = |reason: &HoldReason| matches!(reason, HoldReason::InDoubt { vm: of, doubt } if *of == vm() && doubt.verdict == verdict);
         let reason = declined(&bench.give(order("b")));
         assert!(in_doubt(&reason), "{reason:?}");
         let view = bench.controller.view(bench.now);
-        assert!(view.hosts[0].holding.as_ref().is_some_and(in_doubt), "{view:?}");
+        assert!(
+            view.hosts[0].holding.as_ref().is_some_and(in_doubt),
+            "{view:?}"
+        );
         let drained = bench.give(Input::Drain { host: host("a") });
         assert!(words(&drained).is_empty(), "{drained:?}");
         // A person's word on a move does not say where it runs.

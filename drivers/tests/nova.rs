@@ -704,8 +704,14 @@ fn write_limits(recorded: &mut Value) {
 #[tokio::test]
 async fn a_refusal_says_what_to_do_and_is_not_asked_for_again() {
     for (answer, words) in [
-        ("quota", &["403", "already used 8 of 8 cores", "quota raised"][..]),
-        ("forbidden", &["403", "Policy doesn't allow", "role lacks the right"]),
+        (
+            "quota",
+            &["403", "already used 8 of 8 cores", "quota raised"][..],
+        ),
+        (
+            "forbidden",
+            &["403", "Policy doesn't allow", "role lacks the right"],
+        ),
         ("over-limit", &["413", "rate-limited", "asked too often"]),
         ("too-many", &["429", "asked too often"]),
     ] {
@@ -758,7 +764,10 @@ async fn what_a_server_has_used_and_how_far_its_copy_is() {
     let a = HostName::new("a").unwrap();
     let site_ = site(&[
         ("/diagnostics", &["diagnostics", "conflict", "forbidden"]),
-        ("/servers/092deb2f-7186-41e6-b662-bf0ce61456cb/migrations", &["job", "job-none"]),
+        (
+            "/servers/092deb2f-7186-41e6-b662-bf0ce61456cb/migrations",
+            &["job", "job-none"],
+        ),
     ])
     .await;
     let told = site_.driver.cpu_times(&a, &vms).await;

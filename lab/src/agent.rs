@@ -145,7 +145,10 @@ impl Agent {
     ) -> Result<Self, LabError> {
         let mut argv: Vec<String> = vec![at.own(), "lab".into(), "agent".into()];
         argv.extend([host.to_string(), address.to_string()]);
-        for (path, name) in [(&passwords.auth, "snmp-auth"), (&passwords.privacy, "snmp-privacy")] {
+        for (path, name) in [
+            (&passwords.auth, "snmp-auth"),
+            (&passwords.privacy, "snmp-privacy"),
+        ] {
             let there = Path::new(STATE).join(name);
             at.put(&fs::read(path).map_err(file(path))?, &there)?;
             argv.push(there.display().to_string());

@@ -69,8 +69,16 @@ const FOR_GUEST: [&str; 7] = [
 ];
 /// What reaches machines of an inventory.
 const TO_REACH: [(&str, &str, &str); 3] = [
-    ("ssh", "openssh-client", "reaches the machines of an inventory"),
-    ("sha256sum", "coreutils", "tells whether a file is there already"),
+    (
+        "ssh",
+        "openssh-client",
+        "reaches the machines of an inventory",
+    ),
+    (
+        "sha256sum",
+        "coreutils",
+        "tells whether a file is there already",
+    ),
     (
         "setpriv",
         "util-linux",

@@ -467,7 +467,9 @@ fn setting(
             let mut environment = environment(offer, accelerator, LinkEmulation::None);
             let version = serde_json::json!(offer.cgroup_version);
             let note = serde_json::json!(offer.accelerator_note);
-            environment.more.insert("cgroup_version".to_owned(), version);
+            environment
+                .more
+                .insert("cgroup_version".to_owned(), version);
             environment.more.insert("accelerator_note".to_owned(), note);
             environment
         }

@@ -29,12 +29,14 @@ impl Ground {
     pub fn at(&self, host: &HostName, cgroup: String) -> Place {
         match self {
             Self::Namespaces(_) => Place::inside(netns(host), cgroup),
-            Self::Machines(machines) => machines
-                .get(host)
-                .map_or(Place::Here, |machine| Place::There {
-                    way: machine.way().clone(),
-                    cgroup,
-                }),
+            Self::Machines(machines) => {
+                machines
+                    .get(host)
+                    .map_or(Place::Here, |machine| Place::There {
+                        way: machine.way().clone(),
+                        cgroup,
+                    })
+            }
         }
     }
 

@@ -46,9 +46,8 @@ impl Watched {
 
     /// Whose CPU time is looked at: of each host all, its virtual machine and its background load; then of the lab.
     fn groups(&self) -> Vec<String> {
-        let of_host = |host: &HostName| {
-            ["", "/vm", "/load"].map(|part| format!("{ROOT}/{host}{part}"))
-        };
+        let of_host =
+            |host: &HostName| ["", "/vm", "/load"].map(|part| format!("{ROOT}/{host}{part}"));
         let mut groups: Vec<String> = self.hosts.iter().flat_map(of_host).collect();
         groups.push(ROOT.to_owned());
         groups
@@ -74,7 +73,9 @@ impl Account {
     /// # Errors
     /// When the accounting cannot be read.
     pub fn take(groups: &Cgroups, names: &[String]) -> Result<Self, LabError> {
-        let used = names.iter().map(|name| Ok(groups.used(name)?.as_nanos() as u64));
+        let used = names
+            .iter()
+            .map(|name| Ok(groups.used(name)?.as_nanos() as u64));
         let used_ns = used.collect::<Result<_, LabError>>()?;
         let path = Path::new("/proc/stat");
         let stat = std::fs::read_to_string(path).map_err(file(path))?;

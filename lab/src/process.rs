@@ -74,9 +74,12 @@ impl Place {
     /// The same for a program that ends when its starter does, also where nothing else would see to that.
     pub(crate) fn held(&self, argv: &[String]) -> Vec<String> {
         match self {
-            Self::There { way, cgroup } => {
-                way.command(&enter_line(way.program(), None, (cgroup, &["--held"]), argv))
-            }
+            Self::There { way, cgroup } => way.command(&enter_line(
+                way.program(),
+                None,
+                (cgroup, &["--held"]),
+                argv,
+            )),
             // Where the lab has no group of all that it started, nobody else would find what a killed one left.
             Self::Here => {
                 let with_starter = ["setpriv", "--pdeathsig", "TERM"].map(String::from);

@@ -112,7 +112,9 @@ impl Remote {
         let (heard, answers) = mpsc::channel();
         let said = process.take_output();
         std::thread::spawn(move || {
-            let lines = said.into_iter().flat_map(|said| BufReader::new(said).lines());
+            let lines = said
+                .into_iter()
+                .flat_map(|said| BufReader::new(said).lines());
             // It has ended when no more can be read, and nobody listens when the lab does.
             for line in lines.map_while(Result::ok) {
                 if heard.send(line).is_err() {
@@ -377,7 +379,10 @@ impl Member {
     #[must_use]
     pub fn in_words(&self) -> String {
         let cores = self.offer.cores.len();
-        let what = format!("{}: {} with {cores} cores", self.station, self.offer.processor);
+        let what = format!(
+            "{}: {} with {cores} cores",
+            self.station, self.offer.processor
+        );
         match self.accelerator() {
             Some(accelerator) => format!("{what}, {accelerator}"),
             None => what,
@@ -567,7 +572,9 @@ pub fn by_host(members: &[Member]) -> BTreeMap<HostName, Arc<Remote>> {
     let of = |member: &Member| {
         let remote = Arc::clone(&member.remote);
         let hosts: Vec<HostName> = member.hosts().to_vec();
-        hosts.into_iter().map(move |host| (host, Arc::clone(&remote)))
+        hosts
+            .into_iter()
+            .map(move |host| (host, Arc::clone(&remote)))
     };
     members.iter().flat_map(of).collect()
 }
@@ -626,7 +633,10 @@ mod tests {
         let inventory = Inventory::parse(Path::new("i.toml"), text, &scenario).unwrap();
         let stations = stations(&scenario, &inventory);
         let words: Vec<String> = stations.iter().map(Station::to_string).collect();
-        assert_eq!(words, ["b (edge-robot)", "a (edge-user)", "desk (robot, user)"]);
+        assert_eq!(
+            words,
+            ["b (edge-robot)", "a (edge-user)", "desk (robot, user)"]
+        );
         let ends = Part::Ends {
             data: vec![[192, 0, 2, 21].into(), [192, 0, 2, 22].into()],
         };

@@ -351,7 +351,12 @@ mod tests {
             let script = [cache.as_str(), "sh", "-c", FIND, "sh", hash];
             run("env", &script).unwrap()
         };
-        let said = output("sha256sum", &["sha256sum".to_owned()], Input::Bytes(b"whole")).unwrap();
+        let said = output(
+            "sha256sum",
+            &["sha256sum".to_owned()],
+            Input::Bytes(b"whole"),
+        )
+        .unwrap();
         let hash = String::from_utf8(said).unwrap()[..64].to_owned();
         let kept = folder.path().join("forestall/by-hash").join(&hash);
         let there = format!("{}\n", kept.display());

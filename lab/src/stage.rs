@@ -75,11 +75,7 @@ impl Player {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(
-        scenario: &LabScenario,
-        ground: &Ground,
-        folder: &Path,
-    ) -> Result<Self, LabError> {
+    pub fn start(scenario: &LabScenario, ground: &Ground, folder: &Path) -> Result<Self, LabError> {
         let (host, _) = host_of(scenario, Role::User)?;
         let (at, frames) = (ground.at(host, share()), folder.join(FRAMES));
         let there = at.folder("player", folder)?;
@@ -265,11 +261,7 @@ impl Camera {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(
-        scenario: &LabScenario,
-        ground: &Ground,
-        folder: &Path,
-    ) -> Result<Self, LabError> {
+    pub fn start(scenario: &LabScenario, ground: &Ground, folder: &Path) -> Result<Self, LabError> {
         let (host, _) = host_of(scenario, Role::Robot)?;
         let at = ground.at(host, share());
         let sent = [at.folder("camera", folder)?, folder.to_owned()];
@@ -296,10 +288,7 @@ impl Camera {
             height.to_string(),
         ]);
         argv.extend(["--fps".into(), fps.to_string()]);
-        argv.extend([
-            "--sent-csv".into(),
-            sent[0].to_string_lossy().into_owned(),
-        ]);
+        argv.extend(["--sent-csv".into(), sent[0].to_string_lossy().into_owned()]);
         let process = Process::start(&at, &argv, &folder.join("capture.log"))?;
         Ok(Self { process, at, sent })
     }

@@ -242,12 +242,17 @@ fn look(part: &Part) -> Result<MachineOffer, LabError> {
     });
     for address in addresses {
         if !own.contains(&format!(" inet {address}/")) {
-            missing.push(format!("the address {address}: it is none of this machine's"));
+            missing.push(format!(
+                "the address {address}: it is none of this machine's"
+            ));
         }
     }
     if let Part::Edge { bridge, .. } = part {
         missing.extend(check::lacking_on_edge());
-        let link = run("ip", &["-details", "-oneline", "link", "show", "dev", bridge]);
+        let link = run(
+            "ip",
+            &["-details", "-oneline", "link", "show", "dev", bridge],
+        );
         // A port of a bridge is a `bridge_slave`.
         if !link.is_ok_and(|link| link.contains(" bridge ")) {
             missing.push(format!("the bridge {bridge}, on the data plane"));

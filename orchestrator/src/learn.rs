@@ -350,7 +350,10 @@ mod tests {
         learner.take_changed();
         let told = learner.heard_out(at(31.0)).len();
         let changed = learner.take_changed();
-        assert_eq!((told, learner.heard_out(at(99.0)).len()), (changed.len(), 0));
+        assert_eq!(
+            (told, learner.heard_out(at(99.0)).len()),
+            (changed.len(), 0)
+        );
         let (_, learned) = changed.first()?;
         learned.gaps_ms.first().copied()
     }
@@ -369,11 +372,7 @@ mod tests {
             ),
             // One of three has a bad line.
             (
-                &[
-                    (11.0, "u", 180.0),
-                    (11.0, "v", 210.0),
-                    (11.0, "w", 4000.0),
-                ],
+                &[(11.0, "u", 180.0), (11.0, "v", 210.0), (11.0, "w", 4000.0)],
                 Some(210.0),
             ),
         ] {

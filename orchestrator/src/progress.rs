@@ -113,7 +113,10 @@ mod tests {
             let now = CopyProgress::next(last.as_ref(), at, said);
             let mib_per_s = now.rate_bytes_per_s.map(|rate| rate / f64::from(1 << 20));
             assert_eq!(mib_per_s, rate, "{at_s}");
-            assert_eq!((now.copied_bytes, now.remaining_bytes), (copied_mib << 20, 7));
+            assert_eq!(
+                (now.copied_bytes, now.remaining_bytes),
+                (copied_mib << 20, 7)
+            );
             last = Some(now);
         }
     }

@@ -102,7 +102,8 @@ mod tests {
     #[test]
     fn columns_that_follow_from_others_are_left_out() {
         let text = "captured_us,shown_us,delay_ms\n1000,2000,1.0\n1500,2600,1.1\n";
-        let coded = "#differences, = follows\ncaptured_us,shown_us,delay_ms\n1000,2000,=\n500,600,=\n";
+        let coded =
+            "#differences, = follows\ncaptured_us,shown_us,delay_ms\n1000,2000,=\n500,600,=\n";
         assert_eq!(of(text), coded);
         assert_eq!(undone(coded.to_owned()), text);
     }

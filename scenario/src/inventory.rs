@@ -303,7 +303,11 @@ bridge = "br-data.7"
             ("robot", Some([192, 0, 2, 21]), None),
             ("user", Some([192, 0, 2, 21]), None),
             ("edge-user", Some([192, 0, 2, 11]), Some([198, 51, 100, 11])),
-            ("edge-robot", Some([192, 0, 2, 12]), Some([198, 51, 100, 12])),
+            (
+                "edge-robot",
+                Some([192, 0, 2, 12]),
+                Some([198, 51, 100, 12]),
+            ),
         ] {
             let host = &bound.hosts[&HostName::new(name).unwrap()];
             assert_eq!(host.data, data.map(Ipv4Addr::from), "{name}");
@@ -345,7 +349,11 @@ bridge = "br-data.7"
                 "i.toml:5: host robot is no edge server",
             ),
             ("\"br0\"", "\"br 0\"", "i.toml:14: bridge of host edge-user"),
-            ("\"br0\"", "\"-br0\"", "which is no name of a network interface"),
+            (
+                "\"br0\"",
+                "\"-br0\"",
+                "which is no name of a network interface",
+            ),
             ("\"br0\"", "\"sixteen-letters0\"", "which is no name of a"),
             (
                 "root@edge-a",
@@ -389,7 +397,11 @@ bridge = "br-data.7"
                 "192.0.3.12",
                 "i.toml:17: data of host edge-robot is 192.0.3.12, which is not in the network of text-insertion's",
             ),
-            ("\"192.0.2.11\"", "\"edge-a\"", "invalid IPv4 address syntax"),
+            (
+                "\"192.0.2.11\"",
+                "\"edge-a\"",
+                "invalid IPv4 address syntax",
+            ),
             ("bridge", "bridges", "unknown field `bridges`"),
             ("[function]", "[functions]", "unknown field `functions`"),
         ] {

@@ -269,7 +269,11 @@ mod tests {
     fn how_long_a_service_wants_to_be_left_alone() {
         for (header, body, seconds) in [
             (Some("7"), "{}", 7),
-            (None, r#"{"overLimit": {"code": 413, "retryAfter": "9"}}"#, 9),
+            (
+                None,
+                r#"{"overLimit": {"code": 413, "retryAfter": "9"}}"#,
+                9,
+            ),
             (None, r#"{"overLimit": {"retryAfter": 9}}"#, 9),
             (Some("2"), r#"{"overLimit": {"retryAfter": "9"}}"#, 2),
             // It may be a date, or nonsense.

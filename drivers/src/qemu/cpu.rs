@@ -67,7 +67,12 @@ mod tests {
             let used = read(&format!("42 ({name}) {figures}"));
             assert_eq!(used, milliseconds.map(Duration::from_millis), "{name}");
         }
-        for nonsense in ["", "42 (qemu", "42 (qemu) S 1", "42 (qemu) S 1 2 3 4 5 6 7 8 9 10 x y"] {
+        for nonsense in [
+            "",
+            "42 (qemu",
+            "42 (qemu) S 1",
+            "42 (qemu) S 1 2 3 4 5 6 7 8 9 10 x y",
+        ] {
             assert_eq!(read(nonsense), None, "{nonsense}");
         }
     }

@@ -242,7 +242,12 @@ impl Arguments {
                 engine,
                 inventory,
                 machine_profile,
-            } => calibrate(&scenario, engine.name(), inventory.as_deref(), machine_profile),
+            } => calibrate(
+                &scenario,
+                engine.name(),
+                inventory.as_deref(),
+                machine_profile,
+            ),
             Command::Links { seconds, json } => links(seconds, json),
             Command::Verify { dir } => verify(&dir),
             Command::Carry { list } => carry(&list),

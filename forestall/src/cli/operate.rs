@@ -453,9 +453,10 @@ fn moves(moves: &[MoveRecord]) -> String {
             record
                 .engine_downtime_ms
                 .map_or("-".into(), |ms| format!("{ms:.0} ms")),
-            record
-                .verdict
-                .map_or_else(|| open(record.progress.as_ref()), |verdict| verdict.to_string()),
+            record.verdict.map_or_else(
+                || open(record.progress.as_ref()),
+                |verdict| verdict.to_string(),
+            ),
         ]
     });
     table(

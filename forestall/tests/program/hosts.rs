@@ -431,9 +431,8 @@ fn inventory(bridge: &str) -> String {
         )
     };
     let (name, number) = MACHINES[2];
-    let ends = ["robot", "user"].map(|host| {
-        format!("[hosts.{host}]\nssh = \"{name}\"\ndata = \"{DATA}.{number}\"\n")
-    });
+    let ends = ["robot", "user"]
+        .map(|host| format!("[hosts.{host}]\nssh = \"{name}\"\ndata = \"{DATA}.{number}\"\n"));
     format!(
         "schema = 1\n[function]\ndata = \"{DATA}.100\"\n{}{}{}",
         edge("edge-user", MACHINES[0]),
@@ -519,7 +518,11 @@ fn a_scenario_runs_on_machines_that_are_reached_by_ssh() {
     assert_eq!(drawn["runners_after"], serde_json::json!([2]), "{drawn:#}");
     assert_eq!(drawn["boots_before"], drawn["boots_after"], "one guest");
     let machine = results["machine"].as_str().unwrap();
-    for name in ["edge-a (edge-user)", "edge-b (edge-robot)", "ends (robot, user)"] {
+    for name in [
+        "edge-a (edge-user)",
+        "edge-b (edge-robot)",
+        "ends (robot, user)",
+    ] {
         assert!(machine.contains(name), "{machine}");
     }
 
@@ -529,7 +532,12 @@ fn a_scenario_runs_on_machines_that_are_reached_by_ssh() {
     let sent: Vec<SentRow> = record::read_csv(&folder.join("sent.csv")).unwrap();
     // 32 s of load at 30 a second, on a machine that may be slow.
     assert!(sent.len() > 500, "{}", sent.len());
-    assert!(frames.len() > sent.len() / 2, "{} of {}", frames.len(), sent.len());
+    assert!(
+        frames.len() > sent.len() / 2,
+        "{} of {}",
+        frames.len(),
+        sent.len()
+    );
     let load: Vec<LoadRow> = record::read_csv(&folder.join("load.csv")).unwrap();
     for host in ["edge-user", "edge-robot"] {
         let of_host = || load.iter().filter(|row| row.host == host);
@@ -556,7 +564,9 @@ fn a_scenario_runs_on_machines_that_are_reached_by_ssh() {
 
     // The next, which has its profile, is killed when its orchestrator is there.
     let mut killed = site.run("killed");
-    let orchestrator = site.dir().join("killed/runs/fast-threshold-1/decisions.jsonl");
+    let orchestrator = site
+        .dir()
+        .join("killed/runs/fast-threshold-1/decisions.jsonl");
     site.wait_for("the orchestrator", ("killed", &mut killed), |run| {
         assert_eq!(run.try_wait().unwrap(), None, "{}", site.log("killed"));
         orchestrator.exists()

@@ -5,9 +5,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
+use crate::common::agents::COMMUNITY;
 use crate::common::remote::{OURS, Ssh};
 use crate::common::sandbox::Sandbox;
-use crate::common::agents::COMMUNITY;
 use crate::common::site::{FUNCTION, HOSTS, Site};
 use control::Trust;
 use serde_json::json;

@@ -73,7 +73,10 @@ pub(super) fn of_doubt(doubt: &Doubt) -> String {
     match doubt.verdict {
         Verdict::Split => {
             let names: Vec<&str> = doubt.elsewhere.iter().map(HostName::as_str).collect();
-            format!("it runs twice, as was last seen on {}, too", names.join(" and "))
+            format!(
+                "it runs twice, as was last seen on {}, too",
+                names.join(" and ")
+            )
         }
         Verdict::Unknown => "a host on which it may run does not answer".into(),
         Verdict::Blackout => "it is held still, and runs nowhere".into(),
@@ -146,8 +149,14 @@ mod tests {
             ..Learned::default()
         };
         for (told, words) in [
-            (0, "No viewer has told of a move of it: the gap is as configured"),
-            (2, "viewers saw in its last moves (2); before 19 it is taken to be no shorter"),
+            (
+                0,
+                "No viewer has told of a move of it: the gap is as configured",
+            ),
+            (
+                2,
+                "viewers saw in its last moves (2); before 19 it is taken to be no shorter",
+            ),
             (19, "viewers saw in its last moves (19)."),
         ] {
             let said = of_gap(Some(&learned(told)));

@@ -98,7 +98,9 @@ impl Scraper {
             // Each at its own part of the period.
             let first = Instant::now() + self.period * number / count;
             let told = (self.failures.clone(), self.processors.clone());
-            let poll = exporter.clone().poll(first, self.period, told, inputs.clone());
+            let poll = exporter
+                .clone()
+                .poll(first, self.period, told, inputs.clone());
             tasks.spawn(poll);
         }
         while tasks.join_next().await.is_some() {}

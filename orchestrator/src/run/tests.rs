@@ -210,10 +210,12 @@ async fn a_function_that_is_seen_on_two_hosts_is_not_moved_until_it_is_seen_on_o
         let target = host("b");
         let order = Input::Order { vm: vm(), target };
         let decisions = orchestrator.turn(vec![order]).unwrap();
-        decisions.into_iter().find_map(|decision| match decision.event {
-            Event::Declined { why, .. } => Some(why),
-            _ => None,
-        })
+        decisions
+            .into_iter()
+            .find_map(|decision| match decision.event {
+                Event::Declined { why, .. } => Some(why),
+                _ => None,
+            })
     };
     let doubted = HoldReason::InDoubt {
         vm: vm(),
@@ -229,5 +231,8 @@ async fn a_function_that_is_seen_on_two_hosts_is_not_moved_until_it_is_seen_on_o
     orchestrator.hear(look(&[], Verdict::Stayed)).unwrap();
     assert_eq!(orchestrator.controller.doubt(&vm()), None);
     let why = why_declined(&mut orchestrator);
-    assert!(matches!(why, Some(HoldReason::NoTargetFits { .. })), "{why:?}");
+    assert!(
+        matches!(why, Some(HoldReason::NoTargetFits { .. })),
+        "{why:?}"
+    );
 }
