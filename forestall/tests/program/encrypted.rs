@@ -86,7 +86,9 @@ fn every_stage_over_tls() {
         play(&third.url("/copy.ts"), &copied),
     ];
     for path in [&shown, &copied] {
-        assert!(are_in_a_row(&wait_for_frames(path, 30)));
+        let frames = wait_for_frames(path, 30);
+        let numbers: Vec<Option<u32>> = frames.iter().map(|row| row.frame).collect();
+        assert!(are_in_a_row(&frames), "{}: {numbers:?}", path.display());
     }
 }
 

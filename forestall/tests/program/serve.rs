@@ -1,15 +1,15 @@
 //! What publishers and viewers see of `forestall serve`, a real process on loopback.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    GIVE_UP, Publisher, Server, TOKEN, answer, check, free_tcp_port, free_udp_port, wait_for,
+    GIVE_UP, Publisher, Running, Server, TOKEN, answer, check, free_tcp_port, free_udp_port,
+    wait_for,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use socket2::{Domain, Socket, Type};
 use wire::mpegts::{DATAGRAM_BYTES_MAX, Reader, UnitKind, VideoCodec, Writer};
 
 /// Reads pictures out of a connection.
@@ -261,52 +261,6 @@ fn datagrams_may_come_from_another_address() {
     }
     let publisher = stream(&server, "robot")["publisher"].to_string();
     assert!(publisher.contains("127.0.0.2:"), "{publisher}");
-}
-
-/// A connection to this machine that comes from one of its addresses.
-fn connect_from(address: &str, port: u16) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    let from: SocketAddr = format!("{address}:0").parse().unwrap();
-    socket.bind(&from.into()).unwrap();
-    let to = SocketAddr::from(([127, 0, 0, 1], port));
-    socket.connect(&to.into()).unwrap();
-    socket.into()
-}
-
-/// The first hangs on when the second comes, as that of a sender does which was moved.
-#[test]
-fn of_two_connections_the_newer_counts() {
-    let port = free_tcp_port();
-    let server = Server::start(&format!("--stream robot=tcp://127.0.0.1:{port}?listen"));
-    let mut viewer = Viewer::new(&server, "robot");
-    let mut senders = Vec::new();
-    for address in ["127.0.0.1", "127.0.0.2"] {
-        thread::sleep(Duration::from_millis(400));
-        let mut writer = Writer::new(VideoCodec::Mpeg2);
-        let mut socket = connect_from(address, port);
-        socket.write_all(&five_pictures(&mut writer)).unwrap();
-        for number in 0..5 {
-            assert_eq!(viewer.next(), (number, true), "{address}");
-        }
-        senders.push((socket, writer));
-    }
-    let publisher = stream(&server, "robot")["publisher"].to_string();
-    assert!(publisher.contains("127.0.0.2:"), "{publisher}");
-    let refused = (0..1000).find_map(|_| {
-        thread::sleep(Duration::from_millis(5));
-        let (socket, writer) = &mut senders[0];
-        socket.write_all(&five_pictures(writer)).err()
-    });
-    assert!(refused.is_some(), "the first is told to go");
-    // Nothing of that has come through, and the second goes on.
-    let (socket, writer) = &mut senders[1];
-    socket.write_all(&five_pictures(writer)).unwrap();
-    for number in 0..5 {
-        assert_eq!(viewer.next(), (number, true));
-    }
-    let status = stream(&server, "robot");
-    assert_eq!(status["frames_in"], 15, "{status}");
-    assert_eq!(status["publishers"], 2, "{status}");
 }
 
 #[test]
@@ -571,6 +525,36 @@ fn certificates_that_are_none() {
         let arguments = format!("serve 127.0.0.1:0 --tls-cert {certificate} --tls-key {key}");
         check(&arguments, 2, expected);
     }
+}
+
+/// Silence of a source is not the end of what is published.
+#[test]
+fn a_relay_that_has_nothing_to_pass_on_stays_the_publisher() {
+    let (server, port) = (Server::start(""), free_udp_port());
+    let publish = format!(
+        "http://127.0.0.1:{}/publish/robot?token={TOKEN}",
+        server.port
+    );
+    let _relay = Running::forestall(&format!("relay udp://127.0.0.1:{port} {publish}"));
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut writer = Writer::new(VideoCodec::Mpeg2);
+    let mut send = || {
+        for datagram in five_pictures(&mut writer).chunks(DATAGRAM_BYTES_MAX) {
+            socket.send_to(datagram, ("127.0.0.1", port)).unwrap();
+        }
+    };
+    wait_for("the relay publishes", || {
+        send();
+        let status = server.status();
+        status["streams"]
+            .as_array()
+            .is_some_and(|streams| !streams.is_empty())
+    });
+    thread::sleep(Duration::from_secs(1));
+    let before = stream(&server, "robot")["frames_in"].as_u64().unwrap();
+    send();
+    wait_for_pictures(&server, "robot", before + 5);
+    assert_eq!(stream(&server, "robot")["publishers"], 1);
 }
 
 /// The server listens, and a sender that was moved connects while its old connection still hangs.

@@ -73,6 +73,10 @@ impl StreamSender {
 
     /// Puts packets in the line, all or none of them.
     pub(super) fn send(&mut self, packets: Vec<u8>) -> Result<(), MediaError> {
+        // An empty chunk would be the end of a request.
+        if packets.is_empty() {
+            return Ok(());
+        }
         let refusal = || {
             self.shared
                 .refusal
