@@ -304,7 +304,7 @@ async fn mirroring_that_nobody_goes_on_with_is_cleared_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_dies_while_disks_are_mirrored_takes_nothing_along() {
     let folder = tempfile::tempdir().unwrap();
-    let (qemus, driver, copying) = mirroring(folder.path(), DISK_RATE).await;
+    let (qemus, driver, copying) = mirroring(folder.path(), SLOW).await;
     qemus.crash(1);
     copying.await.unwrap().unwrap_err();
     stays(folder.path(), &qemus, &driver).await;

@@ -118,7 +118,11 @@ fn a_folder_without_a_scenario() {
 fn engines() {
     for (scenario, engine, said) in [
         ("scenarios/reallocation", "nova", "qemu, libvirt"),
-        ("scenarios/thesis", "libvirt", "--engine and --inventory are for scenarios"),
+        (
+            "scenarios/thesis",
+            "libvirt",
+            "--engine and --inventory are for scenarios",
+        ),
         (
             "scenarios/thesis/direct",
             "libvirt",
