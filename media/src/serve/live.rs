@@ -245,6 +245,7 @@ mod tests {
         let wanted = r#"{"type":"unsupported","codec":"MPEG-2"}"#;
         assert_eq!(all, [Message::text(wanted)]);
     }
+
     #[test]
     fn video_that_is_not_known_is_refused_by_its_name_until_another_comes() {
         let mut writer = Writer::new(VideoCodec::H264);
@@ -267,6 +268,7 @@ mod tests {
         let good = packets(&mut writer, &key, UnitKind::Key);
         assert_eq!(feed.messages(&good, Timestamp(0)).len(), 2);
     }
+
     /// Whatever a stream has in it, a browser gets messages of the form that it expects, and no more than came.
     #[test]
     fn fuzz_what_a_browser_is_fed() {

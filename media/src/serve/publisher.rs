@@ -365,6 +365,7 @@ mod tests {
         let bytes = read(&stream, &mut Cursor::default(), now);
         assert_eq!(pictures(&bytes), [8]);
     }
+
     /// Whatever is published, no more than the limit is kept of it, and a viewer gets whole packets.
     #[test]
     fn fuzz_what_is_published() {

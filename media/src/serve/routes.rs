@@ -374,6 +374,7 @@ mod tests {
         assert_eq!(request("/", Some("Bearer y")).as_deref(), Some("y"));
         assert_eq!(request("/?token=x", Some("Basic y")).as_deref(), Some("x"));
     }
+
     const ALL: &str = "0123456789abcdef";
     const ROBOT: &str = "fedcba9876543210";
     const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "DELETE", "X"];
