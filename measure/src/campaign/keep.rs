@@ -1,7 +1,7 @@
 //! What a campaign's report is made of, packed small: so much of each cell that all figures can be made again.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use record::campaign::{Cell, FILE_NAME};
 use record::file::{pack_to, read_json, write_csv};
@@ -102,13 +102,16 @@ fn copy(from: &Path, to: &Path, spoilt: bool) -> Result<(), MeasureError> {
             // A person may still fill them in.
             let rows: Vec<UnreadRow> = read_csv(&from.join(unread))?;
             for row in rows {
-                if Path::new(&row.png).file_name() != Some(row.png.as_ref()) {
+                let png = Path::new("shots").join(&row.png);
+                let is_inside = png.components().all(|part| matches!(part, Component::Normal(_)));
+                let (true, Some(parent), Some(name)) = (is_inside, png.parent(), png.to_str()) else {
                     return Err(nonsense(
                         &from.join(unread),
                         format!("{} is no name of a picture", row.png),
                     ));
-                }
-                file(&format!("shots/{}", row.png))?;
+                };
+                folder(&to.join(parent))?;
+                file(name)?;
             }
         }
     }

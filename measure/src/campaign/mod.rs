@@ -550,6 +550,28 @@ mod tests {
     }
 
     #[test]
+    fn pictures_of_shots_that_nobody_read_are_kept_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, out] = ["one", "out"].map(|name| folder.path().join(name));
+        let shots = load(&one, 0.0, 30.0).join("shots");
+        std::fs::create_dir_all(shots.join("shots")).unwrap();
+        std::fs::create_dir_all(&out).unwrap();
+        std::fs::write(shots.join("shots/002.png"), "pixels").unwrap();
+        let unread = |png: &str| format!("number,png,clock,picture\n2,{png},22:29:49.184,\n");
+        let keep = |png: &str| {
+            std::fs::write(shots.join("unread.csv"), unread(png)).unwrap();
+            keep::keep(std::slice::from_ref(&one), &out)
+        };
+        keep("shots/002.png").unwrap();
+        let kept = out.join("load/all-000/shots/shots/002.png");
+        assert_eq!(std::fs::read(kept).unwrap(), b"pixels");
+        for elsewhere in ["../002.png", "/etc/hostname", "shots/../../x"] {
+            let refused = keep(elsewhere).unwrap_err().to_string();
+            assert!(refused.contains("no name of a picture"), "{refused}");
+        }
+    }
+
+    #[test]
     fn what_was_changed_by_hand_is_found() {
         let folder = tempfile::tempdir().unwrap();
         load(folder.path(), 0.0, 30.0);
