@@ -159,6 +159,11 @@ impl Cloud {
         self.paused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether nothing is asked now.
+    pub(super) fn is_paused(&self) -> bool {
+        self.check_pause().is_err()
+    }
+
     /// That nothing is asked now, if so: it would be refused, and counted.
     fn check_pause(&self) -> Result<(), CloudError> {
         let now = Instant::now();
@@ -207,7 +212,10 @@ impl Cloud {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Answer, CloudError> {
-        self.check_pause()?;
+        // What is to be done is said at once: a move that is to end must not wait for questions to be welcome again.
+        if method == Method::GET {
+            self.check_pause()?;
+        }
         let sent = self.send_now(method, path, query, body).await;
         if let Err(CloudError::Refused {
             status,

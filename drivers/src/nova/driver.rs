@@ -144,7 +144,10 @@ impl Nova {
             sleep(PROGRESS_EVERY).await;
             let last = match self.last_migration(id).await {
                 Ok(last) => last.filter(|last| last.id > before),
-                Err(error @ CloudError::Refused { .. }) if told_at.elapsed() >= REFUSED_FOR => {
+                // While it is left alone, since it was asked too often, nobody has asked.
+                Err(error @ CloudError::Refused { .. })
+                    if told_at.elapsed() >= REFUSED_FOR && !self.cloud.is_paused() =>
+                {
                     return Err(error.to_string());
                 }
                 // It goes on whether Nova's API answers or not. How long is waited is the controller's to say.
