@@ -262,7 +262,7 @@ fn moves(
         )?;
         let copied = Timestamp::now();
         if let (Some(before_it), Some(peak)) =
-            (vm_before, peak(&monitor.rows(), &source, before, copied))
+            (vm_before, peak(&monitor.rows()?, &source, before, copied))
         {
             extra.push(peak - before_it);
         }

@@ -348,7 +348,12 @@ pub(crate) fn foreign_load(folder: &Path) -> Result<f64, LabError> {
         .filter(|row| row.host == crate::monitor::MACHINE)
         .filter_map(|row| row.actual)
         .collect();
-    Ok(foreign.mean().unwrap_or_default())
+    foreign.mean().ok_or_else(|| {
+        LabError::Measure(format!(
+            "nobody looked at the machine while {} was measured: it is not known whether others disturbed it",
+            folder.display()
+        ))
+    })
 }
 
 /// Name for the folder of an experiment that begins now.

@@ -21,6 +21,8 @@ pub const MACHINE: &str = "machine";
 #[derive(Debug)]
 pub struct Monitor {
     rows: Arc<Mutex<Vec<LoadRow>>>,
+    /// Why it looks no more.
+    failed: Arc<Mutex<Option<LabError>>>,
     stop: Option<std::sync::mpsc::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -112,16 +114,22 @@ impl Monitor {
     /// When the accounting cannot be read.
     pub fn start(machines: Vec<Watched>) -> Result<Self, LabError> {
         let rows = Arc::new(Mutex::new(Vec::new()));
+        let failed = Arc::<Mutex<Option<LabError>>>::default();
         let (stop, stopped) = std::sync::mpsc::channel();
         let mut last = look(&machines)?;
         let thread = {
-            let rows = Arc::clone(&rows);
+            let (rows, failed) = (Arc::clone(&rows), Arc::clone(&failed));
             std::thread::spawn(move || {
                 while stopped.recv_timeout(EVERY) == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
                 {
-                    // The groups are gone only when the lab is ending.
-                    let Ok(now) = look(&machines) else {
-                        break;
+                    let now = match look(&machines) {
+                        Ok(now) => now,
+                        Err(error) => {
+                            if let Ok(mut failed) = failed.lock() {
+                                *failed = Some(error);
+                            }
+                            break;
+                        }
                     };
                     if let Ok(mut rows) = rows.lock() {
                         rows.extend(difference(&machines, &last, &now));
@@ -132,14 +140,22 @@ impl Monitor {
         };
         Ok(Self {
             rows,
+            failed,
             stop: Some(stop),
             thread: Some(thread),
         })
     }
 
     /// What was seen so far.
-    #[must_use]
-    pub fn rows(&self) -> Vec<LoadRow> {
+    ///
+    /// # Errors
+    /// Why a machine could not be looked at any more: whether others disturbed it is not known then.
+    pub fn rows(&self) -> Result<Vec<LoadRow>, LabError> {
+        let failed = self.failed.lock().ok().and_then(|mut failed| failed.take());
+        failed.map_or_else(|| Ok(self.seen()), Err)
+    }
+
+    fn seen(&self) -> Vec<LoadRow> {
         self.rows
             .lock()
             .map(|rows| rows.clone())
@@ -154,7 +170,7 @@ impl Monitor {
         since: Timestamp,
         figure: impl Fn(&LoadRow) -> Option<f64>,
     ) -> Option<f64> {
-        let rows = self.rows();
+        let rows = self.seen();
         let values: Vec<f64> = rows
             .iter()
             .filter(|row| row.host == host && row.time_us > since)

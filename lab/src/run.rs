@@ -111,7 +111,7 @@ pub fn run(world: &World<'_>, plan: &Plan<'_>, progress: &mut Progress) -> Resul
         player.end()?;
         load.set(0.0)?;
         orchestrator.end_within(ORCHESTRATOR_ENDS_WITHIN);
-        let mut rows = monitor.rows();
+        let mut rows = monitor.rows()?;
         drop(monitor);
         rows.extend(snmp_rows(&plan.folder)?);
         rows.sort_by_key(|row| row.time_us);

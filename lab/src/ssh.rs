@@ -47,7 +47,7 @@ const STANDS_WITHIN: Duration = Duration::from_secs(20);
 const FIND: &str = r#"
 file=${XDG_CACHE_HOME:-$HOME/.cache}/forestall/by-hash/$1
 echo "$file"
-echo "$1  $file" | sha256sum --check --status 2> /dev/null || echo missing
+echo "$1  $file" | sha256sum --check --status 2> /dev/null && touch "$file" || echo missing
 "#;
 /// Keeps what comes as such a file, if it is the right one. What was brought a month ago and more is brought again when it is needed.
 const KEEP: &str = r#"
@@ -161,7 +161,8 @@ fn quoted(word: &str) -> String {
 #[derive(Debug)]
 pub struct Connection {
     way: Way,
-    master: Process,
+    /// Ended with it.
+    _master: Process,
 }
 
 impl Connection {
@@ -211,21 +212,16 @@ impl Connection {
             )));
         }
         way.program = program;
-        Ok(Self { way, master })
+        Ok(Self {
+            way,
+            _master: master,
+        })
     }
 
     /// The way through it.
     #[must_use]
     pub const fn way(&self) -> &Way {
         &self.way
-    }
-
-    /// An error when it has ended by itself.
-    ///
-    /// # Errors
-    /// With what was said last.
-    pub fn check(&mut self) -> Result<(), LabError> {
-        self.master.check()
     }
 }
 

@@ -95,7 +95,7 @@ fn watched(
     player.end()?;
     load.set(0.0)?;
     taps.end(folder)?;
-    write_rows(&folder.join("load.csv"), &monitor.rows())?;
+    write_rows(&folder.join("load.csv"), &monitor.rows()?)?;
     let phase = PhaseRow {
         phase: "load".into(),
         start_us: from,

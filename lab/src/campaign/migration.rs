@@ -83,7 +83,7 @@ fn watched(
     let to = Timestamp::now();
     drop(camera);
     player.end()?;
-    write_rows(&folder.join("load.csv"), &monitor.rows())?;
+    write_rows(&folder.join("load.csv"), &monitor.rows()?)?;
     let phase = PhaseRow {
         phase: "load".into(),
         start_us: from,

@@ -140,7 +140,7 @@ fn watch(
             hint: tail(&plan.folder.join("screenshots.log")),
         });
     }
-    write_rows(&plan.folder.join("load.csv"), &monitor.rows())?;
+    write_rows(&plan.folder.join("load.csv"), &monitor.rows()?)?;
     capture.end();
     drop(service);
     taps.end(plan.folder)?;

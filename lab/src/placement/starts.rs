@@ -138,7 +138,7 @@ pub(super) fn measure(
         let end = Timestamp::now();
         spans.push(Span { start, end });
     }
-    write_rows(&plan.folder.join("load.csv"), &monitor.rows())?;
+    write_rows(&plan.folder.join("load.csv"), &monitor.rows()?)?;
     drop(service);
     capture.end();
     let packets = server.packets(capture.path())?;
