@@ -57,13 +57,16 @@ impl Function {
         }
     }
 
-    /// The load that was measured, and when, while that is news.
+    /// The load that was measured, and when, while that is news, and more than is configured.
     pub(crate) fn measured(&self, now: Timestamp) -> Option<(Utilization, Timestamp)> {
-        self.measured
-            .filter(|(_, at)| now.since(*at) <= MEASURED_AGE_MAX)
+        let counts = |(load, at): &(Utilization, Timestamp)| {
+            *load > self.told.load && now.since(*at) <= MEASURED_AGE_MAX
+        };
+        self.measured.filter(counts)
     }
 
-    /// Load that it brings to a host: as measured, else as configured.
+    /// Load that it brings to a host: as configured, or as measured where that is more. What was measured is a share of the host where it
+    /// is, and another may have fewer processors: a target is not thought to be emptier for it.
     pub(crate) fn load(&self, now: Timestamp) -> Utilization {
         self.measured(now).map_or(self.told.load, |(load, _)| load)
     }

@@ -63,24 +63,29 @@ fn a_measured_load_counts_while_it_is_news() {
         let function = &view.functions[0];
         (function.load, function.load_measured_at_us)
     };
-    // Half full, and no target over 75 %: as configured, with 30 %, it does not fit.
-    for (now_s, fits) in [(5.0, true), (65.0, true), (65.1, false)] {
+    // No target over 75 %: beside 40 % it fits as configured, with 30 %, and with the 40 % that were measured it does not.
+    for (now_s, fits) in [(5.0, false), (65.0, false), (65.1, true)] {
         let mut bench = Bench::new(fleet(2, &[("f", "a")], |_| {}));
         bench.now = seconds(5.0);
-        assert!(bench.give(measured(5.0, 0.1)).is_empty());
-        bench.sample("b", now_s, 0.5);
+        assert!(bench.give(measured(5.0, 0.4)).is_empty());
+        bench.sample("b", now_s, 0.4);
         let events = bench.sample("a", now_s, 0.96);
         if fits {
             let [Event::Start { target_load, .. }] = &events[..] else {
                 panic!("{events:?}");
             };
-            assert!((target_load - 0.6).abs() < 1e-9, "{target_load}");
-            assert_eq!(seen(&bench), (0.1, Some(seconds(5.0))));
+            assert!((target_load - 0.7).abs() < 1e-9, "{target_load}");
+            assert_eq!(seen(&bench), (0.3, None));
         } else {
             assert_eq!(unfit(&events, "b"), Unfit::OverLimit);
-            assert_eq!(seen(&bench), (0.3, None));
+            assert_eq!(seen(&bench), (0.4, Some(seconds(5.0))));
         }
     }
+    // Less than is configured does not count: of the target's processors it may be more.
+    let mut bench = Bench::new(fleet(2, &[("f", "a")], |_| {}));
+    bench.now = seconds(5.0);
+    bench.give(measured(5.0, 0.1));
+    assert_eq!(seen(&bench), (0.3, None));
     // A full host may give it less than it needs, and another may have other processors.
     let mut bench = Bench::new(fleet(2, &[("f", "a")], |_| {}));
     bench.sample("a", 5.0, 0.96);

@@ -67,6 +67,7 @@ pub struct Site {
     #[serde(flatten)]
     pub view: View,
     /// How far copying is of open moves whose engine says it.
+    #[serde(default)]
     pub progress: BTreeMap<MigrationId, CopyProgress>,
     /// Hosts by the site where they are.
     pub sites: BTreeMap<String, BTreeSet<HostName>>,

@@ -33,6 +33,7 @@ pub struct Seen {
     /// What that makes; `moved` when it runs on one other host alone.
     pub verdict: Verdict,
     /// Whether all other hosts were asked; else one of them.
+    #[serde(default)]
     pub asked_all: bool,
 }
 
@@ -88,11 +89,10 @@ impl Survey {
         let resting = view.functions.iter().filter(|f| f.migration.is_none());
         let looks = resting.map(|function| {
             let doubt = function.doubt.as_ref();
-            let as_it_should_be = doubt.is_none() && !function.given_up;
             Look {
                 vm: function.vm.clone(),
                 host: function.host.clone(),
-                turn: as_it_should_be.then_some(self.turn),
+                turn: doubt.is_none().then_some(self.turn),
                 ran_on: doubt.map_or_else(Vec::new, |doubt| doubt.elsewhere.clone()),
             }
         });

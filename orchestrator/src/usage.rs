@@ -18,7 +18,7 @@ use crate::mover::News;
 
 /// Hosts that are asked at once; the rest wait.
 const HOSTS_AT_ONCE_MAX: usize = 16;
-/// Over a longer time a function may have been copied meanwhile, and that is not its load.
+/// Over a longer time it is not the load of now.
 const BETWEEN_MAX: Duration = Duration::from_secs(30);
 
 /// What an engine has said of the functions on a host.
@@ -70,8 +70,14 @@ impl Usage {
         self.asking = Some(tokio::spawn(asking));
     }
 
-    /// Makes loads of what was said. `processors`: those of the host, where that is known.
-    pub(crate) fn take(&mut self, told: Used, processors: Option<u32>) -> Vec<Input> {
+    /// Makes loads of what was said. `processors`: those of the host, where that is known; `rests_since`: when the last move from or to it
+    /// was over, since what is copied costs its own.
+    pub(crate) fn take(
+        &mut self,
+        told: Used,
+        processors: Option<u32>,
+        rests_since: Timestamp,
+    ) -> Vec<Input> {
         let Used { host, at, times } = told;
         self.note(&host, times.problem);
         let mut inputs = Vec::new();
@@ -82,6 +88,7 @@ impl Usage {
                 used,
             };
             let before = self.last.insert(vm.clone(), now);
+            let before = before.filter(|before| before.at >= rests_since);
             let load = before.and_then(|before| load(&before, &host, (at, used), processors?));
             inputs.extend(load.map(|load| Input::Load {
                 vm,
@@ -183,10 +190,9 @@ mod tests {
             ("b", 150.0, 80.0, Some(2), None),
             ("b", 160.0, 1.0, Some(2), None),
             ("b", 170.0, 3.0, Some(1), Some(0.2)),
-            // It may have been copied meanwhile.
             ("b", 210.0, 9.0, Some(1), None),
         ] {
-            let inputs = usage.take(told(on, at_s, used_s), processors);
+            let inputs = usage.take(told(on, at_s, used_s), processors, Timestamp(0));
             let loads = inputs.iter().map(|input| match input {
                 Input::Load { load, .. } => load.share(),
                 other => panic!("{other:?}"),
@@ -201,6 +207,16 @@ mod tests {
     }
 
     #[test]
+    fn what_a_move_has_used_is_no_load() {
+        let mut usage = Usage::default();
+        let ended = Timestamp::from_secs_f64(109.0);
+        for (at_s, used_s, loads) in [(100.0, 50.0, 0), (110.0, 58.0, 0), (120.0, 59.0, 1)] {
+            let inputs = usage.take(told("a", at_s, used_s), Some(1), ended);
+            assert_eq!(inputs.len(), loads, "{at_s}");
+        }
+    }
+
+    #[test]
     fn what_is_not_told_is_said_once() {
         let mut usage = Usage::default();
         let silent = || Used {
@@ -210,9 +226,9 @@ mod tests {
             },
             ..told("a", 1.0, 1.0)
         };
-        assert!(usage.take(silent(), Some(1)).is_empty());
+        assert!(usage.take(silent(), Some(1), Timestamp(0)).is_empty());
         assert_eq!(usage.problems.len(), 1);
-        usage.take(told("a", 2.0, 1.0), Some(1));
+        usage.take(told("a", 2.0, 1.0), Some(1), Timestamp(0));
         assert!(usage.problems.is_empty());
     }
 }

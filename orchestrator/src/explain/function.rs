@@ -70,15 +70,16 @@ pub fn of_gap(learned: Option<&Learned>) -> String {
 
 /// Why it is not clear where a function runs, in words that end without a full stop.
 pub(super) fn of_doubt(doubt: &Doubt) -> String {
+    let names: Vec<&str> = doubt.elsewhere.iter().map(HostName::as_str).collect();
+    let elsewhere = names.join(" and ");
     match doubt.verdict {
-        Verdict::Split => {
-            let names: Vec<&str> = doubt.elsewhere.iter().map(HostName::as_str).collect();
-            format!(
-                "it runs twice, as was last seen on {}, too",
-                names.join(" and ")
-            )
+        Verdict::Split => format!("it runs twice, as was last seen on {elsewhere}, too"),
+        Verdict::Unknown if doubt.elsewhere.is_empty() => {
+            "a host on which it may run does not answer".into()
         }
-        Verdict::Unknown => "a host on which it may run does not answer".into(),
+        Verdict::Unknown => {
+            format!("it runs on {elsewhere}, and the host where it is taken to be does not answer")
+        }
         Verdict::Blackout => "it is held still, and runs nowhere".into(),
         Verdict::Lost | Verdict::Stayed | Verdict::Moved => "no host says that it is there".into(),
     }

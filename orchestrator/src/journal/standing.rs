@@ -106,6 +106,7 @@ pub(super) const fn keeps(input: &Input) -> bool {
             | Input::Disarm
             | Input::Arm
             | Input::Knee { .. }
+            | Input::Looked { .. }
     )
 }
 

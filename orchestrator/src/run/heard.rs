@@ -37,7 +37,9 @@ impl<D: Driver> Orchestrator<D> {
         let is_there = |vm: &VmName| controller.residence(vm) == Some(host);
         used.times.used.retain(|vm, _| is_there(vm));
         let processors = self.processors.of(&used.host);
-        let inputs = self.usage.take(used, processors);
+        // While one is on its way from or to it, nothing is made of what it says.
+        let rests_since = controller.rests_since(host).unwrap_or(used.at);
+        let inputs = self.usage.take(used, processors, rests_since);
         if inputs.is_empty() {
             return Ok(());
         }
