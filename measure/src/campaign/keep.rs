@@ -103,8 +103,11 @@ fn copy(from: &Path, to: &Path, spoilt: bool) -> Result<(), MeasureError> {
             let rows: Vec<UnreadRow> = read_csv(&from.join(unread))?;
             for row in rows {
                 let png = Path::new("shots").join(&row.png);
-                let is_inside = png.components().all(|part| matches!(part, Component::Normal(_)));
-                let (true, Some(parent), Some(name)) = (is_inside, png.parent(), png.to_str()) else {
+                let is_inside = png
+                    .components()
+                    .all(|part| matches!(part, Component::Normal(_)));
+                let (true, Some(parent), Some(name)) = (is_inside, png.parent(), png.to_str())
+                else {
                     return Err(nonsense(
                         &from.join(unread),
                         format!("{} is no name of a picture", row.png),
