@@ -23,7 +23,9 @@ pub fn of_function(now: Timestamp, function: &FunctionView) -> Vec<String> {
             let ago = seconds(now.since(at).as_secs_f64());
             format!("It uses {load} of its host, as was measured {ago} ago.")
         }
-        None => format!("It brings {load} to a host, as configured: what it uses is not measured."),
+        None => {
+            format!("It brings {load} to a host, as configured: no more than that was measured.")
+        }
     });
     if function.given_up {
         lines.push(format!(
@@ -120,7 +122,7 @@ mod tests {
             doubt: None,
         };
         let own = "text is on a. A move of it is expected to take 8.0 s at most, and its viewers then see nothing new for 300 ms.";
-        let load = "It brings 30.0 % to a host, as configured: what it uses is not measured.";
+        let load = "It brings 30.0 % to a host, as configured: no more than that was measured.";
         assert_eq!(of_function(Timestamp(0), &free), [own, load]);
         let kept = FunctionView {
             load_measured_at_us: Some(Timestamp(200_000)),
