@@ -1,7 +1,7 @@
 # The two commands of the README are `make demo` and `make test`; `make help` lists the rest.
 #
 # Everything is built with one profile, `release`: the lab's guest emulates a CPU and has no time for unoptimised code, and
-# a second profile would build every dependency twice. Clippy checks with the same profile, so that it shares procedural
+# a second profile would build every dependency twice. What clippy only checks has the same profile, so that it shares procedural
 # macros and build scripts (bindgen over FFmpeg's headers is the longest) with the build.
 
 SHELL := /bin/bash
@@ -24,7 +24,7 @@ endif
 
 # Steps follow each other, whatever -j says.
 .NOTPARALLEL:
-.PHONY: help demo build test test-long setup setup-tests format lint without-media unit end-to-end test-hosts test-openstack test-faults fuzz calibrate check deb
+.PHONY: help demo build test test-long setup setup-tests format lint build-tests without-media unit end-to-end test-hosts test-openstack test-faults fuzz calibrate check deb
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 16
@@ -36,8 +36,8 @@ demo: setup build ## install what is missing, build, run the experiment, say whe
 test: ## install what is missing, run all tests
 	$(MAKE) setup-tests
 	$(MAKE) format
-	$(MAKE) lint
 	$(MAKE) without-media
+	$(MAKE) build-tests
 	$(MAKE) unit
 	$(MAKE) end-to-end
 
@@ -53,8 +53,16 @@ build: ## build the program
 format:
 	$(CARGO) fmt --all --check
 
-lint:
+lint: ## clippy alone; in `make test` it is part of the build
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+
+# Clippy's compiler makes what the tests run: checking first and compiling then would read each room twice, and check all
+# dependencies for nothing. Its programs are a little less optimised (lints need code as it was written), and cargo keeps them
+# beside those of `make build`; dependencies are the same. CLIPPY_ARGS is what `cargo clippy -- -D warnings` gives it.
+build-tests unit end-to-end test-hosts test-faults fuzz: export RUSTC_WORKSPACE_WRAPPER := clippy-driver
+build-tests unit end-to-end test-hosts test-faults fuzz: export CLIPPY_ARGS := -D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__
+build-tests:
+	$(CARGO) build --release --workspace --all-targets
 
 # All but the video commands has to build where FFmpeg's libraries are not. Only checked here: a second build of the program
 # takes minutes. `make deb` makes it, and asks the linker, too.
@@ -64,18 +72,26 @@ without-media:
 	    echo "error: the program without the feature media needs FFmpeg's libraries" >&2; exit 1; \
 	fi
 
-# Unit, property and tidy tests, and about a second of fuzzing of each parser.
+# Unit, property and tidy tests, and about a second of fuzzing of each parser. Most wait for other programs, so three run on
+# each core. Those of TIMED, by parts of their names, come after the others and have a core each: a browser that gets less
+# shows its pictures late, and a benchmark would be one of the tests beside it.
+# `--tests` leaves documentation alone: none of it is code to run, and looking for that takes rustdoc once through each room.
+TIMED := browser:: dashboard:: undecodable:: bench:: a_steady_pace
+unit: UNIT_TESTS = env -u FORESTALL_LAB_TESTS $(CARGO) test --release --workspace --tests --
 unit: ## all tests that need neither root nor virtual machines
-	env -u FORESTALL_LAB_TESTS $(CARGO) test --release --workspace
+	$(UNIT_TESTS) --test-threads=$$((3 * $$(nproc))) $(TIMED:%=--skip %)
+	$(UNIT_TESTS) $(TIMED)
 
-# `--workspace` here too: with `-p forestall` cargo would choose other features and build dependencies anew. The tests of
-# `reliability` leave the network they are started in, so they have a process of their own.
-end-to-end test-hosts test-openstack test-faults: TEST_PROGRAM = $(CARGO) test --release --workspace --test program -- --test-threads=1 --nocapture
+# `--workspace` here too: with `-p forestall` cargo would choose other features and build dependencies anew.
+end-to-end test-hosts test-openstack test-faults: TESTS_OF_PROGRAM = $(CARGO) test --release --workspace --test program --
+end-to-end test-hosts test-openstack test-faults: TEST_PROGRAM = $(TESTS_OF_PROGRAM) --test-threads=1 --nocapture
 # The tests do not need ffplay's stages to be linked, and so do not build them; built with the tests, nothing gets other features.
+# A lab has the machine for itself. The others have networks, or a libvirtd, and ports of their own: two at once, each with a
+# thread of its own, which those of `reliability` leave with the network that they are started in.
 end-to-end: ## tests on real QEMU, libvirt, sshd, snmpd and video (root)
 	$(CARGO) build --release --workspace --lib --tests
-	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(TEST_PROGRAM) lab:: libvirt:: hosts::what sandbox:: tshark::
-	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(TEST_PROGRAM) reliability::
+	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(TEST_PROGRAM) lab:: hosts::what tshark::
+	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(TESTS_OF_PROGRAM) --test-threads=2 libvirt:: sandbox:: reliability::
 
 # Not in `make test`: each of the three machines is this one, and so foreign load to the others; all runs are made twice, in eight minutes.
 test-hosts: setup-tests ## a scenario on machines that are reached by ssh, each with an sshd and a network of its own (root)
