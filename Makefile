@@ -1,7 +1,7 @@
 # The two commands of the README are `make demo` and `make test`; `make help` lists the rest.
 #
 # Everything is built with one profile, `release`: the lab's guest emulates a CPU and has no time for unoptimised code, and
-# a second profile would build every dependency twice. What clippy only checks has the same profile, so that it shares procedural
+# a second profile would build every dependency twice. Clippy checks with the same profile, so that it shares procedural
 # macros and build scripts (bindgen over FFmpeg's headers is the longest) with the build.
 
 SHELL := /bin/bash
@@ -24,7 +24,7 @@ endif
 
 # Steps follow each other, whatever -j says.
 .NOTPARALLEL:
-.PHONY: help demo build test test-long setup setup-tests format lint build-tests without-media unit end-to-end test-hosts test-openstack test-faults fuzz calibrate check deb
+.PHONY: help demo build test test-long setup setup-tests format lint without-media unit end-to-end test-hosts test-openstack test-faults fuzz calibrate check deb
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 16
@@ -36,8 +36,8 @@ demo: setup build ## install what is missing, build, run the experiment, say whe
 test: ## install what is missing, run all tests
 	$(MAKE) setup-tests
 	$(MAKE) format
+	$(MAKE) lint
 	$(MAKE) without-media
-	$(MAKE) build-tests
 	$(MAKE) unit
 	$(MAKE) end-to-end
 
@@ -53,16 +53,8 @@ build: ## build the program
 format:
 	$(CARGO) fmt --all --check
 
-lint: ## clippy alone; in `make test` it is part of the build
+lint:
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
-
-# Clippy's compiler makes what the tests run: checking first and compiling then would read each room twice, and check all
-# dependencies for nothing. Its programs are a little less optimised (lints need code as it was written), and cargo keeps them
-# beside those of `make build`; dependencies are the same. CLIPPY_ARGS is what `cargo clippy -- -D warnings` gives it.
-build-tests unit end-to-end test-hosts test-faults fuzz: export RUSTC_WORKSPACE_WRAPPER := clippy-driver
-build-tests unit end-to-end test-hosts test-faults fuzz: export CLIPPY_ARGS := -D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__
-build-tests:
-	$(CARGO) build --release --workspace --all-targets
 
 # All but the video commands has to build where FFmpeg's libraries are not. Only checked here: a second build of the program
 # takes minutes. `make deb` makes it, and asks the linker, too.
