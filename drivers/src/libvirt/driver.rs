@@ -1,8 +1,9 @@
 //! The [`Driver`] of libvirt.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::future::pending;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use control::HandOver;
@@ -27,13 +28,34 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Libvirt {
     config: LibvirtConfig,
+    /// Functions that somebody else migrated when they were to be moved: such a job is not ours to abort.
+    of_others: Mutex<BTreeSet<VmName>>,
 }
 
 impl Libvirt {
     /// A driver with these settings.
     #[must_use]
     pub const fn new(config: LibvirtConfig) -> Self {
-        Self { config }
+        let of_others = Mutex::new(BTreeSet::new());
+        Self { config, of_others }
+    }
+
+    fn of_others(&self) -> MutexGuard<'_, BTreeSet<VmName>> {
+        self.of_others
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the job of a move, unless it is known to be another's.
+    async fn abort(&self, plan: &Plan, source: Virsh<'_>, domain: &str) -> Result<(), String> {
+        if self.of_others().contains(&plan.vm) {
+            return Err(format!(
+                "the job of it on {} is somebody else's",
+                plan.source
+            ));
+        }
+        let words = ["domjobabort", "--domain", domain];
+        source.ask(&words).await.map(drop)
     }
 
     fn host(&self, host: &HostName) -> Result<&LibvirtHost, DriverError> {
@@ -183,7 +205,7 @@ impl Libvirt {
             // What comes in is never destroyed here: when its migration is aborted libvirt clears it away.
             (End::Target, Residency::Paused) => {
                 if source.has_job(domain).await? {
-                    source.ask(&["domjobabort", "--domain", domain]).await?;
+                    self.abort(plan, source, domain).await?;
                 }
                 self.cleared(plan, end).await
             }
@@ -223,6 +245,15 @@ impl Driver for Libvirt {
         if here.map(State::residency) != Some(Residency::Running) {
             return Err(refused(format!("{domain} does not run on {}", plan.source)));
         }
+        // libvirt would have ours wait for it, with its downtime changed to ours.
+        if source.has_job(domain).await.map_err(refused)? {
+            self.of_others().insert(plan.vm.clone());
+            return Err(refused(format!(
+                "libvirt on {} has a job of {domain} under way: somebody else migrates or saves it",
+                plan.source
+            )));
+        }
+        self.of_others().remove(&plan.vm);
         let there = target.state(domain).await;
         let there = there.map_err(|why| at(&plan.target, why))?;
         if there.is_some_and(|state| state.residency() != Residency::Absent) {
@@ -334,10 +365,8 @@ impl Driver for Libvirt {
     async fn cancel(&self, plan: &Plan) -> Result<(), DriverError> {
         let domain = self.domain(&plan.vm)?;
         let source = self.virsh(&plan.source)?;
-        source
-            .ask(&["domjobabort", "--domain", domain])
+        self.abort(plan, source, domain)
             .await
-            .map(drop)
             .map_err(|why| DriverError::Uncertain {
                 what: format!("cancel the migration of {}", plan.vm),
                 why,

@@ -196,6 +196,33 @@ async fn a_guest_that_comes_in_is_cleared_away_by_ending_its_migration() {
     assert_eq!(driver.inspect(&plan(0, 1)).await, AT_SOURCE);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_of_somebody_else_is_left_alone() {
+    if !enabled() {
+        return;
+    }
+    let site = Libvirts::new(SLOW);
+    site.hosts[0].begin();
+    let [other, driver] = [(); 2].map(|()| Arc::new(Libvirt::new(site.config())));
+    let copying = Arc::clone(&other);
+    let copy = tokio::spawn(async move { end_of(copying.copy(&plan(0, 1), || ())).await });
+    wait_for_job(&site, 0);
+    let refused = end_of(driver.copy(&plan(0, 1), || ())).await.unwrap_err();
+    assert!(matches!(refused, DriverError::Refused { .. }), "{refused}");
+    assert!(refused.to_string().contains("somebody else"), "{refused}");
+    for ended in [
+        driver.cancel(&plan(0, 1)).await,
+        driver.discard(&plan(0, 1), End::Target).await,
+    ] {
+        let why = ended.unwrap_err().to_string();
+        assert!(why.contains("somebody else's"), "{why}");
+    }
+    assert!(!copy.is_finished());
+    other.cancel(&plan(0, 1)).await.unwrap();
+    copy.await.unwrap().unwrap_err();
+    assert_eq!(driver.inspect(&plan(0, 1)).await, AT_SOURCE);
+}
+
 /// What the guest writes to in a millisecond takes the line half a second: pre-copy has no end.
 #[tokio::test(flavor = "multi_thread")]
 async fn post_copy_ends_what_pre_copy_does_not() {
