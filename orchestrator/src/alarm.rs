@@ -252,8 +252,9 @@ impl Alarms {
     }
 
     /// A person has looked after a function: what comes next is told anew.
-    pub(crate) fn released(&mut self, vm: &VmName) {
-        self.standing.remove(&Subject::Function(vm.clone()));
+    pub(crate) fn released(&mut self, at: Timestamp, vm: &VmName) {
+        let words = || "a person has looked after it".into();
+        self.stand(at, Subject::Function(vm.clone()), None, words);
     }
 
     /// How many stand, by kind.
@@ -448,6 +449,32 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn what_a_person_has_looked_after_is_over_and_said_so() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}/canary", listener.local_addr().unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let mut alarms = Alarms::new(Timestamp(0), Some(&settings(&folder, &address))).unwrap();
+        let vm = VmName::new("f").unwrap();
+        alarms.stand(
+            Timestamp(1),
+            Subject::Function(vm.clone()),
+            Some(AlarmKind::Split),
+            || "it runs twice".into(),
+        );
+        alarms.released(Timestamp(2), &vm);
+        // Of one that nothing stands for there is nothing to say.
+        alarms.released(Timestamp(3), &vm);
+        assert_eq!(alarms.counts(), BTreeMap::new());
+        let ended = tokio::spawn(alarms.end());
+        let told = [
+            told(&listener, "200 OK").await,
+            told(&listener, "200 OK").await,
+        ];
+        ended.await.unwrap();
+        assert_eq!(told, [(true, AlarmKind::Split), (false, AlarmKind::Split)]);
+    }
+
     #[test]
     fn a_clock_that_was_set_is_an_alarm_until_it_is_right_again() {
         let mut alarms = Alarms::new(Timestamp(0), None).unwrap();
@@ -471,6 +498,23 @@ mod tests {
         AlarmSettings {
             webhook: SecretSource::File(file),
         }
+    }
+
+    /// What the webhook is posted next, which it answers so.
+    async fn told(webhook: &TcpListener, status: &str) -> (bool, AlarmKind) {
+        let (mut peer, _) = webhook.accept().await.unwrap();
+        let mut request = String::new();
+        while !request.ends_with('}') {
+            let mut part = [0; 4096];
+            let length = peer.read(&mut part).await.unwrap();
+            request.push_str(std::str::from_utf8(&part[..length]).unwrap());
+        }
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        peer.write_all(answer.as_bytes()).await.unwrap();
+        assert!(request.starts_with("POST /canary "), "{request}");
+        let body = request.split("\r\n\r\n").nth(1).unwrap();
+        let notice: Notice = serde_json::from_str(body).unwrap();
+        (notice.raised, notice.kind)
     }
 
     #[tokio::test]
@@ -503,20 +547,7 @@ mod tests {
             "200 OK",
             "200 OK",
         ] {
-            let (mut peer, _) = listener.accept().await.unwrap();
-            let mut request = String::new();
-            while !request.ends_with('}') {
-                let mut part = [0; 4096];
-                let length = peer.read(&mut part).await.unwrap();
-                request.push_str(std::str::from_utf8(&part[..length]).unwrap());
-            }
-            let answer =
-                format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-            peer.write_all(answer.as_bytes()).await.unwrap();
-            assert!(request.starts_with("POST /canary "), "{request}");
-            let body = request.split("\r\n\r\n").nth(1).unwrap();
-            let notice: Notice = serde_json::from_str(body).unwrap();
-            told.push((notice.raised, notice.kind));
+            told.push(self::told(&listener, status).await);
         }
         ended.await.unwrap();
         let (useless, silent) = (AlarmKind::NoUsefulMove, AlarmKind::SilentHost);

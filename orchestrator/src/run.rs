@@ -542,9 +542,9 @@ impl<D: Driver> Orchestrator<D> {
         if self.failed.is_some() {
             decisions.retain(|decision| !matches!(decision.event, Event::Start { .. }));
         }
-        for (_, input) in &taken {
+        for (at, input) in &taken {
             if let Input::Release { vm } = input {
-                self.alarms.released(vm);
+                self.alarms.released(*at, vm);
             }
         }
         for decision in &decisions {
