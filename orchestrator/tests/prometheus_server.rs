@@ -29,7 +29,7 @@ const ANSWERS: [&str; 2] = [
 ];
 
 /// Answers with the first twice, as between two scrapes, then with the second for ever.
-fn serve() -> (String, told::Receiver<String>) {
+fn serve(answers: [String; 2]) -> (String, told::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/prometheus/", listener.local_addr().unwrap());
     let (tell, asked) = told::channel();
@@ -40,7 +40,7 @@ fn serve() -> (String, told::Receiver<String>) {
             let request = lines.next().unwrap_or_default();
             while lines.next().is_some_and(|line| !line.is_empty()) {}
             drop(lines);
-            let body = ANSWERS[usize::from(number > 1)];
+            let body = &answers[usize::from(number > 1)];
             let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
             let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
             // Who asked may have gone away.
@@ -53,9 +53,8 @@ fn serve() -> (String, told::Receiver<String>) {
     (url, asked)
 }
 
-#[tokio::test]
-async fn two_scrapes_become_a_sample_of_the_time_between_them() {
-    let (url, asked) = serve();
+/// Asks that server for a host.
+fn scraper(url: String) -> (Scraper, HostName) {
     let host = HostName::new("a").unwrap();
     let instances = [(host.clone(), "192.0.2.7:9100".to_owned())].into();
     let scraper = Scraper::new(&Prometheus {
@@ -64,8 +63,14 @@ async fn two_scrapes_become_a_sample_of_the_time_between_them() {
         ca_file: None,
         exporters: Default::default(),
         server: Some(Server { url, instances }),
-    })
-    .unwrap();
+    });
+    (scraper.unwrap(), host)
+}
+
+#[tokio::test]
+async fn two_scrapes_become_a_sample_of_the_time_between_them() {
+    let (url, asked) = serve(ANSWERS.map(str::to_owned));
+    let (scraper, host) = scraper(url);
     let (samples, mut heard) = mpsc::channel(8);
     let sample = tokio::select! {
         () = scraper.run(&samples) => panic!("nobody is asked any more"),
@@ -85,4 +90,24 @@ async fn two_scrapes_become_a_sample_of_the_time_between_them() {
     let request = asked.try_recv().unwrap();
     let path = "GET /prometheus/api/v1/query?query=node_cpu_seconds_total%7Binstance%3D%22192.0.2.7%3A9100%22%7D%5B2m%5D ";
     assert!(request.starts_with(path), "{request}");
+}
+
+#[tokio::test]
+async fn what_a_server_says_of_the_future_is_no_sample() {
+    // The year 2100.
+    let (url, asked) = serve(ANSWERS.map(|answer| answer.replace("17000000", "41000000")));
+    let (scraper, host) = scraper(url);
+    let (samples, mut heard) = mpsc::channel(8);
+    let third = tokio::task::spawn_blocking(move || {
+        for _ in 0..3 {
+            asked.recv_timeout(WITHIN).unwrap();
+        }
+    });
+    tokio::select! {
+        () = scraper.run(&samples) => panic!("nobody is asked any more"),
+        asked = third => asked.unwrap(),
+    }
+    assert!(heard.try_recv().is_err(), "a sample of the future");
+    let why = scraper.failure(&host).unwrap();
+    assert!(why.contains("Its clock is ahead"), "{why}");
 }

@@ -24,6 +24,8 @@ use crate::processors::Processors;
 const ANSWER_WITHIN_MIN: Duration = Duration::from_secs(1);
 /// Longest answer that is read: that of a host with some thousand processors.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// Clocks that are kept by NTP differ by less.
+const AHEAD_MAX: Duration = Duration::from_millis(1500);
 /// A mean over more than this says nothing of now.
 const GAP_MAX: Duration = Duration::from_secs(600);
 
@@ -241,7 +243,16 @@ impl Exporter {
             body.extend_from_slice(&part);
         }
         if self.query.is_some() {
-            return query::newest(&body).map_err(|error| error.to_string());
+            let (at, times) = query::newest(&body).map_err(|error| error.to_string())?;
+            // As a sample it would be fresh for as long as it lies ahead, and no later one would count.
+            let ahead = at.since(clock::now());
+            if ahead > AHEAD_MAX {
+                return Err(format!(
+                    "says that it scraped {:.0} s from now. Its clock is ahead, or this one is behind",
+                    ahead.as_secs_f64()
+                ));
+            }
+            return Ok((at, times));
         }
         // It reads its counters somewhere between the two.
         let at = asked_at + clock::now().since(asked_at) / 2;
