@@ -67,7 +67,7 @@ async fn check_with<D: Driver>(
     driver: D,
     mut config: Config,
 ) -> Result<Vec<Finding>, OrchestratorError> {
-    let (_, words) = discover(&driver, &mut config).await;
+    let (discovery, words) = discover(&driver, &mut config).await;
     let config = &config;
     control::Controller::new(config.control.clone())?;
     Alarms::new(clock::now(), config.alarms.as_ref())?;
@@ -77,9 +77,13 @@ async fn check_with<D: Driver>(
     let (loads, functions) = tokio::join!(loads, functions(config, driver));
     let mut findings = vec![journal(config)];
     findings.extend(config.profile.as_deref().map(profile));
-    let told = words
-        .into_iter()
-        .map(|words| Finding::new("discovered".into(), Ok(words)));
+    let told = words.into_iter().map(|words| {
+        let is_problem = discovery
+            .as_ref()
+            .is_some_and(|discovery| discovery.is_problem(&words));
+        let seen = if is_problem { Err(words) } else { Ok(words) };
+        Finding::new("discovered".into(), seen)
+    });
     findings.extend(told);
     findings.extend(cramped.map(|why| Finding::new("room for answers".into(), Err(why))));
     findings.extend(loads);

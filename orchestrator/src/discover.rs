@@ -90,6 +90,8 @@ pub(crate) struct Discovery {
     tagged: BTreeSet<VmName>,
     /// What a person should know of its last answer, each in a line.
     notes: BTreeSet<String>,
+    /// What of that is why there may be more than it has told.
+    problems: BTreeSet<String>,
 }
 
 /// What is new in an answer.
@@ -109,7 +111,13 @@ impl Discovery {
             hosts: config.control.hosts.iter().cloned().collect(),
             tagged: BTreeSet::new(),
             notes: BTreeSet::new(),
+            problems: BTreeSet::new(),
         })
+    }
+
+    /// Whether these words say that a part of the last answer is missing.
+    pub(crate) fn is_problem(&self, words: &str) -> bool {
+        self.problems.contains(words)
     }
 
     /// What a person should know of the last answer, each in a line.
@@ -121,7 +129,8 @@ impl Discovery {
     pub(crate) fn take(&mut self, found: Found, known: impl Fn(&VmName) -> bool) -> Discovered {
         let mut new = Discovered::default();
         let said_all = found.problems.is_empty();
-        let mut notes: BTreeSet<String> = found.problems.into_iter().collect();
+        self.problems = found.problems.into_iter().collect();
+        let mut notes = self.problems.clone();
         let strange = found
             .hosts
             .iter()
@@ -205,6 +214,7 @@ mod tests {
             hosts: [host("a")].into(),
             tagged: BTreeSet::new(),
             notes: BTreeSet::new(),
+            problems: BTreeSet::new(),
         }
     }
 
@@ -252,6 +262,16 @@ mod tests {
         assert!(words.contains("function f is not among"), "{words}");
         assert_eq!(standing, 1);
         assert_eq!(take(Found::default(), true).1, "");
+    }
+
+    #[test]
+    fn what_is_missing_is_a_problem_and_what_is_new_is_none() {
+        let mut discovery = discovery();
+        let new = discovery.take(silent(), |_| false);
+        assert!(new.words.iter().all(|words| discovery.is_problem(words)));
+        let new = discovery.take(found("a"), |_| false);
+        assert!(!new.words.iter().any(|words| discovery.is_problem(words)));
+        assert!(!discovery.is_problem("a does not answer"));
     }
 
     #[test]
