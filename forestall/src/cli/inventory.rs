@@ -8,6 +8,7 @@ use lab::experiment::Machines;
 use scenario::{Inventory, LabScenario};
 
 use super::lab::{failure, read};
+use super::measure::print_json;
 use super::{Failure, FailureKind, Outcome};
 
 /// The inventory of a scenario.
@@ -29,11 +30,7 @@ pub(super) fn check_inventory(
     let kept = lab::site::Kept::make().map_err(failure)?;
     let offer = lab::remote::check(&scenario, &inventory, kept.folder());
     if json {
-        let text = serde_json::to_string_pretty(&offer).map_err(|error| Failure {
-            kind: FailureKind::Work,
-            error: error.into(),
-        })?;
-        println!("{text}");
+        print_json(&offer)?;
     } else {
         print!("{offer}");
     }

@@ -18,6 +18,7 @@ use record::campaign::Part;
 use scenario::{Campaign, LabScenario, Scenario};
 
 use super::inventory::{bound, check_inventory, default_profile, on_machines};
+use super::measure::print_json;
 use super::{Failure, FailureKind, Outcome};
 
 const EXAMPLES: &str = "\
@@ -344,11 +345,7 @@ fn interruption() -> Result<Arc<AtomicBool>, Failure> {
 fn check(json: bool) -> Result<Outcome, Failure> {
     let offer = lab::check::look();
     if json {
-        let text = serde_json::to_string_pretty(&offer).map_err(|error| Failure {
-            kind: FailureKind::Work,
-            error: error.into(),
-        })?;
-        println!("{text}");
+        print_json(&offer)?;
     } else {
         println!("This machine:\n{offer}");
     }
@@ -368,11 +365,7 @@ fn links(seconds: u32, json: bool) -> Result<Outcome, Failure> {
     let all = lab::links::measure(seconds, &interrupted, &mut progress).map_err(failure)?;
     drop(progress);
     if json {
-        let text = serde_json::to_string_pretty(&all).map_err(|error| Failure {
-            kind: FailureKind::Work,
-            error: error.into(),
-        })?;
-        println!("{text}");
+        print_json(&all)?;
     } else {
         print!("{}", lab::links::table(&all));
     }
@@ -463,11 +456,7 @@ fn measure_placement(arguments: &RunArguments) -> Result<Outcome, Failure> {
         kind: FailureKind::Work,
         error: error.into(),
     })?;
-    let text = serde_json::to_string_pretty(&figures).map_err(|error| Failure {
-        kind: FailureKind::Work,
-        error: error.into(),
-    })?;
-    println!("{text}");
+    print_json(&figures)?;
     Ok(Outcome::Done)
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use record::raw::{FrameRow, LoadRow, SentRow};
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::common::remote::{SHADOW, make_key};
 use crate::common::{wait_for, wait_or};
-use crate::lab::short_scenario;
+use crate::lab::{said, short_scenario};
 
 /// What begins the names of all that these tests make.
 const PREFIX: &str = "fst-";
@@ -65,16 +65,6 @@ fn do_it(line: &str) {
     let mut command = Command::new(words.next().unwrap());
     let output = command.args(words).output().unwrap();
     assert!(output.status.success(), "{line}: {}", said(&output));
-}
-
-fn said(output: &Output) -> String {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    format!(
-        "{}\n{}\n{}",
-        output.status,
-        text(&output.stdout),
-        text(&output.stderr)
-    )
 }
 
 /// A machine that is reached by ssh.

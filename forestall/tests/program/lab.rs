@@ -37,7 +37,8 @@ fn forestall(arguments: &[&str]) -> Command {
     command
 }
 
-fn said(output: &Output) -> String {
+/// How a program ended, and all that it said.
+pub(crate) fn said(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     format!(
         "{}\n{}\n{}",
