@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::common::forestall;
 use orchestrator::Config;
+use serde_json::Value;
 
 const WALK_THROUGH: &str = "docs/walkthrough.md";
 const HOSTS: &str = "docs/hosts.md";
@@ -207,5 +208,177 @@ fn a_host_that_libvirt_is_not_told_of() {
     assert!(
         error.contains("host edge-b") && error.contains("engine.libvirt.hosts"),
         "{error}"
+    );
+}
+
+/// What `make test-faults` makes, and how often at least, where a number is promised. A row that no test writes any more is
+/// found, too.
+const FAULTS: [(&str, u64); 25] = [
+    ("target killed while copying", 20),
+    ("source killed while copying", 1),
+    ("target frozen at the switchover", 50),
+    ("target's port is a peer that only reads", 1),
+    ("cancelled after each 50 ms of a migration", 100),
+    ("orchestrator killed after each record of a move", 1),
+    ("management link to source cut while copying", 1),
+    ("management link to target cut while copying", 1),
+    ("management link to both cut while copying", 1),
+    ("dirty rate above the bandwidth", 1),
+    ("the journal's disk is full", 1),
+    (
+        "the port at which a target takes a guest is looked for all the time",
+        1,
+    ),
+    ("libvirtd of the source killed while copying", 1),
+    ("libvirtd of the target killed while copying", 1),
+    ("both libvirtd killed, at the switchover", 1),
+    (
+        "Nova's API gone while copying: refuses connections, says 503, or nothing",
+        1,
+    ),
+    (
+        "an agent is frozen: it does not answer, or its counters stand still",
+        1,
+    ),
+    ("an agent is started anew", 1),
+    ("an agent's counters wrap, or its up-time", 1),
+    ("an agent says -5 %", 1),
+    ("an agent says 140 %", 1),
+    ("an exporter says NaN", 1),
+    ("an exporter says a negative number", 1),
+    (
+        "secrets of agents, of the API, an exporter and a webhook looked for",
+        1,
+    ),
+    ("secret of a cloud looked for", 1),
+];
+
+#[test]
+fn every_fault_has_its_figure() {
+    let rows: Vec<Value> = serde_json::from_str(&page("docs/reliability.json")).unwrap();
+    for (fault, tries_min) in FAULTS {
+        let row = rows.iter().find(|row| row["fault"] == fault);
+        let row = row.unwrap_or_else(|| panic!("{fault}: no figure: make test-faults"));
+        assert!(row["tries"].as_u64() >= Some(tries_min), "{row}");
+        let runners = row["runners"].as_object().unwrap();
+        let is_split = |ends: &String| ends != "0" && ends != "1";
+        assert!(!runners.keys().any(is_split), "{row}");
+    }
+    let is_old = |row: &&Value| FAULTS.iter().all(|(fault, _)| row["fault"] != *fault);
+    assert_eq!(rows.iter().find(is_old), None, "nobody writes it");
+}
+
+/// What the page of the video stages has to say of a run of `forestall bench media --json`, in its words.
+fn lines_of_the_bench(run: &Value) -> Vec<String> {
+    let figure = |path: String| {
+        let value = run.pointer(&path).and_then(Value::as_f64);
+        value.unwrap_or_else(|| panic!("no figure at {path}"))
+    };
+    let stages = ["capture", "overlay", "relay", "serve", "play"];
+    let each = |of: &dyn Fn(&str) -> String| {
+        let words = stages.map(|stage| format!("{stage} {}", figure(of(stage))));
+        words.join(", ")
+    };
+    let mut lines = Vec::new();
+    for (codec, name) in [("mpeg2", "MPEG-2"), ("h264", "H.264")] {
+        for (chain, title) in [
+            ("forestall", "Forestall"),
+            ("ffmpeg_plain", "FFmpeg, plain"),
+            ("ffmpeg_tuned", "FFmpeg, tuned"),
+        ] {
+            let of = |key: &str| figure(format!("/delay_ms/{codec}/{chain}/{key}"));
+            lines.push(format!(
+                "| {name} | {title} | {:.1} ms | {:.1} ms | {:.1} ms | {} | {} |",
+                of("p50"),
+                of("p95"),
+                of("p99"),
+                of("n"),
+                of("lost")
+            ));
+        }
+        let late = each(&|stage: &str| format!("/held_frames_by_codec/{codec}/{stage}/late"));
+        lines.push(format!("late with {name}: {late}"));
+    }
+    for stage in stages {
+        let of = |codec: &str, key: &str| figure(format!("/stage_ms/{codec}/{stage}/{key}"));
+        lines.push(format!(
+            "| {stage} | {:.2} ms | {:.2} ms | {:.2} ms | {:.2} ms |",
+            of("mpeg2", "p50"),
+            of("mpeg2", "p95"),
+            of("h264", "p50"),
+            of("h264", "p95")
+        ));
+    }
+    lines.push(each(&|stage: &str| format!("/held_frames/{stage}")));
+    for size in ["640x480", "1280x720"] {
+        let of = |side: &str, key: &str| figure(format!("/overlay/{size}/{side}/{key}"));
+        let [cpu, memory] =
+            ["cpu_us_per_frame", "rss_mb"].map(|key| (of("forestall", key), of("ffmpeg", key)));
+        lines.push(format!(
+            "| {size} | {:.0} µs | {:.0} µs | {:.2} | {:.1} MB | {:.1} MB | {:.2} |",
+            cpu.0,
+            cpu.1,
+            cpu.0 / cpu.1,
+            memory.0,
+            memory.1,
+            memory.0 / memory.1
+        ));
+    }
+    let at = |path: &str| figure(path.to_owned());
+    lines.push(format!(
+        "{:.2} ms (p50) and {:.2} ms (p99)",
+        at("/relay_ms/p50"),
+        at("/relay_ms/p99")
+    ));
+    lines.push(format!(
+        "{:.0} viewers of 2 Mbit/s a core, measured with {} at once",
+        at("/serve/viewers_per_core"),
+        at("/serve/viewers")
+    ));
+    lines.push(format!(
+        "{:.1} kB of memory for each",
+        at("/serve/bytes_per_viewer") / 1e3
+    ));
+    lines.push(format!(
+        "add {:.2} ms to the median delay of another",
+        at("/serve/slow_viewer_adds_ms")
+    ));
+    lines.push(format!("{:.0} read a second", at("/clock/frames_per_s")));
+    let spoilt = |key: &str| figure(format!("/clock/degraded/{key}"));
+    lines.push(format!(
+        "{} of {} readable ones are read, and {} wrongly",
+        spoilt("readable_read"),
+        spoilt("readable"),
+        spoilt("wrong")
+    ));
+    for (name, path) in [
+        ("clean", "/clock/tesseract"),
+        ("blurred", "/clock/tesseract_spoilt/blurred"),
+        ("noisy", "/clock/tesseract_spoilt/noisy"),
+    ] {
+        let of = |key: &str| figure(format!("{path}/{key}"));
+        lines.push(format!(
+            "{name} digits: {} of {} read, {} wrongly",
+            of("read"),
+            of("frames"),
+            of("wrong")
+        ));
+    }
+    lines
+}
+
+/// The figures of the page are those of the run that is kept beside it.
+#[test]
+fn the_page_of_the_video_stages_is_of_its_run() {
+    let run: Value = serde_json::from_str(&page("docs/media.json")).unwrap();
+    let page = page("docs/media.md");
+    let words: Vec<&str> = page.split_whitespace().collect();
+    let page = words.join(" ");
+    let mut missing = lines_of_the_bench(&run);
+    missing.retain(|line| !page.contains(line.as_str()));
+    assert!(
+        missing.is_empty(),
+        "docs/media.md does not say:\n{}",
+        missing.join("\n")
     );
 }

@@ -176,6 +176,7 @@ fn the_source_dies_while_copying() {
         let ended = wait_for_verdict(&site, number);
         row.add(at.elapsed(), &ended, site.runners().len());
         within(10, at.elapsed());
+        assert_eq!(ended, "lost", "{}", site.log());
         assert!(site.runners().is_empty());
     }
     row.keep();
