@@ -74,11 +74,11 @@ fn by_end(all: &[Between], end: usize) -> Option<Slowdown> {
         // Load makes nothing faster: what seems so is chance.
         let factor = times.exp().max(1.0);
         let load = load.clamp(0.0, 1.0);
-        if points
-            .last()
-            .is_none_or(|(last, _)| load - last >= LOAD_STEP_MIN)
-        {
-            points.push((load, factor));
+        match points.last_mut() {
+            // A host that is full accounts the same for what is asked beyond that. The longer of the times counts: who expects the
+            // shorter begins too late.
+            Some((last, longest)) if load - *last < LOAD_STEP_MIN => *longest = longest.max(factor),
+            _ => points.push((load, factor)),
         }
     }
     Slowdown::try_from(points).ok()
@@ -123,6 +123,17 @@ mod tests {
         all.retain(|one| one.asked != [0.0, 1.0]);
         let source = by_end(&all, 0).unwrap();
         assert!((source.at(1.0) - 1.7).abs() < 1e-9, "{source:?}");
+    }
+
+    #[test]
+    fn of_loads_that_a_full_host_accounts_alike_the_longer_counts() {
+        let full = |asked, ms| Between {
+            load: [1.0, 0.0],
+            ..between(asked, 0.0, ms)
+        };
+        let all = [between(0.0, 0.0, 6e3), full(0.9, 9e3), full(1.0, 8.4e3)];
+        let source = by_end(&all, 0).unwrap();
+        assert!((source.at(1.0) - 1.5).abs() < 1e-9, "{source:?}");
     }
 
     #[test]
