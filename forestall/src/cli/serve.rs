@@ -18,7 +18,7 @@ Examples:
   forestall serve 0.0.0.0:8080 --stream robot=udp://0.0.0.0:5001
   forestall serve 0.0.0.0:8080 --publish-token-file publishers --view-token-file viewers
   forestall capture 'http://192.0.2.7:8080/publish/robot?token=…'
-  ffmpeg -re -i video.mpg -c copy -f mpegts -method PUT 'http://192.0.2.7:8080/publish/video?token=…'
+  ffmpeg -re -i video.mpg -c copy -f mpegts -omit_video_pes_length 0 -method PUT 'http://192.0.2.7:8080/publish/video?token=…'
   forestall serve 0.0.0.0:8443 --stream robot=udp://0.0.0.0:5001 --tls-cert chain.pem --tls-key key.pem
   forestall serve 0.0.0.0:8080 --stream robot=udp://0.0.0.0:5001 --report 127.0.0.1:7373 --function robot=text-insertion
   forestall play http://192.0.2.7:8080/robot.ts
