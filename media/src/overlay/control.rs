@@ -46,13 +46,23 @@ pub enum ControlAddress {
 }
 
 impl FromStr for ControlAddress {
-    type Err = std::net::AddrParseError;
+    type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.contains('/') {
             return Ok(Self::Unix(text.into()));
         }
-        text.parse().map(Self::Tcp)
+        let address: SocketAddr = text
+            .parse()
+            .map_err(|error| format!("{error}: 127.0.0.1:PORT, or the path of a socket"))?;
+        // Whoever reaches it changes the picture: nobody is asked for a token.
+        if !address.ip().is_loopback() {
+            return Err(format!(
+                "{address} can be reached from elsewhere, by whoever likes: 127.0.0.1:{}, or the path of a socket",
+                address.port()
+            ));
+        }
+        Ok(Self::Tcp(address))
     }
 }
 
@@ -216,4 +226,26 @@ fn json(code: StatusCode, value: serde_json::Value) -> Response<Full<Bytes>> {
     let kind = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_come_from_this_machine() {
+        for (text, taken) in [
+            ("127.0.0.1:5080", true),
+            ("[::1]:5080", true),
+            ("/run/overlay.sock", true),
+            ("./overlay.sock", true),
+            ("0.0.0.0:5080", false),
+            ("[::]:5080", false),
+            ("192.0.2.7:5080", false),
+            ("5080", false),
+            ("overlay.sock", false),
+        ] {
+            assert_eq!(text.parse::<ControlAddress>().is_ok(), taken, "{text}");
+        }
+    }
 }
