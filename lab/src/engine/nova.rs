@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use drivers::nova::NovaConfig;
 use record::HostName;
-use scenario::{LabScenario, Role};
+use scenario::Role;
 
 use super::host::{Host, odd_memory};
 use crate::cgroup::Cgroups;
@@ -316,7 +316,8 @@ fn qemu_words(machine: &Machine, host: &HostName) -> Vec<String> {
     words
 }
 
-/// What is run beside the libvirtd of a host: `dir` is the libvirtd's folder, `folder` the control plane's.
+/// What is run beside the libvirtd of a host: `dir` is the libvirtd's folder, `folder` the control plane's. The agent looks for
+/// interfaces in `/sys`, which is that of the network in which it was mounted, and has no control groups when it is mounted anew.
 fn beside(folder: &Path, host: &HostName) -> String {
     let (folder, bridge) = (folder.display(), bridge_settings(host));
     format!(
@@ -331,7 +332,8 @@ mount --bind "$dir/instances" /var/lib/nova/instances
 (
     until [ -e "{folder}/{bridge}" ]; do sleep 0.2; done
     cd "{folder}"
-    exec neutron-linuxbridge-agent --config-file etc/{host}-network.conf --config-file {bridge} > log/neutron-{host}.log 2>&1
+    exec unshare --mount sh -c 'mount -t sysfs sysfs /sys && exec neutron-linuxbridge-agent "$@"' agent \
+        --config-file etc/{host}-network.conf --config-file {bridge} > log/neutron-{host}.log 2>&1
 ) < /dev/null &
 "#
     )
