@@ -19,7 +19,7 @@ else
   SUDO := $(shell command -v sudo)
   # cargo lets this program start the test's binary.
   TRIPLE := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
-  AS_ROOT = $(if $(SUDO),CARGO_TARGET_$(TRIPLE)_RUNNER="$(SUDO) env FORESTALL_LAB_TESTS=1 FORESTALL_RELIABILITY=$(FORESTALL_RELIABILITY)",)
+  AS_ROOT = $(if $(SUDO),CARGO_TARGET_$(TRIPLE)_RUNNER="$(SUDO) env FORESTALL_LAB_TESTS=1 FORESTALL_RELIABILITY=$(FORESTALL_RELIABILITY) $(if $(FORESTALL_LAB_OPENSTACK),FORESTALL_LAB_OPENSTACK=1)",)
 endif
 
 # Steps follow each other, whatever -j says.
@@ -89,10 +89,12 @@ end-to-end: ## tests on real QEMU, libvirt, sshd, snmpd and video (root)
 test-hosts: setup-tests ## a scenario on machines that are reached by ssh, each with an sshd and a network of its own (root)
 	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(TEST_PROGRAM) hosts::
 
-# Not in `make test`: the packages are 160 MB, and it comes up in a minute or two.
-test-openstack: build ## the Nova driver on a real OpenStack with two compute hosts on this machine (root)
+# Not in `make test`: the packages are 160 MB, and it comes up in a minute or two. The lab brings up another one, by the same script.
+test-openstack: export FORESTALL_LAB_OPENSTACK = 1
+test-openstack: setup build ## the Nova driver, and the lab with it, on a real OpenStack with two compute hosts on this machine (root)
 	$(SUDO) scripts/openstack/testbed.sh --install
 	$(SUDO) scripts/openstack/testbed.sh target/openstack $(TEST_PROGRAM) openstack::
+	$(AS_ROOT) $(TEST_PROGRAM) lab::nova
 
 # About three quarters of an hour. A part that fails does not keep the others from being tried. QEMU, libvirt, agents,
 # secrets; Nova's API is in its driver's tests.

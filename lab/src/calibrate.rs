@@ -267,10 +267,14 @@ fn moves(
             extra.push(peak - before_it);
         }
         let shown = first_frame_after(world, player, moved.decided, runner)?;
+        let downtime_ms = match moved.downtime_ms {
+            Some(said) => Some(said),
+            None => world.engine.downtime_ms(&target)?,
+        };
         let one = MeasuredMove {
             source_utilization: Utilization::clamped(used),
             total_ms: round(moved.total_ms),
-            downtime_ms: round(moved.downtime_ms),
+            downtime_ms: round(downtime_ms),
             complete_ms: round(Some(shown.since(moved.decided).as_secs_f64() * 1e3)),
         };
         progress.note(&format!(

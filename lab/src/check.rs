@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Cgroups;
-use crate::engine::EngineName;
+use crate::engine::{EngineName, nova};
 use crate::error::LabError;
 use crate::guest::Guest;
 use crate::process::run;
@@ -131,6 +131,8 @@ pub struct Offer {
     pub missing_for_libvirt: Vec<String>,
     /// The command that installs that.
     pub install_for_libvirt: Option<String>,
+    /// Programs of OpenStack that are missing for `--engine nova`.
+    pub missing_for_nova: Vec<String>,
 }
 
 /// Which of these programs are missing, and their packages.
@@ -202,6 +204,12 @@ fn lacking_for_libvirt() -> (Vec<String>, Vec<&'static str>) {
     (missing, packages)
 }
 
+/// What OpenStack needs, on top of libvirt.
+fn lacking_for_nova() -> Vec<String> {
+    let missing = nova::PROGRAMS.iter().filter(|program| !in_path(program));
+    missing.map(|program| (*program).to_owned()).collect()
+}
+
 fn install(packages: &[&str]) -> Option<String> {
     (!packages.is_empty()).then(|| {
         format!(
@@ -255,6 +263,11 @@ pub fn look() -> Offer {
         cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         install: install(&packages),
         install_for_libvirt: install(&packages_for_libvirt),
+        missing_for_nova: missing_for_libvirt
+            .iter()
+            .cloned()
+            .chain(lacking_for_nova())
+            .collect(),
         missing_for_libvirt,
         missing,
     }
@@ -269,6 +282,7 @@ impl Offer {
         let with_engine = match engine {
             EngineName::Qemu => true,
             EngineName::Libvirt => self.missing_for_libvirt.is_empty(),
+            EngineName::Nova => self.missing_for_nova.is_empty(),
         };
         match (self.ready && with_engine, self.accelerator) {
             (true, Some(accelerator)) => Ok(accelerator),
@@ -309,6 +323,16 @@ impl fmt::Display for Offer {
             ),
         };
         writeln!(f, "  --engine libvirt   {libvirt}")?;
+        let nova = if self.missing_for_nova.is_empty() {
+            "ready".to_owned()
+        } else {
+            format!(
+                "not ready, missing {}; install with {}",
+                self.missing_for_nova.join(", "),
+                nova::INSTALL
+            )
+        };
+        writeln!(f, "  --engine nova      {nova}")?;
         if self.ready {
             return write!(f, "  missing            nothing: ready");
         }
@@ -465,7 +489,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_libvirt_lacks_is_named_and_hinders_no_other_engine() {
+    fn what_an_engine_lacks_is_named_and_hinders_no_other() {
         let offer = Offer {
             ready: true,
             root: true,
@@ -478,11 +502,18 @@ mod tests {
             install: None,
             missing_for_libvirt: vec!["virsh (asks it)".into()],
             install_for_libvirt: install(&["libvirt-clients"]),
+            missing_for_nova: vec!["nova-compute".into()],
         };
         assert_eq!(offer.require(EngineName::Qemu).unwrap(), Accelerator::Tcg);
-        let error = offer.require(EngineName::Libvirt).unwrap_err().to_string();
-        for named in ["--engine libvirt", "virsh (asks it)", "libvirt-clients"] {
-            assert!(error.contains(named), "{named}: {error}");
-        }
+        let lacks = |engine, names: &[&str]| {
+            let error = offer.require(engine).unwrap_err().to_string();
+            for named in names {
+                assert!(error.contains(named), "{named}: {error}");
+            }
+        };
+        let libvirt = ["--engine libvirt", "virsh (asks it)", "libvirt-clients"];
+        lacks(EngineName::Libvirt, &libvirt);
+        let nova = ["--engine nova", "nova-compute", nova::INSTALL];
+        lacks(EngineName::Nova, &nova);
     }
 }

@@ -147,6 +147,14 @@ pub fn run(
             &mut progress,
         )?;
         experiment.runs.push(planned.clone());
+        if let Some(share) = world.engine.control_plane_share()? {
+            let words = format!(
+                "uses {:.1} % of a core beside the edge servers",
+                share * 100.0
+            );
+            let more = &mut experiment.setting.environment.more;
+            more.insert("control_plane".to_owned(), serde_json::json!(words));
+        }
         write_experiment(&request.out, &experiment)?;
     }
     drop(world);
@@ -483,9 +491,13 @@ fn setting(
     let more = &mut environment.more;
     let cores = serde_json::json!(world.cores_text());
     more.insert("cores".to_owned(), cores);
-    if request.engine == EngineName::Libvirt {
+    if request.engine != EngineName::Qemu {
         let version = check::version("libvirtd", "--version");
         more.insert("libvirt".to_owned(), serde_json::json!(version));
+    }
+    if request.engine == EngineName::Nova {
+        let version = check::version("nova-compute", "--version");
+        more.insert("nova".to_owned(), serde_json::json!(version));
     }
     Setting {
         title: scenario.title.clone(),

@@ -7,6 +7,8 @@
 //!   edge, edge, orchestrator ──── bridge `mgmt`   management: SNMP, QMP, migrations; rate-limited at the edges
 //! ```
 
+use std::net::Ipv4Addr;
+
 use record::HostName;
 use scenario::{Host, LabScenario, Role};
 
@@ -53,8 +55,7 @@ pub fn management_port(scenario: &LabScenario, host: &HostName) -> String {
 /// # Errors
 /// When `ip` or `tc` refuses.
 pub fn create(scenario: &LabScenario) -> Result<(), LabError> {
-    let switch = format!("{PREFIX}{SWITCH}");
-    let ip = |line: &str| run("ip", &line.split_whitespace().collect::<Vec<_>>()).map(drop);
+    let switch = switch();
     ip(&format!("netns add {switch}"))?;
     for bridge in ["data", "mgmt"] {
         ip(&format!("-n {switch} link add {bridge} type bridge"))?;
@@ -62,23 +63,14 @@ pub fn create(scenario: &LabScenario) -> Result<(), LabError> {
     }
     for (index, (name, host)) in scenario.hosts.iter().enumerate() {
         let ns = netns(name);
-        ip(&format!("netns add {ns}"))?;
-        ip(&format!("-n {ns} link set lo up"))?;
-        let connect = |interface: &str, bridge: &str| -> Result<(), LabError> {
-            let port = port(bridge, index);
-            ip(&format!(
-                "-n {switch} link add {port} type veth peer name {interface} netns {ns}"
-            ))?;
-            ip(&format!("-n {switch} link set {port} master {bridge} up"))?;
-            ip(&format!("-n {ns} link set {interface} up"))
-        };
+        namespace(&ns)?;
         if host.data.is_some() {
-            connect(DATA, "data")?;
+            connect(&ns, DATA, "data", index)?;
         }
         if host.management.is_some() {
-            connect(MANAGEMENT, "mgmt")?;
+            connect(&ns, MANAGEMENT, "mgmt", index)?;
         }
-        address(&ns, host, &ip)?;
+        address(&ns, host)?;
         if *host.role.as_ref() == Role::Edge {
             limit_rate(&ns, scenario.migration.link_mbit_s)?;
         }
@@ -86,11 +78,63 @@ pub fn create(scenario: &LabScenario) -> Result<(), LabError> {
     Ok(())
 }
 
-fn address(
-    ns: &str,
-    host: &Host,
-    ip: &impl Fn(&str) -> Result<(), LabError>,
-) -> Result<(), LabError> {
+/// Makes a namespace on the management network that is no host of the scenario, and says which address it has there.
+///
+/// # Errors
+/// When `ip` refuses, or no address is left.
+pub fn create_beside(scenario: &LabScenario, ns: &str) -> Result<Ipv4Addr, LabError> {
+    let free = free_management(scenario)
+        .ok_or_else(|| LabError::Missing("a free address on the management network".into()))?;
+    namespace(ns)?;
+    connect(ns, MANAGEMENT, "mgmt", scenario.hosts.len())?;
+    ip(&format!("-n {ns} addr add {free}/24 dev {MANAGEMENT}"))?;
+    Ok(free)
+}
+
+/// An address on the management network that no host has.
+fn free_management(scenario: &LabScenario) -> Option<Ipv4Addr> {
+    let taken = || scenario.hosts.values().filter_map(|host| host.management);
+    let [a, b, c, _] = taken().next()?.octets();
+    let mut all = (2..=254).map(|last| Ipv4Addr::new(a, b, c, last));
+    all.find(|address| taken().all(|taken| taken != *address))
+}
+
+/// Gives an edge server's bridge the name under which somebody else looks for it.
+///
+/// # Errors
+/// When `ip` refuses.
+pub fn rename_bridge(host: &HostName, name: &str) -> Result<(), LabError> {
+    let ns = netns(host);
+    // Kernels before 6.2 rename nothing that is up.
+    ip(&format!("-n {ns} link set {BRIDGE} down"))?;
+    ip(&format!("-n {ns} link set {BRIDGE} name {name}"))?;
+    ip(&format!("-n {ns} link set {name} up"))
+}
+
+fn switch() -> String {
+    format!("{PREFIX}{SWITCH}")
+}
+
+fn ip(line: &str) -> Result<(), LabError> {
+    run("ip", &line.split_whitespace().collect::<Vec<_>>()).map(drop)
+}
+
+fn namespace(ns: &str) -> Result<(), LabError> {
+    ip(&format!("netns add {ns}"))?;
+    ip(&format!("-n {ns} link set lo up"))
+}
+
+/// Connects an interface of a namespace with a bridge of the switch, at the `index`th port.
+fn connect(ns: &str, interface: &str, bridge: &str, index: usize) -> Result<(), LabError> {
+    let (switch, port) = (switch(), port(bridge, index));
+    ip(&format!(
+        "-n {switch} link add {port} type veth peer name {interface} netns {ns}"
+    ))?;
+    ip(&format!("-n {switch} link set {port} master {bridge} up"))?;
+    ip(&format!("-n {ns} link set {interface} up"))
+}
+
+fn address(ns: &str, host: &Host) -> Result<(), LabError> {
     let edge = *host.role.as_ref() == Role::Edge;
     if edge {
         ip(&format!("-n {ns} link add {BRIDGE} type bridge"))?;
@@ -168,4 +212,20 @@ pub fn destroy() -> Result<(), LabError> {
         run("ip", &["link", "del", HOST_TAP])?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_beside_the_hosts_has_an_address_of_its_own() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/reallocation");
+        let scenario = scenario::Scenario::read(std::path::Path::new(folder)).unwrap();
+        let scenario = LabScenario::new(scenario).unwrap();
+        let free = free_management(&scenario).unwrap();
+        assert_eq!(free, Ipv4Addr::new(10, 20, 0, 2));
+        let mut all = scenario.hosts.values();
+        assert!(all.all(|host| host.management != Some(free)));
+    }
 }

@@ -128,7 +128,10 @@ pub fn run(world: &World<'_>, plan: &Plan<'_>, progress: &mut Progress) -> Resul
                 phase("load", load_from, load_to),
             ],
         )?;
-        write_rows(&plan.folder.join("migration.csv"), &migration_rows(plan)?)
+        write_rows(
+            &plan.folder.join("migration.csv"),
+            &migration_rows(world, plan)?,
+        )
     })();
     world.keep_consoles(&plan.folder);
     world.end_machines()?;
@@ -261,7 +264,7 @@ fn snmp_rows(folder: &Path) -> Result<Vec<LoadRow>, LabError> {
     Ok(entries.into_iter().filter_map(row).collect())
 }
 
-fn migration_rows(plan: &Plan<'_>) -> Result<Vec<MigrationRow>, LabError> {
+fn migration_rows(world: &World<'_>, plan: &Plan<'_>) -> Result<Vec<MigrationRow>, LabError> {
     let facts: Vec<MoveEvent> = lines(&plan.folder.join(MOVES), 0)?;
     let decisions = decisions(&plan.folder)?;
     let mut rows = Vec::new();
@@ -298,6 +301,11 @@ fn migration_rows(plan: &Plan<'_>) -> Result<Vec<MigrationRow>, LabError> {
             } if fact.migration == *migration => Some((total_ms, downtime_ms)),
             _ => None,
         });
+        let moved = settled.filter(|(_, verdict)| *verdict == record::Verdict::Moved);
+        let downtime_ms = match (figures.and_then(|f| f.1), moved) {
+            (None, Some(_)) => world.engine.downtime_ms(target)?,
+            (said, _) => said,
+        };
         rows.push(MigrationRow {
             policy: plan.policy.as_str().into(),
             mode: "pre-copy".into(),
@@ -308,7 +316,7 @@ fn migration_rows(plan: &Plan<'_>) -> Result<Vec<MigrationRow>, LabError> {
             resumed_us: of(&|fact| *fact == MoveFact::RunsAtTarget),
             settled_us: settled.map(|(at, _)| at),
             total_ms: figures.and_then(|f| f.0),
-            downtime_ms: figures.and_then(|f| f.1),
+            downtime_ms,
             predicted_total_ms: *predicted_total_ms,
             verdict: settled.map_or_else(|| "unknown".into(), |(_, verdict)| verdict.to_string()),
         });

@@ -9,9 +9,9 @@ use record::HostName;
 use scenario::{Inventory, LabScenario, Role};
 
 use crate::agent::{Agent, Passwords};
-use crate::cgroup::{PRECEDENCE, ROOT};
+use crate::cgroup::{PRECEDENCE, ROOT, WEIGHT};
 use crate::check::Accelerator;
-use crate::engine::{Engine, EngineName};
+use crate::engine::{Engine, EngineName, control_plane};
 use crate::error::{LabError, unless_interrupted};
 use crate::ground::Ground;
 use crate::guest::{Ballast, Guest};
@@ -146,7 +146,16 @@ impl<'a> World<'a> {
             (ground.clone(), &site.state()),
         );
         machine.write_config(player(scenario)?, beside.ballast)?;
+        let has_control_plane = engine == EngineName::Nova;
+        if has_control_plane {
+            groups.create(&control_plane(), &all, WEIGHT)?;
+        }
         let engine = Engine::start(engine, machine, groups, interrupted)?;
+        if has_control_plane {
+            // It stands. While anything is measured it keeps away from the core of the function.
+            let cores = ends_cores(&cores, cpus());
+            groups.create(&control_plane(), &cores, WEIGHT)?;
+        }
         Ok(Self {
             scenario,
             engine,

@@ -38,7 +38,7 @@ pub struct Setting {
     /// The machine in words.
     #[serde(default)]
     pub machine: String,
-    /// What ran and moved the virtual machine: `qemu` or `libvirt`. `None`: QEMU, before there was a choice.
+    /// What ran and moved the virtual machine: `qemu`, `libvirt` or `nova`. `None`: QEMU, before there was a choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<String>,
     /// The chain of programs from camera to screen, in words.

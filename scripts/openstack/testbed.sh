@@ -9,18 +9,26 @@
 # and the database, so that the next start is faster. COMMAND runs in there, with the variables OS_* of the administrator;
 # DIR/clouds.yaml has `forestall`, a user that may do what packaging/nova/policy.yaml permits its role and nothing else.
 #
+#   scripts/openstack/testbed.sh --control DIR ADDRESS HOST=ADDRESS...
+#
+# The same without the hosts, at ADDRESS of the network that it is started in, until it is ended: `forestall lab --engine nova`
+# has the hosts itself, with the settings DIR/etc/HOST.conf (nova-compute) and DIR/etc/HOST-network.conf
+# (neutron-linuxbridge-agent). DIR/up is there when they may start, DIR/ready when Nova knows them all; DIR/openrc are the
+# variables OS_*.
+#
 # Needs root and the packages that `scripts/openstack/testbed.sh --install` installs (160 MB).
-# Exit codes: that of COMMAND; 3 when the testbed does not come up.
+# Exit codes: that of COMMAND; 3 when the testbed does not come up, or a part of the control plane ends.
 set -euo pipefail
 
 PACKAGES=(keystone placement-api glance-api nova-api nova-conductor nova-scheduler nova-compute nova-compute-kvm neutron-server
-    rabbitmq-server mariadb-server memcached uwsgi-plugin-python3 qemu-utils curl jq uuid-runtime)
+    neutron-linuxbridge-agent rabbitmq-server mariadb-server memcached uwsgi-plugin-python3 qemu-utils curl jq uuid-runtime)
 CONTROL=10.77.0.1
 declare -A ADDRESS=([hosta]=10.77.0.11 [hostb]=10.77.0.12)
 START_WITHIN_S=180
 
 missing() {
-    for program in keystone-manage nova-manage nova-compute neutron-server glance-api mariadbd uwsgi libvirtd qemu-img jq curl; do
+    for program in keystone-manage nova-manage nova-compute neutron-server neutron-linuxbridge-agent glance-api \
+        mariadbd uwsgi libvirtd qemu-img jq curl; do
         command -v $program > /dev/null || { echo "$program"; return; }
     done
 }
@@ -40,8 +48,15 @@ case "${1:-}" in
         DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${PACKAGES[@]}"
         exit 0
         ;;
-    -h | --help | "") sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help | "") sed -n '2,22s/^# \{0,1\}//p' "$0"; exit 0 ;;
 esac
+alone=no
+if [ "$1" = --control ]; then
+    alone=yes
+    shift
+    # The first process in there ends with who started this one.
+    [ $$ = 1 ] || exec unshare --mount --pid --fork --kill-child --mount-proc "$BASH" "$0" --control "$@"
+fi
 [ $# -ge 2 ] || { echo "error: no command; see $0 --help" >&2; exit 2; }
 [ "$(id -u)" = 0 ] || { echo "error: namespaces need root" >&2; exit 3; }
 [ -z "$(missing)" ] || { echo "error: $(missing) is missing; $0 --install installs it" >&2; exit 3; }
@@ -58,6 +73,12 @@ fi
 # From here on in the namespaces, as process 1 of them.
 DIR=$1
 shift
+if [ $alone = yes ]; then
+    CONTROL=$1
+    shift
+    ADDRESS=()
+    for host; do ADDRESS[${host%%=*}]=${host#*=}; done
+fi
 POLICY=$(realpath "$(dirname "$0")/../../packaging/nova/policy.yaml")
 cd "$DIR"
 mkdir -p log etc state shared glance keystone/fernet keystone/credential rabbit
@@ -95,11 +116,14 @@ listens() { (exec 3<> "/dev/tcp/$CONTROL/$1") 2> /dev/null; }
 answers() { [ "$(curl -s -o /dev/null -w '%{http_code}' "$1")" != 000 ]; }
 
 network() {
-    mount --make-rprivate /
     ip link set lo up
     ip link add br0 type bridge
     ip address add $CONTROL/24 dev br0
     ip link set br0 up
+}
+
+names() {
+    mount --make-rprivate /
     printf '127.0.0.1 localhost\n%s ctl\n' $CONTROL > etc/hosts
     for host in "${!ADDRESS[@]}"; do printf '%s %s\n' "${ADDRESS[$host]}" "$host" >> etc/hosts; done
     mount --bind etc/hosts /etc/hosts
@@ -111,6 +135,8 @@ identity() {
         'user_domain_name = Default' 'region_name = RegionOne' 'project_name = admin' 'username = admin' 'password = testbed'
 }
 database() { echo "connection = mysql+pymysql://testbed:testbed@$CONTROL/$1?charset=utf8"; }
+# Root starts all of it, and nobody has to ask sudo.
+privileges() { printf '[%s]\nhelper_command = privsep-helper\n' privsep "$@"; }
 RABBIT="transport_url = rabbit://guest:guest@$CONTROL:5672/"
 
 nova_settings() { # HOST ADDRESS
@@ -173,12 +199,31 @@ live_migration_permit_post_copy = true
 # MiB/s: slow enough that a test can come in between.
 live_migration_bandwidth = 1
 images_type = qcow2
-[privsep]
-helper_command = privsep-helper
+$(privileges nova_sys_admin vif_plug_linux_bridge_privileged)
 [workarounds]
 disable_deep_image_inspection = true
 END
         } > "etc/$host.conf"
+        cat > "etc/$host-network.conf" << END
+[DEFAULT]
+host = $host
+$RABBIT
+state_path = $DIR/state/$host
+use_stderr = true
+[experimental]
+linuxbridge = true
+[oslo_concurrency]
+lock_path = $DIR/state/$host
+[vxlan]
+enable_vxlan = false
+[securitygroup]
+enable_security_group = false
+firewall_driver = noop
+[agent]
+root_helper = env
+polling_interval = 1
+$(privileges privsep_link privsep_namespace)
+END
     done
     cat > etc/keystone.conf << END
 [DEFAULT]
@@ -251,7 +296,10 @@ $(identity)
 [ml2]
 type_drivers = flat,vxlan
 tenant_network_types = vxlan
-mechanism_drivers =
+mechanism_drivers = linuxbridge
+extension_drivers = port_security
+[experimental]
+linuxbridge = true
 [securitygroup]
 enable_security_group = false
 END
@@ -410,18 +458,31 @@ compute_host() { # NAME
 }
 
 hosts_known() {
+    local known host
     nova-manage --config-file etc/nova.conf cell_v2 discover_hosts
-    [ "$(nova-manage --config-file etc/nova.conf cell_v2 list_hosts | grep -cE ' host[ab] ')" = 2 ]
+    known=$(nova-manage --config-file etc/nova.conf cell_v2 list_hosts)
+    for host in "${!ADDRESS[@]}"; do grep -qF " $host " <<< "$known" || return; done
 }
 
-network
+[ $alone = yes ] || network
+names
 settings
 databases
 schemas
-for host in "${!ADDRESS[@]}"; do compute_host "$host"; done
+[ $alone = yes ] || for host in "${!ADDRESS[@]}"; do compute_host "$host"; done
 control_plane
-wait_for "both compute hosts" nova-compute-hosta hosts_known
-export OS_AUTH_URL=http://$CONTROL:5000/v3 OS_USERNAME=admin OS_PASSWORD=testbed OS_PROJECT_NAME=admin \
-    OS_USER_DOMAIN_NAME=Default OS_PROJECT_DOMAIN_NAME=Default OS_REGION_NAME=RegionOne
+cat > openrc << END
+export OS_AUTH_URL=http://$CONTROL:5000/v3 OS_USERNAME=admin OS_PASSWORD=testbed OS_PROJECT_NAME=admin
+export OS_USER_DOMAIN_NAME=Default OS_PROJECT_DOMAIN_NAME=Default OS_REGION_NAME=RegionOne
+END
+touch up
+host=$(printf '%s\n' "${!ADDRESS[@]}" | head -n 1)
+wait_for "all compute hosts" "nova-compute-$host" hosts_known
+if [ $alone = yes ]; then
+    touch ready
+    wait -n || true
+    fail "a part of the control plane has ended"
+fi
+. ./openrc
 cd "$OLDPWD"
 "$@"

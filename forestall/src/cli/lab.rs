@@ -25,7 +25,7 @@ const EXAMPLES: &str = "\
 Examples:
   forestall lab check                                      what this machine offers and lacks
   forestall lab run scenarios/reallocation                 nothing moved, threshold, deadline; about 5 minutes
-  forestall lab run scenarios/reallocation --engine libvirt
+  forestall lab run scenarios/reallocation --engine libvirt                or nova
   forestall lab run scenarios/reallocation --profile all --repeat 5 --out out/five
   forestall lab run thesis --only table5,table6            sections 3 and 4.2 of the thesis; without --only hours
   forestall lab verify out/five                            are the figures those of the raw data?
@@ -73,8 +73,8 @@ enum Command {
         /// The machines that the hosts are [default: namespaces of this one]
         #[arg(long, value_name = "FILE")]
         inventory: Option<PathBuf>,
-        /// Where the profile is written [default: profile.toml; profile-libvirt.toml with --engine libvirt; beside the inventory,
-        /// where there is one]
+        /// Where the profile is written [default: profile.toml; profile-ENGINE.toml with another engine than qemu; beside the
+        /// inventory, where there is one]
         #[arg(long, value_name = "FILE")]
         machine_profile: Option<PathBuf>,
     },
@@ -137,6 +137,8 @@ enum EngineArgument {
     Qemu,
     /// A libvirtd on each edge server
     Libvirt,
+    /// OpenStack Nova, brought up for that with all that it needs (scripts/openstack/testbed.sh --install)
+    Nova,
 }
 
 impl EngineArgument {
@@ -144,6 +146,7 @@ impl EngineArgument {
         match self {
             Self::Qemu => EngineName::Qemu,
             Self::Libvirt => EngineName::Libvirt,
+            Self::Nova => EngineName::Nova,
         }
     }
 }
@@ -218,8 +221,8 @@ struct RunArguments {
     /// Go on with an experiment that was broken off
     #[arg(long, requires = "out")]
     resume: bool,
-    /// What `lab calibrate` measured; measured now when there is no such file [default: profile.toml; profile-libvirt.toml with
-    /// --engine libvirt; INVENTORY.profile.toml with --inventory]
+    /// What `lab calibrate` measured; measured now when there is no such file [default: profile.toml; profile-ENGINE.toml with
+    /// another engine than qemu; INVENTORY.profile.toml with --inventory]
     #[arg(long, value_name = "FILE")]
     machine_profile: Option<PathBuf>,
 }

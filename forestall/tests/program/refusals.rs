@@ -117,7 +117,7 @@ fn a_folder_without_a_scenario() {
 #[test]
 fn engines() {
     for (scenario, engine, said) in [
-        ("scenarios/reallocation", "nova", "qemu, libvirt"),
+        ("scenarios/reallocation", "xen", "qemu, libvirt, nova"),
         (
             "scenarios/thesis",
             "libvirt",

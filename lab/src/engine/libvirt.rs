@@ -2,36 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
 
 use drivers::libvirt::LibvirtConfig;
 use record::HostName;
 use scenario::Role;
 
-use super::libvirtd::Libvirtd;
+use super::host::{EMULATOR, Host, odd_memory};
 use crate::cgroup::Cgroups;
 use crate::check::Accelerator;
-use crate::error::{LabError, file, unless_interrupted};
-use crate::network::{TAP, netns};
-use crate::process::{Place, Process, run, tail};
+use crate::error::{LabError, file};
+use crate::network::TAP;
 use crate::vm::{CONFIG_KEY, KERNEL_WORDS, MAC, Machine, RUNNER_KEY};
 
-/// libvirt's own port.
-const PORT: u16 = 16_509;
-/// Ports at which guests come in; each edge server has an address of its own.
-const INCOMING: (u16, u16) = (49_152, 49_215);
-/// A libvirtd looks at QEMU before it answers for the first time.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
-/// A question is answered within this.
-const ANSWER_S: &str = "10";
-/// A domain whose QEMU was killed is forgotten within this.
-const FORGOTTEN_WITHIN: Duration = Duration::from_secs(10);
 /// What a domain's description, which is the same on all hosts, finds on each: in the `/run` that a libvirtd has for itself.
-const EMULATOR: &str = "machine/emulator";
 const RUNNER: &str = "machine/runner";
 const CONSOLE: &str = "machine/console";
 
@@ -39,13 +24,6 @@ const CONSOLE: &str = "machine/console";
 #[derive(Debug)]
 pub(super) struct Libvirt {
     hosts: BTreeMap<HostName, Host>,
-}
-
-#[derive(Debug)]
-struct Host {
-    libvirtd: Libvirtd,
-    /// Ended with it.
-    process: Process,
 }
 
 impl Libvirt {
@@ -57,7 +35,12 @@ impl Libvirt {
     ) -> Result<Self, LabError> {
         let mut hosts = BTreeMap::new();
         for (name, _) in machine.scenario.hosts_of(Role::Edge) {
-            hosts.insert(name.clone(), Host::start(machine, name, groups)?);
+            let files = [
+                (RUNNER, machine.runner(name).to_string()),
+                (CONSOLE, String::new()),
+            ];
+            let host = Host::start(machine, name, (groups, &[]), &files, None)?;
+            hosts.insert(name.clone(), host);
         }
         for host in hosts.values_mut() {
             host.wait(interrupted)?;
@@ -107,119 +90,13 @@ impl Libvirt {
     }
 }
 
-impl Host {
-    fn start(machine: &Machine, name: &HostName, groups: &Cgroups) -> Result<Self, LabError> {
-        let address = machine.management(name).unwrap_or(Ipv4Addr::LOCALHOST);
-        let number = machine.runner(name);
-        let libvirtd = Libvirtd {
-            host: name.to_string(),
-            folder: machine.state.join(format!("libvirt-{name}")),
-            state: machine.state.clone(),
-            number: number as u16,
-            listen: SocketAddrV4::new(address, PORT),
-            incoming: INCOMING,
-        };
-        let argv = libvirtd.prepare()?;
-        let of_machine = libvirtd.in_run("machine");
-        fs::create_dir_all(&of_machine).map_err(file(&of_machine))?;
-        let vm = Machine::share(name);
-        let files = [
-            (EMULATOR, emulator(&groups.doors(&vm))),
-            (RUNNER, number.to_string()),
-            (CONSOLE, String::new()),
-        ];
-        for (name, text) in files {
-            let path = libvirtd.in_run(name);
-            fs::write(&path, text).map_err(file(&path))?;
-        }
-        let emulator = libvirtd.in_run(EMULATOR);
-        fs::set_permissions(&emulator, fs::Permissions::from_mode(0o755))
-            .map_err(file(&emulator))?;
-        let place = Place::inside(netns(name), super::daemons(name));
-        let log = libvirtd.folder.join("log");
-        let process = Process::start(&place, &argv, &log)?;
-        Ok(Self { libvirtd, process })
-    }
-
-    /// Waits until it answers.
-    fn wait(&mut self, interrupted: &AtomicBool) -> Result<(), LabError> {
-        let begun = Instant::now();
-        loop {
-            unless_interrupted(interrupted)?;
-            self.process.check()?;
-            let Err(error) = self.virsh(&["version"]) else {
-                return Ok(());
-            };
-            if begun.elapsed() >= ANSWERS_WITHIN {
-                return Err(LabError::Late {
-                    what: format!("an answer of libvirtd on {}", self.libvirtd.host),
-                    seconds: ANSWERS_WITHIN.as_secs_f64(),
-                    hint: format!(
-                        "{error}; it said: {}",
-                        tail(&self.libvirtd.folder.join("log"))
-                    ),
-                });
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-
-    fn virsh(&self, words: &[&str]) -> Result<String, LabError> {
-        let uri = self.libvirtd.uri();
-        let mut line = vec![ANSWER_S, "virsh", "--quiet", "--connect", &uri];
-        line.extend_from_slice(words);
-        run("timeout", &line)
-    }
-
-    fn forgotten(&self) -> Result<(), LabError> {
-        let begun = Instant::now();
-        loop {
-            let known = self.virsh(&["list", "--all", "--name"])?;
-            let known = known.trim();
-            if known.is_empty() {
-                return Ok(());
-            }
-            if begun.elapsed() >= FORGOTTEN_WITHIN {
-                return Err(LabError::Late {
-                    what: format!("the end of {known} on {}", self.libvirtd.host),
-                    seconds: FORGOTTEN_WITHIN.as_secs_f64(),
-                    hint: "its QEMU was killed, but libvirtd still knows it".into(),
-                });
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-}
-
-/// What libvirt starts as QEMU: a process that first goes into the machine's share of the CPU, where what libvirtd uses does not count.
-fn emulator(doors: &[PathBuf]) -> String {
-    let doors: String = doors
-        .iter()
-        .map(|door| format!("echo $$ > {}\n", door.display()))
-        .collect();
-    format!("#!/bin/sh\nset -e\n{doors}exec qemu-system-x86_64 \"$@\"\n")
-}
-
-/// The machine as libvirt is told of it: the one of the QEMU engine, piece by piece. libvirt knows whole MiB of memory only, so it
-/// gets the odd pages past libvirt (`Machine::memory_kib`).
+/// The machine as libvirt is told of it: the one of the QEMU engine, piece by piece.
 fn domain(machine: &Machine) -> String {
     let (kind, cpu) = match machine.accelerator {
         Accelerator::Kvm => ("kvm", "host-passthrough"),
         Accelerator::Tcg => ("qemu", "maximum"),
     };
-    let memory_kib = machine.memory_kib();
-    let odd = [
-        "-m".to_owned(),
-        format!("size={memory_kib}k"),
-        "-object".to_owned(),
-        format!(
-            "memory-backend-ram,id=odd,size={}",
-            u64::from(memory_kib) * 1024
-        ),
-        "-machine".to_owned(),
-        "memory-backend=odd".to_owned(),
-    ];
-    let odd: String = odd
+    let odd: String = odd_memory(machine)
         .iter()
         .map(|word| format!("<qemu:arg value='{word}'/>"))
         .collect();

@@ -14,7 +14,7 @@ use crate::error::{LabError, file};
 
 /// The shell stays as process 1 and reaps: with libvirtd there, each end of a QEMU would cost libvirt's 40 s of waiting for it.
 /// Some systems forbid programs in `/run`. One that is killed leaves its guests and is started again, as on a host whose systemd does
-/// that; not while there is a file `down`.
+/// that; not while there is a file `down`. What a manager runs beside it is in a file [`BESIDE`].
 const SCRIPT: &str = r#"
 set -e
 name=$1 dir=$2 state=$3
@@ -28,10 +28,13 @@ done
 case $state in /run/*) mkdir -p "$dir$state"; mount --bind "$state" "$dir$state" ;; esac
 mount --rbind "$dir/run" /run
 mount -o remount,bind,exec /run
+if [ -e "$dir/beside" ]; then . "$dir/beside"; fi
 while libvirtd --listen --config "$dir/libvirtd.conf" --pid-file "$dir/libvirtd.pid"; [ $? = 137 ]; do
     while [ -e "$dir/down" ]; do sleep 0.1; done
 done
 "#;
+/// A script in the libvirtd's folder, where there is one: run in the same namespaces, before libvirtd.
+pub(super) const BESIDE: &str = "beside";
 /// Where libvirt's QEMU runs as somebody else; here it does not, but libvirt wants the user to exist.
 const PASSWD: &str = "libvirt-qemu:x:64055:64055::/nonexistent:/usr/sbin/nologin\n";
 const GROUP: &str = "libvirt-qemu:x:64055:\nlibvirt:x:64056:\n";

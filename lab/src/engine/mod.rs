@@ -1,7 +1,9 @@
 //! What runs the function's machine on the edge servers, and moves it: one of several engines.
 
+mod host;
 mod libvirt;
 pub mod libvirtd;
+pub(crate) mod nova;
 mod qemu;
 
 use std::fmt;
@@ -10,6 +12,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use drivers::libvirt::LibvirtConfig;
+use drivers::nova::NovaConfig;
 use drivers::qemu::QemuConfig;
 use orchestrator::config::Engine as DriverSettings;
 use record::HostName;
@@ -21,6 +24,7 @@ use crate::error::{LabError, unless_interrupted};
 use crate::process::last_lines;
 use crate::vm::Machine;
 use libvirt::Libvirt;
+use nova::Nova;
 
 /// An emulated guest is up within this, on a slow machine too.
 const BOOT_WITHIN: Duration = Duration::from_secs(60);
@@ -32,6 +36,8 @@ pub enum EngineName {
     Qemu,
     /// A libvirtd on each edge server.
     Libvirt,
+    /// OpenStack Nova: a libvirtd and a nova-compute on each edge server, and a control plane beside them.
+    Nova,
 }
 
 impl EngineName {
@@ -41,6 +47,7 @@ impl EngineName {
         match self {
             Self::Qemu => "qemu",
             Self::Libvirt => "libvirt",
+            Self::Nova => "nova",
         }
     }
 
@@ -50,6 +57,7 @@ impl EngineName {
         match self {
             Self::Qemu => "profile.toml".into(),
             Self::Libvirt => "profile-libvirt.toml".into(),
+            Self::Nova => "profile-nova.toml".into(),
         }
     }
 
@@ -76,6 +84,11 @@ pub(crate) fn daemons(host: &HostName) -> String {
     format!("{ROOT}/{host}/engine")
 }
 
+/// The share of what an engine has on no edge server.
+pub(crate) fn control_plane() -> String {
+    format!("{ROOT}/control-plane")
+}
+
 /// An engine that stands on the edge servers of a lab.
 #[derive(Debug)]
 pub struct Engine {
@@ -88,6 +101,7 @@ enum Kind {
     /// Nothing stands but the machine itself.
     Qemu,
     Libvirt(Libvirt),
+    Nova(Nova),
 }
 
 impl Engine {
@@ -104,6 +118,7 @@ impl Engine {
         let kind = match name {
             EngineName::Qemu => Kind::Qemu,
             EngineName::Libvirt => Kind::Libvirt(Libvirt::start(&machine, groups, interrupted)?),
+            EngineName::Nova => Kind::Nova(Nova::start(&machine, groups, interrupted)?),
         };
         Ok(Self { machine, kind })
     }
@@ -127,6 +142,7 @@ impl Engine {
         match self.kind {
             Kind::Qemu => EngineName::Qemu,
             Kind::Libvirt(_) => EngineName::Libvirt,
+            Kind::Nova(_) => EngineName::Nova,
         }
     }
 
@@ -141,6 +157,11 @@ impl Engine {
             Kind::Libvirt(libvirt) => DriverSettings::Libvirt(LibvirtConfig {
                 post_copy_after_s,
                 ..libvirt.driver_config(&self.machine)
+            }),
+            // Nova goes over to post-copy when it is told to force a migration to its end.
+            Kind::Nova(nova) => DriverSettings::Nova(NovaConfig {
+                force_complete_after_s: post_copy_after_s,
+                ..nova.driver_config(&self.machine)
             }),
         }
     }
@@ -158,6 +179,7 @@ impl Engine {
         match &self.kind {
             Kind::Qemu => qemu::console(&self.machine, host),
             Kind::Libvirt(libvirt) => libvirt.console(host),
+            Kind::Nova(nova) => nova.console(host),
         }
     }
 
@@ -167,14 +189,24 @@ impl Engine {
     /// When it does not start or the guest does not come up; [`LabError::Interrupted`].
     pub fn boot(&self, host: &HostName, interrupted: &AtomicBool) -> Result<Duration, LabError> {
         let begun = Instant::now();
-        let (place, console) = (self.machine.place(host), self.console(host));
-        place.put(b"", &console)?;
+        let place = self.machine.place(host);
         let mut said = String::new();
         match &self.kind {
-            Kind::Qemu => qemu::start(&self.machine, host)?,
-            Kind::Libvirt(libvirt) => libvirt.create(&self.machine, host)?,
+            Kind::Qemu => {
+                place.put(b"", &self.console(host))?;
+                qemu::start(&self.machine, host)?;
+            }
+            Kind::Libvirt(libvirt) => {
+                place.put(b"", &self.console(host))?;
+                libvirt.create(&self.machine, host)?;
+            }
+            // Each of its servers has a console of its own.
+            Kind::Nova(nova) => nova.boot(&self.machine, host, interrupted)?,
         }
-        while begun.elapsed() < BOOT_WITHIN {
+        let console = self.console(host);
+        // Nova takes its time before.
+        let starts = Instant::now();
+        while starts.elapsed() < BOOT_WITHIN {
             unless_interrupted(interrupted)?;
             said = String::from_utf8_lossy(&place.read(&console)?).into_owned();
             if said.contains("forestall guest: ready") {
@@ -200,6 +232,29 @@ impl Engine {
         match &self.kind {
             Kind::Qemu => Ok(()),
             Kind::Libvirt(libvirt) => libvirt.forgotten(),
+            Kind::Nova(nova) => nova.forgotten(&self.machine),
+        }
+    }
+
+    /// How much of a core it uses beside the edge servers, where it has something there.
+    ///
+    /// # Errors
+    /// When the accounting cannot be read.
+    pub fn control_plane_share(&self) -> Result<Option<f64>, LabError> {
+        match &self.kind {
+            Kind::Qemu | Kind::Libvirt(_) => Ok(None),
+            Kind::Nova(nova) => nova.control_plane_share().map(Some),
+        }
+    }
+
+    /// How long QEMU says that the guest stood still when it came to a host, where the engine's driver is not told.
+    ///
+    /// # Errors
+    /// When it should be known, and is not said.
+    pub fn downtime_ms(&self, target: &HostName) -> Result<Option<f64>, LabError> {
+        match &self.kind {
+            Kind::Qemu | Kind::Libvirt(_) => Ok(None),
+            Kind::Nova(nova) => nova.downtime_ms(target).map(Some),
         }
     }
 }
@@ -213,9 +268,13 @@ mod tests {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/reallocation");
         let scenario = scenario::Scenario::read(std::path::Path::new(folder)).unwrap();
         let scenario = LabScenario::new(scenario).unwrap();
-        let (qemu, libvirt) = (EngineName::Qemu, EngineName::Libvirt);
-        assert_ne!(qemu.service(&scenario), libvirt.service(&scenario));
-        assert_ne!(qemu.default_profile(), libvirt.default_profile());
+        let qemu = EngineName::Qemu;
+        let all = [qemu, EngineName::Libvirt, EngineName::Nova];
+        for (one, other) in [(0, 1), (0, 2), (1, 2)] {
+            let (one, other) = (all[one], all[other]);
+            assert_ne!(one.service(&scenario), other.service(&scenario));
+            assert_ne!(one.default_profile(), other.default_profile());
+        }
         assert_eq!(
             qemu.service(&scenario),
             scenario.service(),
