@@ -160,11 +160,9 @@ impl Config {
             Engine::Qemu(_) if self.discover.is_some() => Err(
                 "[discover] needs an engine that knows its machines, libvirt or Nova: name those of QEMU in control.functions".into(),
             ),
-            Engine::Qemu(qemu) => {
-                qemu.check()
-                    .map_err(|error| format!("engine.qemu: {error}"))?;
-                self.check_ends(qemu)
-            }
+            Engine::Qemu(qemu) => qemu
+                .check()
+                .map_err(|error| format!("engine.qemu: {error}")),
             Engine::Libvirt(libvirt) => {
                 let mut hosts = self.control.hosts.iter();
                 match hosts.find(|host| !libvirt.hosts.contains_key(*host)) {
@@ -176,24 +174,6 @@ impl Config {
             }
             Engine::Nova(_) => Ok(()),
         }
-    }
-
-    /// Whether each function has a place on each host that it may come to.
-    fn check_ends(&self, qemu: &QemuConfig) -> Result<(), String> {
-        for function in &self.control.functions {
-            let ends = qemu.vms.get(&function.vm);
-            let has_end = |host: &&HostName| ends.is_some_and(|ends| ends.contains_key(*host));
-            let mut hosts = self.control.hosts.iter();
-            let lacks = |host: &&HostName| !function.forbidden.contains(*host) && !has_end(host);
-            if let Some(host) = hosts.find(lacks) {
-                let vm = &function.vm;
-                return Err(format!(
-                    "function {vm} may come to {host}, and engine.qemu.vms.{vm} does not say where it is there: say it, or name \
-                     {host} under `forbidden` of the function"
-                ));
-            }
-        }
-        Ok(())
     }
 
     /// Whether each host is at one site at most.
