@@ -65,10 +65,10 @@ without-media:
 	fi
 
 # Unit, property and tidy tests, and about a second of fuzzing of each parser. Most wait for other programs, so three run on
-# each core. Those of TIMED, by parts of their names, come after the others, one a core: a browser that gets less shows its
-# pictures late, delays before and after a fault are compared, and a benchmark would be one of the tests beside it.
+# each core. Those of TIMED, by parts of their names, come after the others and have a core each: a browser that gets less
+# shows its pictures late, and a benchmark would be one of the tests beside it.
 # `--tests` leaves documentation alone: none of it is code to run, and looking for that takes rustdoc once through each room.
-TIMED := browser:: dashboard:: undecodable:: bench:: faults:: a_steady_pace
+TIMED := browser:: dashboard:: undecodable:: bench:: a_steady_pace
 unit: UNIT_TESTS = env -u FORESTALL_LAB_TESTS $(CARGO) test --release --workspace --tests --
 unit: ## all tests that need neither root nor virtual machines
 	$(UNIT_TESTS) --test-threads=$$((3 * $$(nproc))) $(TIMED:%=--skip %)
