@@ -74,16 +74,14 @@ unit: ## all tests that need neither root nor virtual machines
 	$(UNIT_TESTS) --test-threads=$$((3 * $$(nproc))) $(TIMED:%=--skip %)
 	$(UNIT_TESTS) $(TIMED)
 
-# `--workspace` here too: with `-p forestall` cargo would choose other features and build dependencies anew.
-end-to-end test-hosts test-openstack test-faults: TESTS_OF_PROGRAM = $(CARGO) test --release --workspace --test program --
-end-to-end test-hosts test-openstack test-faults: TEST_PROGRAM = $(TESTS_OF_PROGRAM) --test-threads=1 --nocapture
+# `--workspace` here too: with `-p forestall` cargo would choose other features and build dependencies anew. The tests of
+# `reliability` leave the network they are started in, so they have a process of their own.
+end-to-end test-hosts test-openstack test-faults: TEST_PROGRAM = $(CARGO) test --release --workspace --test program -- --test-threads=1 --nocapture
 # The tests do not need ffplay's stages to be linked, and so do not build them; built with the tests, nothing gets other features.
-# A lab has the machine for itself. The others have networks, or a libvirtd, and ports of their own: two at once, each with a
-# thread of its own, which those of `reliability` leave with the network that they are started in.
 end-to-end: ## tests on real QEMU, libvirt, sshd, snmpd and video (root)
 	$(CARGO) build --release --workspace --lib --tests
-	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(TEST_PROGRAM) lab:: hosts::what tshark::
-	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(TESTS_OF_PROGRAM) --test-threads=2 libvirt:: sandbox:: reliability::
+	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(TEST_PROGRAM) lab:: libvirt:: hosts::what sandbox:: tshark::
+	FORESTALL_LAB_TESTS=1 $(AS_ROOT) $(TEST_PROGRAM) reliability::
 
 # Not in `make test`: each of the three machines is this one, and so foreign load to the others; all runs are made twice, in eight minutes.
 test-hosts: setup-tests ## a scenario on machines that are reached by ssh, each with an sshd and a network of its own (root)

@@ -6,7 +6,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 
 use drivers::libvirt::{LibvirtConfig, LibvirtHost};
 use record::HostName;
@@ -42,17 +41,6 @@ pub(crate) fn boot_image() -> Vec<u8> {
     image
 }
 
-/// Ports at which a libvirtd takes guests, which no other of this process has: between its look whether one is free and QEMU's
-/// listening there another could take it.
-fn free_incoming() -> (u16, u16) {
-    const FIRST: u16 = 49_152;
-    const EACH: u16 = 64;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let at = NEXT.fetch_add(1, Ordering::Relaxed) % ((u16::MAX - FIRST) / EACH);
-    let first = FIRST + at * EACH;
-    (first, first + EACH - 1)
-}
-
 /// A libvirtd, and all that it started, until it goes out of scope.
 pub(crate) struct Libvirtd {
     folder: tempfile::TempDir,
@@ -78,7 +66,12 @@ impl Libvirtd {
             state: dir.to_owned(),
             number: port,
             listen: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port),
-            incoming: free_incoming(),
+            // Not the other's.
+            incoming: if name == HOSTS[0] {
+                (49_152, 49_215)
+            } else {
+                (49_216, 49_279)
+            },
         };
         let argv = libvirtd.prepare().unwrap();
         for (file, text, instead) in told {
