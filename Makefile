@@ -64,15 +64,9 @@ without-media:
 	    echo "error: the program without the feature media needs FFmpeg's libraries" >&2; exit 1; \
 	fi
 
-# Unit, property and tidy tests, and about a second of fuzzing of each parser. Most wait for other programs, so three run on
-# each core. Those of TIMED, by parts of their names, come after the others and have a core each: a browser that gets less
-# shows its pictures late, and a benchmark would be one of the tests beside it.
-# `--tests` leaves documentation alone: none of it is code to run, and looking for that takes rustdoc once through each room.
-TIMED := browser:: dashboard:: undecodable:: bench:: a_steady_pace
-unit: UNIT_TESTS = env -u FORESTALL_LAB_TESTS $(CARGO) test --release --workspace --tests --
+# Unit, property and tidy tests, and about a second of fuzzing of each parser.
 unit: ## all tests that need neither root nor virtual machines
-	$(UNIT_TESTS) --test-threads=$$((3 * $$(nproc))) $(TIMED:%=--skip %)
-	$(UNIT_TESTS) $(TIMED)
+	env -u FORESTALL_LAB_TESTS $(CARGO) test --release --workspace
 
 # `--workspace` here too: with `-p forestall` cargo would choose other features and build dependencies anew. The tests of
 # `reliability` leave the network they are started in, so they have a process of their own.
