@@ -63,9 +63,7 @@ pub(crate) fn short_scenario(viewer: &str, idle_s: u32) -> String {
             // Above what the function alone takes of a slow machine's core (54 % was seen), below what the load brings it to.
             "start_at" => "start_at = 0.7".to_owned(),
             "idle_s" => format!("idle_s = {idle_s}"),
-            // A move that is half as long is over so much sooner.
-            "bandwidth_mib_s" => "bandwidth_mib_s = 36".to_owned(),
-            "points" => "points = [[0, 0.85], [28, 0.85]]".to_owned(),
+            "points" => "points = [[0, 0.85], [32, 0.85]]".to_owned(),
             "levels" => "levels = [0.6, 1.2]".to_owned(),
             "settle_s" => "settle_s = 1".to_owned(),
             "cell_s" => "cell_s = 2".to_owned(),
