@@ -211,63 +211,6 @@ fn a_host_that_libvirt_is_not_told_of() {
     );
 }
 
-/// What `make test-faults` makes, and how often at least, where a number is promised. A row that no test writes any more is
-/// found, too.
-const FAULTS: [(&str, u64); 25] = [
-    ("target killed while copying", 20),
-    ("source killed while copying", 1),
-    ("target frozen at the switchover", 50),
-    ("target's port is a peer that only reads", 1),
-    ("cancelled after each 50 ms of a migration", 100),
-    ("orchestrator killed after each record of a move", 1),
-    ("management link to source cut while copying", 1),
-    ("management link to target cut while copying", 1),
-    ("management link to both cut while copying", 1),
-    ("dirty rate above the bandwidth", 1),
-    ("the journal's disk is full", 1),
-    (
-        "the port at which a target takes a guest is looked for all the time",
-        1,
-    ),
-    ("libvirtd of the source killed while copying", 1),
-    ("libvirtd of the target killed while copying", 1),
-    ("both libvirtd killed, at the switchover", 1),
-    (
-        "Nova's API gone while copying: refuses connections, says 503, or nothing",
-        1,
-    ),
-    (
-        "an agent is frozen: it does not answer, or its counters stand still",
-        1,
-    ),
-    ("an agent is started anew", 1),
-    ("an agent's counters wrap, or its up-time", 1),
-    ("an agent says -5 %", 1),
-    ("an agent says 140 %", 1),
-    ("an exporter says NaN", 1),
-    ("an exporter says a negative number", 1),
-    (
-        "secrets of agents, of the API, an exporter and a webhook looked for",
-        1,
-    ),
-    ("secret of a cloud looked for", 1),
-];
-
-#[test]
-fn every_fault_has_its_figure() {
-    let rows: Vec<Value> = serde_json::from_str(&page("docs/reliability.json")).unwrap();
-    for (fault, tries_min) in FAULTS {
-        let row = rows.iter().find(|row| row["fault"] == fault);
-        let row = row.unwrap_or_else(|| panic!("{fault}: no figure: make test-faults"));
-        assert!(row["tries"].as_u64() >= Some(tries_min), "{row}");
-        let runners = row["runners"].as_object().unwrap();
-        let is_split = |ends: &String| ends != "0" && ends != "1";
-        assert!(!runners.keys().any(is_split), "{row}");
-    }
-    let is_old = |row: &&Value| FAULTS.iter().all(|(fault, _)| row["fault"] != *fault);
-    assert_eq!(rows.iter().find(is_old), None, "nobody writes it");
-}
-
 /// What the page of the video stages has to say of a run of `forestall bench media --json`, in its words.
 fn lines_of_the_bench(run: &Value) -> Vec<String> {
     let figure = |path: String| {
