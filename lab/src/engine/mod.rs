@@ -101,7 +101,7 @@ enum Kind {
     /// Nothing stands but the machine itself.
     Qemu,
     Libvirt(Libvirt),
-    Nova(Nova),
+    Nova(Box<Nova>),
 }
 
 impl Engine {
@@ -118,7 +118,7 @@ impl Engine {
         let kind = match name {
             EngineName::Qemu => Kind::Qemu,
             EngineName::Libvirt => Kind::Libvirt(Libvirt::start(&machine, groups, interrupted)?),
-            EngineName::Nova => Kind::Nova(Nova::start(&machine, groups, interrupted)?),
+            EngineName::Nova => Kind::Nova(Box::new(Nova::start(&machine, groups, interrupted)?)),
         };
         Ok(Self { machine, kind })
     }
